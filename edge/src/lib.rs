@@ -1,0 +1,5 @@
+//! Penstock's edge.
+
+pub mod media;
+pub mod object;
+pub mod rtmp;

@@ -1,0 +1,5 @@
+//! Objects as the edge sees them: bytes of one version, by range.
+
+pub mod read;
+
+pub use read::{ReadAt, ReadError, Slices};

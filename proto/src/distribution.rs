@@ -1,0 +1,133 @@
+//! The documents edges act on, and when one is valid.
+//!
+//! A [`Distribution`](crate::v1::Distribution) joins names viewers use (a domain, CNAMEs) to an origin. Control validates it before it is
+//! stored; a node validates it again before it is applied, and refuses a single document that requires a feature the node lacks.
+
+use crate::object::{OriginId, check_bucket, split_s3_host};
+use crate::v1::{Distribution, DistributionKind};
+
+/// Features a node of this build has; a distribution may require some of them.
+pub const FEATURES: &[&str] = &["rtmp"];
+
+/// Why a distribution is not valid. The text names the field.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{field}: {reason}")]
+pub struct Invalid {
+    /// The field, as operators spell it.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+fn invalid<T>(field: &'static str, reason: impl Into<String>) -> Result<T, Invalid> {
+    Err(Invalid { field, reason: reason.into() })
+}
+
+/// Checks every field of a document.
+pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
+    let id_tail = doc.id.strip_prefix('E').unwrap_or("");
+    if !(12..=13).contains(&id_tail.len()) || !id_tail.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
+        return invalid("id", format!("'{}' is not E and 12 or 13 of [0-9A-Z]", doc.id));
+    }
+    let letter = match doc.kind() {
+        DistributionKind::Streaming => 's',
+        DistributionKind::Web => 'd',
+        DistributionKind::Unspecified => return invalid("kind", "is neither streaming nor web"),
+    };
+    let (label, zone) = doc.domain.split_once('.').unwrap_or((&doc.domain, ""));
+    let tail = label.strip_prefix(letter).unwrap_or("");
+    if tail.len() != 13 || !tail.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) || !is_host(zone) {
+        return invalid("domain", format!("'{}' is not {letter}, 13 of [a-z0-9], a dot and a zone", doc.domain));
+    }
+    if doc.aliases.len() > 100 {
+        return invalid("aliases", format!("{} names, over 100", doc.aliases.len()));
+    }
+    for (i, alias) in doc.aliases.iter().enumerate() {
+        if !is_host(alias) {
+            return invalid("aliases", format!("'{alias}' is not a lower-case host name"));
+        }
+        if doc.aliases[..i].contains(alias) || *alias == doc.domain {
+            return invalid("aliases", format!("'{alias}' is named twice"));
+        }
+    }
+    if doc.comment.chars().count() > 128 {
+        return invalid("comment", "is over 128 characters");
+    }
+    if !is_origin_host(&doc.origin_host) {
+        return invalid("origin", format!("'{}' is not a bucket host such as BUCKET.s3.amazonaws.com", doc.origin_host));
+    }
+    if doc.origin_id != OriginId::of(&doc.origin_host, &doc.credential).as_str() {
+        return invalid("origin_id", "does not belong to the origin and credential");
+    }
+    if doc.chunk_size_bytes != 0 && !(128..=65_536).contains(&doc.chunk_size_bytes) {
+        return invalid("chunk_size_bytes", format!("{} is not within 128 and 65536", doc.chunk_size_bytes));
+    }
+    Ok(())
+}
+
+/// The features `doc` requires and this build lacks.
+pub fn lacking_features(doc: &Distribution) -> Vec<String> {
+    doc.required_features.iter().filter(|f| !FEATURES.contains(&f.as_str())).cloned().collect()
+}
+
+/// Whether `host` is a lower-case DNS name.
+pub fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.len() <= 253
+        && host.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+/// Whether `host` names a bucket: an S3 host, or a bucket label before an own suffix.
+fn is_origin_host(host: &str) -> bool {
+    if host.ends_with(".amazonaws.com") {
+        return split_s3_host(host).is_some();
+    }
+    is_host(host) && host.split_once('.').is_some_and(|(bucket, _)| check_bucket(bucket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Distribution {
+        Distribution {
+            id: "EGTXBD79H29TRA".into(),
+            kind: DistributionKind::Streaming.into(),
+            domain: "s5c39gqb8ow64r.penstock.localhost".into(),
+            enabled: true,
+            origin_host: "media.s3.amazonaws.com".into(),
+            origin_id: OriginId::of("media.s3.amazonaws.com", "").as_str().into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_plain_streaming_distribution_is_valid() {
+        assert_eq!(validate(&sample()), Ok(()));
+    }
+
+    #[test]
+    fn each_bad_field_is_named() {
+        type Break = fn(&mut Distribution);
+        let cases: [(&str, Break); 8] = [
+            ("id", |d| d.id = "X".into()),
+            ("kind", |d| d.kind = 0),
+            ("domain", |d| d.domain = "d5c39gqb8ow64r.penstock.localhost".into()),
+            ("aliases", |d| d.aliases = vec!["Bad".into()]),
+            ("aliases", |d| d.aliases = vec!["a.b".into(), "a.b".into()]),
+            ("origin", |d| d.origin_host = "s3.amazonaws.com/media".into()),
+            ("origin_id", |d| d.credential = "x".into()),
+            ("chunk_size_bytes", |d| d.chunk_size_bytes = 1),
+        ];
+        for (field, break_it) in cases {
+            let mut doc = sample();
+            break_it(&mut doc);
+            assert_eq!(validate(&doc).map_err(|e| e.field), Err(field));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! # What two processes must agree on
+//!
+//! Penstock's boxes (edge, shield, control) talk gRPC. This crate is the whole of what they have to agree on, and does
+//! no I/O of its own beyond the generated stubs:
+//!
+//! * [`v1`]: the messages and services generated from `penstock/v1/*.proto`;
+//! * [`object`]: what a cached byte belongs to: an origin, a key, a version;
+//! * [`range`]: byte ranges, and how they fall into blocks, runs and ring segments;
+//! * [`distribution`]: the documents edges act on, and when one is valid;
+//! * [`status`]: the only mapping between Penstock's errors and `tonic::Status`, both ways;
+//! * [`token`]: the node token that guards every gRPC port.
+//!
+//! Dependencies point one way: `proto ◀ control ◀ shield ◀ edge`.
+
+pub mod distribution;
+pub mod object;
+pub mod range;
+pub mod status;
+pub mod token;
+
+/// Messages and services of version 1, generated from `penstock/v1/*.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod v1 {
+    tonic::include_proto!("penstock.v1");
+}
