@@ -1,0 +1,129 @@
+//! Child processes that never outlive the test binary.
+//!
+//! A shared server lives in a `static`, which Rust never drops; so children are started through `setpriv --pdeathsig KILL`
+//! (util-linux), and the kernel ends them with us. That signal follows the *thread* that started the child, hence the one
+//! thread here that starts them all and never ends. A [`Running`] dropped earlier is killed by its pid and reaped.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+type Order = (Command, SyncSender<std::io::Result<Child>>);
+
+fn start(command: Command) -> Result<Child> {
+    static STARTER: OnceLock<Mutex<SyncSender<Order>>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (orders, taken) = sync_channel::<Order>(0);
+        std::thread::spawn(move || {
+            for (mut command, answer) in taken {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (answer, child) = sync_channel(1);
+    starter
+        .lock()
+        .unwrap_or_else(|e| e.into_inner())
+        .send((command, answer))
+        .context("the starter is gone")?;
+    Ok(child.recv()??)
+}
+
+/// A started process with its output in a file.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts `program` with `args` and `env`; both outputs are appended to `log`.
+    pub fn start(program: &Path, args: &[String], env: &[(&str, String)], log: &Path) -> Result<Self> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("{}", log.display()))?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(args).stdin(Stdio::null());
+        command.envs(env.iter().map(|(k, v)| (*k, v.as_str()))).stdout(out.try_clone()?).stderr(out);
+        let child = start(command).with_context(|| format!("start {}", program.display()))?;
+        Ok(Self { child, name, log: log.to_owned() })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All it has written so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Sends it a signal by name (`TERM`, `KILL`, `STOP`, `CONT`).
+    pub fn signal(&self, signal: &str) {
+        let _ = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.pid().to_string())
+            .stderr(Stdio::null())
+            .status();
+    }
+
+    /// Its exit status if it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        let end = Instant::now() + within;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bail!("{} (pid {}) runs after {within:?}", self.name, self.pid())
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let from = log.char_indices().rev().nth(6000).map_or(0, |(i, _)| i);
+            eprintln!("--- the end of {}'s output ({})\n{}", self.name, self.log.display(), &log[from..]);
+        }
+    }
+}
+
+/// One of the product's binaries: in `PENSTOCK_BIN_DIR`, else where cargo put this test's neighbours.
+pub fn product(name: &str) -> PathBuf {
+    let folder = std::env::var_os("PENSTOCK_BIN_DIR").map(PathBuf::from).unwrap_or_else(|| {
+        let exe = std::env::current_exe().unwrap_or_default();
+        exe.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default()
+    });
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: `cargo build --workspace` first, or set PENSTOCK_BIN_DIR",
+        path.display()
+    );
+    path
+}
