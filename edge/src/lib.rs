@@ -1,5 +1,140 @@
-//! Penstock's edge.
+//! # The life of a play
+//!
+//! An edge speaks to viewers. It terminates RTMP, decides what a name means, paces media, and fetches bytes from shields; it never speaks to
+//! S3. This page follows one `play` through the modules, in one direction:
+//!
+//! ```text
+//! viewer
+//!   │ TCP
+//!   ▼
+//! listener ─────────── told apart by the first byte: RTMP, HTTP, policy request
+//!   ▼
+//! session ◀─ transport  one task a viewer; rtmp::handshake, rtmp::chunk, rtmp::command (all sans-I/O)
+//!   │ session::connect  host of tcUrl → distribution (control::client::Catalogue)
+//!   │ session::play     name → candidate keys (session::names)
+//!   ▼
+//! session::opening ──── object::catalog: Stat, then media::open (flv, mp4, mp3): index from few ranges
+//!   ▼
+//! session::playback ─── media::Cursor: samples in sending order; session::pacing: when
+//!   │
+//!   ▼
+//! object::reader ────── window and read-ahead of one viewer
+//! object::blocks ────── the edge's block cache, one fetch a block
+//! object::source ────── the seam
+//!   ▼
+//! shield::client ────── consistent-hash ring, channels, failover  ──gRPC──▶  shield ──▶ S3
+//! ```
+//!
+//! and back: bytes arrive as blocks, a sample is a slice of one, a message is a header plus slices, and the slices go to the socket by
+//! `writev` without having been copied.
+//!
+//! An [`Edge`] is built from its [`config::EdgeConfig`], a [`object::RangeSource`] and the catalogue of distributions; sockets are passed in, so tests
+//! and standalone run the same code as `penstock-edge`.
 
+use std::sync::Arc;
+
+use control::client::Catalogue;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub mod config;
+pub mod http;
+pub mod listener;
 pub mod media;
+pub mod metrics;
 pub mod object;
 pub mod rtmp;
+pub mod session;
+pub mod transport;
+
+use config::EdgeConfig;
+use metrics::Metrics;
+use object::RangeSource;
+use object::blocks::{BlockCache, BlockLimits};
+use object::catalog::Catalog;
+use session::Shared;
+
+/// An edge, ready to serve.
+pub struct Edge {
+    shared: Arc<Shared>,
+}
+
+impl Edge {
+    /// An edge that reads from `source`, serves the distributions of `catalogue`, and registers its metrics with `registry`.
+    ///
+    /// # Errors
+    /// When a metric of the same name is registered already.
+    pub fn new(
+        config: EdgeConfig,
+        source: Arc<dyn RangeSource>,
+        catalogue: watch::Receiver<Arc<Catalogue>>,
+        registry: &Registry,
+    ) -> prometheus::Result<Self> {
+        let metrics = Arc::new(Metrics::new(registry)?);
+        metrics.publish_limits(&config);
+        let limits = BlockLimits {
+            capacity_bytes: config.cache_bytes,
+            fetches: config.fetches,
+            read_ahead_bytes: config.read_ahead_total_bytes,
+        };
+        let blocks = BlockCache::new(source, limits, metrics.clone());
+        let media_limits = media::Limits { index_bytes: config.index_bytes, ..Default::default() };
+        let catalog = Catalog::new(blocks, config.index_cache_bytes, media_limits, metrics.clone());
+        let own_hosts = own_hosts();
+        Ok(Self { shared: Arc::new(Shared { config, catalog, catalogue, metrics, own_hosts }) })
+    }
+
+    /// Accepts viewers on `listeners` until `shutdown`; returns when the last session has ended.
+    pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
+        let purges = tokio::spawn(follow_purges(self.shared.clone(), shutdown.clone()));
+        let gauges = tokio::spawn(refresh_gauges(self.shared.clone(), shutdown.clone()));
+        listener::serve(self.shared, listeners, shutdown).await;
+        purges.abort();
+        gauges.abort();
+    }
+}
+
+/// Forgets what control orders to forget.
+async fn follow_purges(shared: Arc<Shared>, shutdown: CancellationToken) {
+    let mut catalogue = shared.catalogue.clone();
+    let mut done = std::collections::HashSet::new();
+    loop {
+        let purges = catalogue.borrow_and_update().purges.clone();
+        for purge in &purges {
+            if done.insert(purge.id.clone()) {
+                tracing::info!(origin = purge.origin_id, prefix = purge.key_prefix, "purge");
+                shared.catalog.purge(&purge.origin_id, &purge.key_prefix);
+            }
+        }
+        // What control no longer lists it will not list again.
+        done.retain(|id| purges.iter().any(|purge| purge.id == *id));
+        tokio::select! {
+            changed = catalogue.changed() => if changed.is_err() { return },
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+async fn refresh_gauges(shared: Arc<Shared>, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                let bytes = shared.catalog.blocks().cached_bytes();
+                shared.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+            }
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// The names this machine goes by: its host name, with and without domain.
+fn own_hosts() -> Vec<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_ascii_lowercase();
+    let short = name.split('.').next().unwrap_or_default().to_owned();
+    let mut hosts: Vec<String> = [name, short].into_iter().filter(|host| !host.is_empty()).collect();
+    hosts.dedup();
+    hosts
+}

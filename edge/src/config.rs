@@ -1,0 +1,165 @@
+//! How an edge behaves: every limit and habit, with its unit and default.
+//!
+//! The `penstock-edge` binary reads this as the `edge:` part of its YAML file; standalone builds it in code. Unknown fields are refused.
+//! [`EdgeConfig::check`] names the field that is wrong, before any port opens.
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// Behaviour of an edge.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EdgeConfig {
+    /// Networks (CIDR) whose connections start with a PROXY protocol v2 header. From them it is required; from others it is refused.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Id of the distribution for connects whose tcUrl names an IP address, `localhost` or this machine. None: they are rejected.
+    pub default_distribution: Option<String>,
+    /// More host names (lower case) that `default_distribution` answers to.
+    pub default_hosts: Vec<String>,
+    /// Accept folders behind the instance (`cfx/st/folder`), as rtmpdump, GStreamer and Flowplayer send them. False: InvalidInstance.
+    pub folders_in_app: bool,
+    /// What `seek` counts from after `play(start > 0)`: `clip` (where play began; the default) or `file`.
+    pub seek_timeline: SeekTimeline,
+    /// Send NetStream.Play.Start after NetStream.Seek.Notify, as FMS-family servers do.
+    pub play_start_after_seek: bool,
+    /// RTMP chunk size of what we send, in bytes, 128 to 65536. FMS's default is 4096; a distribution may name another.
+    pub chunk_size_bytes: u32,
+    /// Furthest a viewer's buffer may run ahead of real time, in ms.
+    pub max_buffer_ms: u64,
+    /// Media handed to the network at a time when pacing, in ms.
+    pub tick_ms: u64,
+    /// Bytes queued for a connection's socket at most, before the last message.
+    pub batch_bytes: usize,
+    /// Time for the first byte and the whole handshake, in ms.
+    pub handshake_timeout_ms: u64,
+    /// Time from the handshake to `connect`, in ms.
+    pub connect_timeout_ms: u64,
+    /// A connected session that sends nothing for this long, pings included, is closed, in ms.
+    pub idle_timeout_ms: u64,
+    /// A connection whose socket takes no byte for this long is closed, in ms.
+    pub stall_timeout_ms: u64,
+    /// How often a name that a silent play (start -2) waits for is looked up again, in ms.
+    pub waiting_poll_ms: u64,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Connections at once from one address.
+    pub max_connections_per_address: usize,
+    /// Streams (createStream) at once on a connection.
+    pub max_streams: usize,
+    /// Playlist entries waiting on a stream.
+    pub max_playlist: usize,
+    /// getStreamLength calls under way on a connection; more are answered with 0.
+    pub max_calls: usize,
+    /// Largest message a viewer may send, in bytes; a longer one is skipped.
+    pub message_bytes: usize,
+    /// Block cache, in bytes.
+    pub cache_bytes: u64,
+    /// Cache of media indexes, in bytes.
+    pub index_cache_bytes: u64,
+    /// Largest index (moov box, FLV script tag) read, in bytes.
+    pub index_bytes: u64,
+    /// Read-ahead of a viewer, in seconds of media.
+    pub read_ahead_seconds: u64,
+    /// Read-ahead of a viewer at most, in bytes.
+    pub read_ahead_viewer_bytes: u64,
+    /// Read-ahead under way in total, in bytes.
+    pub read_ahead_total_bytes: u64,
+    /// Range reads from shields at once.
+    pub fetches: usize,
+}
+
+/// What `seek` counts from after `play(start > 0)`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SeekTimeline {
+    /// From where play began.
+    Clip,
+    /// From the start of the file.
+    File,
+}
+
+impl Default for EdgeConfig {
+    fn default() -> Self {
+        Self {
+            proxy_protocol_from: Vec::new(),
+            default_distribution: None,
+            default_hosts: Vec::new(),
+            folders_in_app: true,
+            seek_timeline: SeekTimeline::Clip,
+            play_start_after_seek: true,
+            chunk_size_bytes: 4096,
+            max_buffer_ms: 3_600_000,
+            tick_ms: 100,
+            batch_bytes: 256 << 10,
+            handshake_timeout_ms: 10_000,
+            connect_timeout_ms: 30_000,
+            idle_timeout_ms: 300_000,
+            stall_timeout_ms: 3_600_000,
+            waiting_poll_ms: 500,
+            max_connections: 20_000,
+            max_connections_per_address: 5_000,
+            max_streams: 16,
+            max_playlist: 64,
+            max_calls: 16,
+            message_bytes: 64 << 10,
+            cache_bytes: 512 << 20,
+            index_cache_bytes: 128 << 20,
+            index_bytes: 64 << 20,
+            read_ahead_seconds: 4,
+            read_ahead_viewer_bytes: 8 << 20,
+            read_ahead_total_bytes: 256 << 20,
+            fetches: 256,
+        }
+    }
+}
+
+/// A field that can't be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{field}: {reason}")]
+pub struct BadField {
+    /// Its name.
+    pub field: &'static str,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl EdgeConfig {
+    /// Checks values that types don't.
+    pub fn check(&self) -> Result<(), BadField> {
+        let bad = |field, reason: String| Err(BadField { field, reason });
+        if !(128..=65_536).contains(&self.chunk_size_bytes) {
+            return bad("chunk_size_bytes", format!("{} is not within 128 and 65536", self.chunk_size_bytes));
+        }
+        if !(10..=1000).contains(&self.tick_ms) {
+            return bad("tick_ms", format!("{} is not within 10 and 1000", self.tick_ms));
+        }
+        let at_least = [
+            ("batch_bytes", self.batch_bytes as u64, 4096),
+            ("handshake_timeout_ms", self.handshake_timeout_ms, 100),
+            ("connect_timeout_ms", self.connect_timeout_ms, 100),
+            ("idle_timeout_ms", self.idle_timeout_ms, 1000),
+            ("stall_timeout_ms", self.stall_timeout_ms, 1000),
+            ("waiting_poll_ms", self.waiting_poll_ms, 50),
+            ("max_buffer_ms", self.max_buffer_ms, 1000),
+            ("max_connections", self.max_connections as u64, 1),
+            ("max_connections_per_address", self.max_connections_per_address as u64, 1),
+            ("max_streams", self.max_streams as u64, 1),
+            ("message_bytes", self.message_bytes as u64, 4096),
+            ("cache_bytes", self.cache_bytes, 8 << 20),
+            ("index_cache_bytes", self.index_cache_bytes, 1 << 20),
+            ("index_bytes", self.index_bytes, 1 << 20),
+            ("read_ahead_seconds", self.read_ahead_seconds, 1),
+            ("read_ahead_viewer_bytes", self.read_ahead_viewer_bytes, 1 << 20),
+            ("fetches", self.fetches as u64, 1),
+        ];
+        for (field, value, least) in at_least {
+            if value < least {
+                return bad(field, format!("{value} is under {least}"));
+            }
+        }
+        if let Some(host) = self.default_hosts.iter().find(|h| !proto::distribution::is_host(h)) {
+            return bad("default_hosts", format!("'{host}' is not a lower-case host name"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Accepting connections, and telling protocols apart by their first bytes.
+//!
+//! Every listener takes every protocol, because players try RTMP on port 80 and HTTP on 1935:
+//!
+//! | first byte | protocol |
+//! |---|---|
+//! | `0x03` | RTMP |
+//! | `A`–`Z` | HTTP: `/crossdomain.xml`, else 404 |
+//! | `<` | a Flash socket policy request |
+//! | `0x0d` | PROXY protocol v2, from listed networks only, and then required |
+//!
+//! Anything else, silence past the handshake time, and connections past a limit are closed without an answer: nothing is
+//! known about the peer yet that an answer could be spelled in.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Duration, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::session::{self, Shared};
+use crate::transport::tcp::Tcp;
+
+pub mod proxy;
+
+/// What a Flash player reads before it may open sockets or read pixels: everything from everywhere, as CloudFront says.
+pub(crate) const POLICY: &str = "<?xml version=\"1.0\"?>\n<cross-domain-policy><allow-access-from domain=\"*\" to-ports=\"*\"/></cross-domain-policy>\n";
+const POLICY_REQUEST: &[u8] = b"<policy-file-request/>\0";
+
+/// Connections open now, in total and an address.
+#[derive(Default)]
+struct Census {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// Counts a connection for as long as it lives.
+struct Place {
+    census: Arc<Mutex<Census>>,
+    address: IpAddr,
+    shared: Arc<Shared>,
+}
+
+impl Place {
+    /// A place for a connection from `address`, or the name of the limit that refuses it.
+    fn take(census: &Arc<Mutex<Census>>, address: IpAddr, shared: &Arc<Shared>) -> Result<Self, &'static str> {
+        let mut counts = census.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.total >= shared.config.max_connections {
+            return Err("max_connections");
+        }
+        let of_address = counts.by_address.entry(address).or_default();
+        if *of_address >= shared.config.max_connections_per_address {
+            return Err("max_connections_per_address");
+        }
+        *of_address += 1;
+        counts.total += 1;
+        shared.metrics.connections.inc();
+        Ok(Self { census: census.clone(), address, shared: shared.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.census.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.total -= 1;
+        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                counts.by_address.remove(&self.address);
+            }
+        }
+        self.shared.metrics.connections.dec();
+    }
+}
+
+/// Serves all `listeners` until `shutdown`, then waits for the sessions to end.
+pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
+    let census = Arc::new(Mutex::new(Census::default()));
+    let tracker = TaskTracker::new();
+    for listener in listeners {
+        let (shared, census, sessions, shutdown) = (shared.clone(), census.clone(), tracker.clone(), shutdown.clone());
+        tracker.spawn(async move {
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = shutdown.cancelled() => return,
+                };
+                match accepted {
+                    Ok((stream, peer)) => {
+                        let connection = serve_connection(shared.clone(), census.clone(), stream, peer, shutdown.clone());
+                        sessions.spawn(connection);
+                    }
+                    Err(error) => {
+                        // Out of descriptors, most likely: accepting again at once would spin.
+                        shared.metrics.refused.with_label_values(&["accept"]).inc();
+                        warn!(%error, "accept failed");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+    }
+    shutdown.cancelled().await;
+    tracker.close();
+    tracker.wait().await;
+}
+
+async fn serve_connection(
+    shared: Arc<Shared>,
+    census: Arc<Mutex<Census>>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    shutdown: CancellationToken,
+) {
+    let place = match Place::take(&census, peer.ip().to_canonical(), &shared) {
+        Ok(place) => place,
+        Err(limit) => {
+            shared.metrics.refused.with_label_values(&[limit]).inc();
+            debug!(%peer, limit, "a connection is refused");
+            return;
+        }
+    };
+    let deadline = Duration::from_millis(shared.config.handshake_timeout_ms);
+    let trusted = shared.config.proxy_protocol_from.iter().any(|net| net.contains(&peer.ip().to_canonical()));
+    let mut early = BytesMut::with_capacity(4096);
+    let greeting = async {
+        let viewer = if trusted { proxy::read_header(&mut stream, &mut early).await?.unwrap_or(peer) } else { peer };
+        if early.is_empty() && stream.read_buf(&mut early).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok::<_, std::io::Error>(viewer)
+    };
+    let viewer = tokio::select! {
+        greeting = timeout(deadline, greeting) => match greeting {
+            Ok(Ok(viewer)) => viewer,
+            Ok(Err(error)) => {
+                let reason = if error.kind() == std::io::ErrorKind::InvalidData { "proxy_header" } else { "io" };
+                shared.metrics.refused.with_label_values(&[reason]).inc();
+                debug!(%peer, %error, "a connection ended before its first byte was understood");
+                return;
+            }
+            Err(_) => {
+                shared.metrics.refused.with_label_values(&["silent"]).inc();
+                debug!(%peer, "a silent connection is closed");
+                return;
+            }
+        },
+        () = shutdown.cancelled() => return,
+    };
+    let accepted = |protocol: &str| shared.metrics.accepted.with_label_values(&[protocol]).inc();
+    match early.first().copied() {
+        Some(0x03) => {
+            accepted("rtmp");
+            session::serve(shared.clone(), Tcp::new(stream, early), viewer, shutdown).await;
+        }
+        Some(b'A'..=b'Z') => {
+            accepted("http");
+            crate::http::serve(stream, early, shutdown).await;
+        }
+        Some(b'<') => {
+            accepted("policy");
+            let _ = timeout(deadline, answer_policy_request(stream, early)).await;
+        }
+        Some(first) => {
+            shared.metrics.refused.with_label_values(&["unknown_protocol"]).inc();
+            info!(peer = %viewer, first, "an unknown protocol is refused");
+        }
+        None => {}
+    }
+    drop(place);
+}
+
+async fn answer_policy_request(mut stream: TcpStream, mut early: BytesMut) -> std::io::Result<()> {
+    while early.len() < POLICY_REQUEST.len() && POLICY_REQUEST.starts_with(&early) {
+        if stream.read_buf(&mut early).await? == 0 {
+            break;
+        }
+    }
+    if early.starts_with(POLICY_REQUEST) || early[..] == POLICY_REQUEST[..POLICY_REQUEST.len() - 1] {
+        stream.write_all(POLICY.as_bytes()).await?;
+        stream.write_all(&[0]).await?;
+    }
+    stream.shutdown().await
+}

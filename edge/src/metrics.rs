@@ -1,0 +1,140 @@
+//! Every metric of the edge, defined once, with its unit.
+//!
+//! No distribution, key or session appears in a label: their number is the viewers' to choose.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+};
+
+/// The edge's metrics.
+pub struct Metrics {
+    /// Connections open now.
+    pub connections: IntGauge,
+    /// Connections accepted, by protocol (`rtmp`, `http`, `policy`) as their first bytes tell.
+    pub accepted: IntCounterVec,
+    /// Connections refused or ended by us, by reason.
+    pub refused: IntCounterVec,
+    /// Connects rejected, by CloudFront code.
+    pub rejected: IntCounterVec,
+    /// Sessions whose connect was accepted, now.
+    pub sessions: IntGauge,
+    /// Streams playing now.
+    pub playing: IntGauge,
+    /// Plays started, by container.
+    pub plays: IntCounterVec,
+    /// Plays that failed, by status code sent.
+    pub play_errors: IntCounterVec,
+    /// Commands understood, by name (unknown ones as `other`).
+    pub commands: IntCounterVec,
+    /// Bytes written to viewers.
+    pub sent_bytes: IntCounter,
+    /// Bytes read from viewers.
+    pub received_bytes: IntCounter,
+    /// Time from a play command to its first media message written, in seconds.
+    pub first_media_seconds: Histogram,
+    /// Time a stream waited for bytes that were not in memory, in seconds.
+    pub wait_seconds: Histogram,
+    /// Demand for blocks found in the edge's cache.
+    pub block_hits: IntCounter,
+    /// Demand for blocks not found.
+    pub block_misses: IntCounter,
+    /// Range reads sent to shields, by priority.
+    pub fetches: IntCounterVec,
+    /// Bytes shields sent.
+    pub fetched_bytes: IntCounter,
+    /// Range reads that failed for good.
+    pub fetch_errors: IntCounter,
+    /// Opens served from the last known description because no shield answered.
+    pub stale_opens: IntCounter,
+    /// Time to read a media index, in seconds.
+    pub index_seconds: Histogram,
+    /// Messages over the size limit that were skipped.
+    pub oversized_messages: IntCounter,
+    /// Bytes of blocks cached.
+    pub cache_bytes: IntGauge,
+    /// Configured limits, by name, in each limit's own unit.
+    pub limits: prometheus::IntGaugeVec,
+    /// Session length from connect to disconnect, in seconds, by how it ended.
+    pub session_seconds: HistogramVec,
+}
+
+impl Metrics {
+    /// Defines and registers them.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
+            let metric = IntCounter::new(format!("penstock_edge_{name}"), help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let counters = |name: &str, help: &str, label: &str| -> prometheus::Result<IntCounterVec> {
+            let metric = IntCounterVec::new(Opts::new(format!("penstock_edge_{name}"), help), &[label])?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
+            let metric = IntGauge::new(format!("penstock_edge_{name}"), help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let histogram = |name: &str, help: &str| -> prometheus::Result<Histogram> {
+            let buckets = exponential_buckets(0.005, 2.0, 14)?;
+            let metric = Histogram::with_opts(HistogramOpts::new(format!("penstock_edge_{name}"), help).buckets(buckets))?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let limits = prometheus::IntGaugeVec::new(Opts::new("penstock_edge_limit", "Configured limits, by name"), &["limit"])?;
+        registry.register(Box::new(limits.clone()))?;
+        let session_seconds = HistogramVec::new(
+            HistogramOpts::new("penstock_edge_session_seconds", "Session length by how it ended")
+                .buckets(exponential_buckets(1.0, 4.0, 8)?),
+            &["end"],
+        )?;
+        registry.register(Box::new(session_seconds.clone()))?;
+        Ok(Self {
+            connections: gauge("connections", "Connections open now")?,
+            accepted: counters("accepted_total", "Connections by protocol of their first bytes", "protocol")?,
+            refused: counters("refused_total", "Connections refused or ended by the edge, by reason", "reason")?,
+            rejected: counters("rejected_total", "Connects rejected, by code", "code")?,
+            sessions: gauge("sessions", "Sessions connected now")?,
+            playing: gauge("playing_streams", "Streams playing now")?,
+            plays: counters("plays_total", "Plays started, by container", "container")?,
+            play_errors: counters("play_errors_total", "Plays that failed, by status code", "code")?,
+            commands: counters("commands_total", "Commands by name", "command")?,
+            sent_bytes: counter("sent_bytes_total", "Bytes written to viewers")?,
+            received_bytes: counter("received_bytes_total", "Bytes read from viewers")?,
+            first_media_seconds: histogram("first_media_seconds", "From a play command to its first media message")?,
+            wait_seconds: histogram("wait_seconds", "Time a stream waited for bytes not in memory")?,
+            block_hits: counter("block_hits_total", "Demand for blocks that were cached")?,
+            block_misses: counter("block_misses_total", "Demand for blocks that were not cached")?,
+            fetches: counters("fetches_total", "Range reads sent to shields, by priority", "priority")?,
+            fetched_bytes: counter("fetched_bytes_total", "Bytes received from shields")?,
+            fetch_errors: counter("fetch_errors_total", "Range reads that failed for good")?,
+            stale_opens: counter("stale_opens_total", "Opens served from memory because no shield answered")?,
+            index_seconds: histogram("index_seconds", "Time to read a media index")?,
+            oversized_messages: counter("oversized_messages_total", "Messages over the size limit, skipped")?,
+            cache_bytes: gauge("cache_bytes", "Bytes of blocks cached")?,
+            limits,
+            session_seconds,
+        })
+    }
+
+    /// Shows the configured limits as gauges.
+    pub fn publish_limits(&self, config: &crate::config::EdgeConfig) {
+        let limits: [(&str, u64); 11] = [
+            ("max_connections", config.max_connections as u64),
+            ("max_connections_per_address", config.max_connections_per_address as u64),
+            ("max_streams", config.max_streams as u64),
+            ("max_playlist", config.max_playlist as u64),
+            ("message_bytes", config.message_bytes as u64),
+            ("batch_bytes", config.batch_bytes as u64),
+            ("cache_bytes", config.cache_bytes),
+            ("index_cache_bytes", config.index_cache_bytes),
+            ("read_ahead_viewer_bytes", config.read_ahead_viewer_bytes),
+            ("read_ahead_total_bytes", config.read_ahead_total_bytes),
+            ("fetches", config.fetches as u64),
+        ];
+        for (name, value) in limits {
+            self.limits.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+}

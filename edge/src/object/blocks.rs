@@ -1,0 +1,296 @@
+//! The edge's block cache: whole blocks of object versions, weighed in bytes, one in-flight fetch a block.
+//!
+//! A miss starts a *detached* fill: neighbouring missing blocks become one range read, and each block is handed out as soon as it is
+//! whole. The asker only waits on it, so a viewer that leaves strands nobody, and fifty viewers of one film cost one read.
+//! The flight's sender lives in the fill task; when that ends without a result (a panic, a cancelled runtime) its waiters are
+//! woken with an error and the table entry goes with it.
+//!
+//! Bounds: cached bytes (`capacity_bytes`), fetches under way (`fetches`), bytes of read-ahead under way
+//! (`read_ahead_bytes`). Past the last, read-ahead is simply not started; demand waits its turn.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
+use proto::range::{BLOCK_BYTES, ByteRange, block_range};
+use proto::v1::Priority;
+use tokio::sync::{Semaphore, watch};
+
+use super::{RangeSource, ReadError};
+use crate::metrics::Metrics;
+
+/// Names one block of one version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct BlockId {
+    version: ObjectVersion,
+    index: u64,
+}
+
+type Outcome = Option<Result<Bytes, ReadError>>;
+type Flights = Mutex<HashMap<BlockId, watch::Receiver<Outcome>>>;
+
+/// Bounds of the cache.
+#[derive(Clone, Debug)]
+pub struct BlockLimits {
+    /// Bytes of blocks kept.
+    pub capacity_bytes: u64,
+    /// Range reads under way at once.
+    pub fetches: usize,
+    /// Bytes of read-ahead under way at once.
+    pub read_ahead_bytes: u64,
+}
+
+/// The cache. Shared by all sessions of an edge.
+pub struct BlockCache {
+    source: Arc<dyn RangeSource>,
+    blocks: moka::sync::Cache<BlockId, Bytes>,
+    flights: Flights,
+    fetches: Semaphore,
+    ahead_bytes: AtomicU64,
+    /// The newest version of an object that a 412 told us is gone.
+    retired: moka::sync::Cache<ObjectKey, Arc<str>>,
+    limits: BlockLimits,
+    metrics: Arc<Metrics>,
+}
+
+/// Wakes waiters and clears the table, whatever ends the fill.
+struct Landing {
+    cache: Arc<BlockCache>,
+    waiting: Vec<(BlockId, watch::Sender<Outcome>)>,
+    ahead_bytes: u64,
+}
+
+impl Landing {
+    /// Ends the first `n` flights with `result`.
+    fn settle(&mut self, n: usize, mut result: impl FnMut(usize) -> Result<Bytes, ReadError>) {
+        for (i, (id, sender)) in self.waiting.drain(..n).enumerate() {
+            // The order matters: a block is in the cache before its flight leaves the table, so no asker can miss both.
+            sender.send_replace(Some(result(i)));
+            lock(&self.cache.flights).remove(&id);
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let left = self.waiting.len();
+        self.settle(left, |_| Err(ReadError::Unavailable("the fill was abandoned".into())));
+        self.cache.ahead_bytes.fetch_sub(self.ahead_bytes, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl BlockCache {
+    /// An empty cache in front of `source`.
+    pub fn new(source: Arc<dyn RangeSource>, limits: BlockLimits, metrics: Arc<Metrics>) -> Arc<Self> {
+        let blocks = moka::sync::Cache::builder()
+            .max_capacity(limits.capacity_bytes)
+            .weigher(|_, block: &Bytes| u32::try_from(block.len()).unwrap_or(u32::MAX))
+            .support_invalidation_closures()
+            .build();
+        Arc::new(Self {
+            source,
+            blocks,
+            flights: Mutex::default(),
+            fetches: Semaphore::new(limits.fetches),
+            ahead_bytes: AtomicU64::new(0),
+            retired: moka::sync::Cache::new(10_000),
+            limits,
+            metrics,
+        })
+    }
+
+    /// The source behind the cache.
+    pub fn source(&self) -> &Arc<dyn RangeSource> {
+        &self.source
+    }
+
+    /// Bytes cached now.
+    pub fn cached_bytes(&self) -> u64 {
+        self.blocks.weighted_size()
+    }
+
+    /// A block that is in memory.
+    pub fn get(&self, version: &ObjectVersion, index: u64) -> Option<Bytes> {
+        self.blocks.get(&BlockId { version: version.clone(), index })
+    }
+
+    /// One block, fetching it if need be.
+    pub async fn block(self: &Arc<Self>, info: &ObjectInfo, index: u64) -> Result<Bytes, ReadError> {
+        let id = BlockId { version: info.id.clone(), index };
+        if let Some(block) = self.blocks.get(&id) {
+            self.metrics.block_hits.inc();
+            return Ok(block);
+        }
+        self.metrics.block_misses.inc();
+        let mut flight = match self.start(info, index..index + 1, Priority::Demand).pop() {
+            Some(flight) => flight,
+            // It landed between the look and the start.
+            None => return self.blocks.get(&id).ok_or_else(|| ReadError::Unavailable("the block was evicted at once".into())),
+        };
+        let outcome = match flight.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_) => None,
+        };
+        outcome.unwrap_or_else(|| Err(ReadError::Unavailable("the fill was abandoned".into())))
+    }
+
+    /// Starts fetching what of `range` is neither cached nor on its way, at low priority; never waits, and does nothing past the budget.
+    pub fn read_ahead(self: &Arc<Self>, info: &ObjectInfo, range: ByteRange) {
+        let range = range.clip(info.size_bytes);
+        if !range.is_empty() && self.ahead_bytes.load(Ordering::Relaxed) < self.limits.read_ahead_bytes {
+            self.start(info, range.blocks(), Priority::ReadAhead);
+        }
+    }
+
+    /// Forgets blocks of `origin` whose key starts with `prefix`.
+    pub fn purge(&self, origin: &str, prefix: &str) {
+        let (origin, prefix) = (origin.to_owned(), prefix.to_owned());
+        let outcome = self.blocks.invalidate_entries_if(move |id, _| {
+            id.version.object.origin.as_str() == origin && id.version.object.key.starts_with(&prefix)
+        });
+        if let Err(error) = outcome {
+            tracing::error!(%error, "a purge could not be registered with the block cache");
+        }
+    }
+
+    /// The version of `object` known to be gone, if any.
+    pub fn retired(&self, object: &ObjectKey) -> Option<Arc<str>> {
+        self.retired.get(object)
+    }
+
+    /// Takes flights for the missing blocks among `blocks` and spawns one fill for each run of them. Returns all flights, own and foreign.
+    fn start(
+        self: &Arc<Self>,
+        info: &ObjectInfo,
+        blocks: std::ops::Range<u64>,
+        priority: Priority,
+    ) -> Vec<watch::Receiver<Outcome>> {
+        let mut receivers = Vec::new();
+        let mut runs: Vec<Vec<(BlockId, watch::Sender<Outcome>)>> = Vec::new();
+        {
+            let mut flights = lock(&self.flights);
+            let mut joined = false;
+            for index in blocks {
+                let id = BlockId { version: info.id.clone(), index };
+                // Under the table's lock the cache is asked again: a fill may have landed meanwhile.
+                if self.blocks.contains_key(&id) {
+                    joined = false;
+                    continue;
+                }
+                if let Some(flight) = flights.get(&id) {
+                    receivers.push(flight.clone());
+                    joined = false;
+                    continue;
+                }
+                let (sender, receiver) = watch::channel(None);
+                flights.insert(id.clone(), receiver.clone());
+                receivers.push(receiver);
+                match runs.last_mut() {
+                    Some(run) if joined => run.push((id, sender)),
+                    _ => runs.push(vec![(id, sender)]),
+                }
+                joined = true;
+            }
+        }
+        for waiting in runs {
+            let bytes = waiting.len() as u64 * BLOCK_BYTES;
+            let ahead_bytes = if priority == Priority::ReadAhead { bytes } else { 0 };
+            self.ahead_bytes.fetch_add(ahead_bytes, Ordering::Relaxed);
+            let landing = Landing { cache: self.clone(), waiting, ahead_bytes };
+            tokio::spawn(fill(landing, info.clone(), priority));
+        }
+        receivers
+    }
+}
+
+/// Reads the run of blocks that `landing` waits for, and hands each out as soon as it is whole.
+async fn fill(mut landing: Landing, info: ObjectInfo, priority: Priority) {
+    let cache = landing.cache.clone();
+    let Ok(_permit) = cache.fetches.acquire().await else { return };
+    let (Some(first), Some(last)) = (landing.waiting.first(), landing.waiting.last()) else { return };
+    let mut index = first.0.index;
+    let range = ByteRange::new(index * BLOCK_BYTES, block_range(last.0.index, info.size_bytes).end);
+    cache.metrics.fetches.with_label_values(&[priority_label(priority)]).inc();
+
+    let mut stream = cache.source.read(&info.id, info.size_bytes, range, priority);
+    let mut part = Part::default();
+    while !landing.waiting.is_empty() {
+        let failed = match stream.next().await {
+            Some(Ok((_, bytes))) => {
+                cache.metrics.fetched_bytes.inc_by(bytes.len() as u64);
+                part.push(bytes);
+                while let Some(block) = part.take(block_range(index, info.size_bytes).len()) {
+                    cache.blocks.insert(BlockId { version: info.id.clone(), index }, block.clone());
+                    landing.settle(1, |_| Ok(block.clone()));
+                    index += 1;
+                    if landing.waiting.is_empty() {
+                        return;
+                    }
+                }
+                continue;
+            }
+            Some(Err(error)) => error,
+            None => ReadError::Unavailable(format!("{}: the range {range:?} ended early", info.id.object)),
+        };
+        if matches!(failed, ReadError::Retired(_)) {
+            cache.retired.insert(info.id.object.clone(), info.id.version.clone());
+        }
+        cache.metrics.fetch_errors.inc();
+        let left = landing.waiting.len();
+        landing.settle(left, |_| Err(failed.clone()));
+    }
+}
+
+fn priority_label(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Demand => "demand",
+        Priority::ReadAhead => "read_ahead",
+    }
+}
+
+/// Bytes of the block being assembled.
+#[derive(Default)]
+struct Part {
+    pieces: Vec<Bytes>,
+    len: u64,
+}
+
+impl Part {
+    fn push(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.len += bytes.len() as u64;
+            self.pieces.push(bytes);
+        }
+    }
+
+    /// The first `want` bytes as one `Bytes`, if that many are there: without a copy when one message brought them (the usual case).
+    fn take(&mut self, want: u64) -> Option<Bytes> {
+        if want == 0 || self.len < want {
+            return None;
+        }
+        self.len -= want;
+        let want = want as usize;
+        if self.pieces[0].len() == want {
+            return Some(self.pieces.remove(0));
+        }
+        let mut block = BytesMut::with_capacity(want);
+        while block.len() < want {
+            let take = self.pieces[0].len().min(want - block.len());
+            block.extend_from_slice(&self.pieces[0].split_to(take));
+            if self.pieces[0].is_empty() {
+                self.pieces.remove(0);
+            }
+        }
+        Some(block.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! From object keys to opened media.
+//!
+//! [`Catalog::open`] asks for the object's current version (a Stat, never from memory while shields answer), then for its
+//! media index, which is cached by version, weighed by what it holds, and built once however many viewers open the file at
+//! the same time. While no shield answers, the last known description serves: what is cached plays on.
+
+use std::sync::Arc;
+
+use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
+
+use super::blocks::BlockCache;
+use super::{ObjectReader, ReadError};
+use crate::media::{self, Limits, Media, MediaError};
+use crate::metrics::Metrics;
+
+/// An opened object: its description, its media, and a reader at its start.
+pub struct Opened {
+    /// The media index, shared.
+    pub media: Arc<Media>,
+    /// A reader of this version.
+    pub reader: ObjectReader,
+}
+
+/// Opens objects. Shared by all sessions of an edge.
+pub struct Catalog {
+    blocks: Arc<BlockCache>,
+    media: moka::future::Cache<ObjectVersion, Arc<Media>>,
+    /// What shields last said of an object; used only while none answers.
+    known: moka::sync::Cache<ObjectKey, ObjectInfo>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+}
+
+impl Catalog {
+    /// A catalog over `blocks`, keeping at most `index_bytes` of media indexes.
+    pub fn new(blocks: Arc<BlockCache>, index_bytes: u64, limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+        let media = moka::future::Cache::builder()
+            .max_capacity(index_bytes)
+            .weigher(|_, media: &Arc<Media>| u32::try_from(media.weight_bytes).unwrap_or(u32::MAX))
+            .support_invalidation_closures()
+            .build();
+        Arc::new(Self { blocks, media, known: moka::sync::Cache::new(100_000), limits, metrics })
+    }
+
+    /// The block cache.
+    pub fn blocks(&self) -> &Arc<BlockCache> {
+        &self.blocks
+    }
+
+    /// The object's current version.
+    pub async fn stat(&self, object: &ObjectKey) -> Result<ObjectInfo, ReadError> {
+        let retired = self.blocks.retired(object);
+        match self.blocks.source().stat(object, retired.clone()).await {
+            Ok(info) => {
+                self.known.insert(object.clone(), info.clone());
+                Ok(info)
+            }
+            Err(error @ ReadError::Unavailable(_)) => match self.known.get(object) {
+                Some(info) if retired.as_ref() != Some(&info.id.version) => {
+                    self.metrics.stale_opens.inc();
+                    tracing::warn!(%object, %error, "no shield answers: serving what was last known of the object");
+                    Ok(info)
+                }
+                _ => Err(error),
+            },
+            Err(error) => {
+                self.known.invalidate(object);
+                Err(error)
+            }
+        }
+    }
+
+    /// The media of one version, from the cache of indexes or read from its ranges.
+    pub async fn media(self: &Arc<Self>, info: ObjectInfo) -> Result<Opened, MediaError> {
+        let reader = ObjectReader::new(self.blocks.clone(), Arc::new(info));
+        let (this, mut own) = (self.clone(), reader.clone());
+        let id = reader.info().id.clone();
+        // Built in a task of its own: a viewer that leaves must not stop it for the others.
+        let build = async move {
+            let task = tokio::spawn(async move {
+                let started = tokio::time::Instant::now();
+                let media = media::open(&mut own, &this.limits).await?;
+                this.metrics.index_seconds.observe(started.elapsed().as_secs_f64());
+                Ok::<_, MediaError>(Arc::new(media))
+            });
+            task.await.unwrap_or_else(|error| Err(MediaError::StructureInvalid(format!("the parser failed: {error}"))))
+        };
+        let media = self.media.try_get_with(id, build).await.map_err(|error| (*error).clone())?;
+        Ok(Opened { media, reader })
+    }
+
+    /// Forgets everything of `origin` whose key starts with `prefix`.
+    pub fn purge(&self, origin: &str, prefix: &str) {
+        self.blocks.purge(origin, prefix);
+        let (o, p) = (origin.to_owned(), prefix.to_owned());
+        let outcome = self.media.invalidate_entries_if(move |id, _| id.object.origin.as_str() == o && id.object.key.starts_with(&p));
+        if let Err(error) = outcome {
+            tracing::error!(%error, "a purge could not be registered with the index cache");
+        }
+        let stale: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(object, _)| object.origin.as_str() == origin && object.key.starts_with(prefix))
+            .map(|(object, _)| (*object).clone())
+            .collect();
+        for object in stale {
+            self.known.invalidate(&object);
+        }
+    }
+}

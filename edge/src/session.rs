@@ -1,0 +1,376 @@
+//! One viewer: from the handshake to the last byte.
+//!
+//! A session is one task. It owns everything about its viewer (protocol state, streams, queue of outgoing bytes) and shares only the
+//! catalog, the config and the metrics, so no lock is taken on the media path and a session that panics takes nobody along.
+//!
+//! Its loop does four things, in this order, and then waits for whichever can go on:
+//!
+//! 1. fill the outgoing batch from the streams, as far as pacing and memory allow ([`stream`], [`playback`], [`pacing`]);
+//! 2. write as much of the batch as the transport takes;
+//! 3. read what the viewer sent and act on it ([`dispatch`], [`connect`], [`play`]);
+//! 4. apply what slow operations brought ([`opening`]).
+//!
+//! Nothing in the loop waits for an object: opening, seeking and fetching are futures of their stream, dropped when a newer
+//! command makes them pointless.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::BytesMut;
+use control::client::Catalogue;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use proto::v1::Distribution;
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::config::EdgeConfig;
+use crate::metrics::Metrics;
+use crate::object::catalog::Catalog;
+use crate::rtmp::chunk::{ChunkReader, ReaderLimits};
+use crate::rtmp::handshake::{HandshakeStep, ServerHandshake};
+use crate::transport::Transport;
+
+mod bandwidth;
+mod connect;
+mod dispatch;
+mod names;
+mod opening;
+mod outgoing;
+mod pacing;
+mod play;
+mod playback;
+mod reposition;
+mod stream;
+
+use bandwidth::BandwidthCheck;
+use outgoing::Outgoing;
+use stream::{Done, Stream};
+
+/// What all sessions of an edge share.
+pub struct Shared {
+    /// Behaviour.
+    pub config: EdgeConfig,
+    /// Objects.
+    pub catalog: Arc<Catalog>,
+    /// Distributions.
+    pub catalogue: watch::Receiver<Arc<Catalogue>>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// This machine's own host names, lower case.
+    pub own_hosts: Vec<String>,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("the viewer left")]
+    PeerClosed,
+    #[error("the connection broke: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("handshake: {0}")]
+    Handshake(String),
+    #[error("protocol: {0}")]
+    Protocol(String),
+    #[error("rejected: {0}")]
+    Rejected(&'static str),
+    #[error("nothing was heard for too long ({0})")]
+    Silent(&'static str),
+    #[error("the viewer took no bytes for too long")]
+    Stalled,
+    #[error("the edge is shutting down")]
+    Shutdown,
+}
+
+impl End {
+    fn label(&self) -> &'static str {
+        match self {
+            End::PeerClosed => "peer_closed",
+            End::Io(_) => "io",
+            End::Handshake(_) => "handshake",
+            End::Protocol(_) => "protocol",
+            End::Rejected(_) => "rejected",
+            End::Silent(_) => "silent",
+            End::Stalled => "stalled",
+            End::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Where the conversation is.
+enum Phase {
+    Handshake(Box<ServerHandshake>),
+    /// Handshake done, `connect` not yet accepted.
+    Greeted,
+    Connected(Arc<Connection>),
+}
+
+/// What `connect` settled.
+pub(crate) struct Connection {
+    distribution: Arc<Distribution>,
+    origin: proto::object::OriginId,
+    /// Folders that followed the instance in the app.
+    folders: String,
+}
+
+/// An answered getStreamLength: its transaction and the seconds.
+type Call = BoxFuture<'static, (f64, f64)>;
+
+/// One viewer's state, apart from the transport.
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+    /// FMS-like client id, also the id in log lines.
+    id: String,
+    peer: SocketAddr,
+    phase: Phase,
+    input: BytesMut,
+    reader: ChunkReader,
+    out: Outgoing,
+    streams: Vec<Stream>,
+    next_stream_id: u32,
+    /// SetBufferLength sent before any stream existed (on stream 0).
+    early_buffer_ms: u64,
+    calls: FuturesUnordered<Call>,
+    bandwidth: Option<BandwidthCheck>,
+    received_bytes: u64,
+    acknowledged_bytes: u64,
+    /// The viewer's window: it wants an Acknowledgement each so many bytes. 0: none.
+    peer_window_bytes: u64,
+    sent_bytes: u64,
+    skipped_messages: u64,
+    heard_at: Instant,
+    wrote_at: Instant,
+    started: Instant,
+    /// Set when the rest of the batch is all that is still to be sent.
+    ending: Option<End>,
+}
+
+/// Serves one viewer on `transport` until either side ends it.
+pub async fn serve<T: Transport>(shared: Arc<Shared>, mut transport: T, peer: SocketAddr, shutdown: CancellationToken) {
+    let mut session = Session::new(shared.clone(), peer);
+    let end = session.run(&mut transport, shutdown).await;
+    session.log_end(&end);
+    transport.close().await;
+}
+
+impl Session {
+    fn new(shared: Arc<Shared>, peer: SocketAddr) -> Self {
+        let now = Instant::now();
+        let limits = ReaderLimits { message_bytes: shared.config.message_bytes, ..Default::default() };
+        Self {
+            shared,
+            id: client_id(),
+            peer,
+            phase: Phase::Handshake(Box::new(ServerHandshake::new(&mut rand::rng()))),
+            input: BytesMut::new(),
+            reader: ChunkReader::new(limits),
+            out: Outgoing::new(),
+            streams: Vec::new(),
+            next_stream_id: 1,
+            early_buffer_ms: 0,
+            calls: FuturesUnordered::new(),
+            bandwidth: None,
+            received_bytes: 0,
+            acknowledged_bytes: 0,
+            peer_window_bytes: 0,
+            sent_bytes: 0,
+            skipped_messages: 0,
+            heard_at: now,
+            wrote_at: now,
+            started: now,
+            ending: None,
+        }
+    }
+
+    async fn run<T: Transport>(&mut self, transport: &mut T, shutdown: CancellationToken) -> End {
+        let timer = tokio::time::sleep_until(self.started);
+        tokio::pin!(timer);
+        loop {
+            let now = Instant::now();
+            let wake = if self.ending.is_none() { self.fill_streams(now) } else { None };
+            match self.write(transport) {
+                Ok(()) => {}
+                Err(error) => return self.ending.take().unwrap_or(End::Io(error)),
+            }
+            if self.out.batch.is_empty()
+                && let Some(end) = self.ending.take()
+            {
+                return end;
+            }
+            let (deadline, why) = self.deadline();
+            if deadline <= now {
+                return self.ending.take().unwrap_or(why);
+            }
+            timer.as_mut().reset(wake.map_or(deadline, |wake| wake.min(deadline)));
+            // A viewer that sends without reading is not read from: its commands would only grow our queue.
+            let backlog = self.out.batch.len_bytes() >= 4 * self.shared.config.batch_bytes;
+            let writing = !self.out.batch.is_empty();
+            tokio::select! {
+                ready = transport.readable(), if self.ending.is_none() && !backlog => {
+                    if let Err(error) = ready.and_then(|()| self.read(transport)) {
+                        if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                            return End::PeerClosed;
+                        }
+                        return End::Io(error);
+                    }
+                }
+                ready = transport.writable(), if writing => {
+                    if let Err(error) = ready {
+                        return self.ending.take().unwrap_or(End::Io(error));
+                    }
+                }
+                (stream_id, done) = next_done(&mut self.streams), if self.ending.is_none() => self.apply(stream_id, done),
+                Some((transaction, seconds)) = self.calls.next(), if !self.calls.is_empty() => {
+                    self.answer_length(transaction, seconds);
+                }
+                () = &mut timer => {}
+                () = shutdown.cancelled(), if self.ending.is_none() => {
+                    self.say_goodbye();
+                    self.ending = Some(End::Shutdown);
+                }
+            }
+        }
+    }
+
+    /// When the session has waited too long, and for what.
+    fn deadline(&self) -> (Instant, End) {
+        let config = &self.shared.config;
+        let ms = Duration::from_millis;
+        if self.ending.is_some() {
+            return (self.heard_at.max(self.wrote_at) + Duration::from_secs(5), End::Stalled);
+        }
+        match self.phase {
+            Phase::Handshake(_) => (self.started + ms(config.handshake_timeout_ms), End::Silent("handshake")),
+            Phase::Greeted => (self.started + ms(config.handshake_timeout_ms + config.connect_timeout_ms), End::Silent("connect")),
+            Phase::Connected(_) if !self.out.batch.is_empty() => {
+                (self.heard_at.max(self.wrote_at) + ms(config.stall_timeout_ms), End::Stalled)
+            }
+            Phase::Connected(_) => (self.heard_at.max(self.wrote_at) + ms(config.idle_timeout_ms), End::Silent("idle")),
+        }
+    }
+
+    fn write<T: Transport>(&mut self, transport: &mut T) -> std::io::Result<()> {
+        while !self.out.batch.is_empty() {
+            match transport.try_write(&mut self.out.batch) {
+                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.sent_bytes += written as u64;
+                    self.shared.metrics.sent_bytes.inc_by(written as u64);
+                    self.wrote_at = Instant::now();
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there and acts on it. `UnexpectedEof` when the viewer has closed.
+    fn read<T: Transport>(&mut self, transport: &mut T) -> std::io::Result<()> {
+        match transport.try_read(&mut self.input) {
+            Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                self.heard_at = Instant::now();
+                self.received_bytes += count as u64;
+                self.shared.metrics.received_bytes.inc_by(count as u64);
+                if let Err(end) = self.consume() {
+                    self.ending = Some(end);
+                }
+                self.acknowledge();
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Acts on everything complete in the input.
+    fn consume(&mut self) -> Result<(), End> {
+        while let Phase::Handshake(handshake) = &mut self.phase {
+            match handshake.advance(&mut self.input).map_err(|e| End::Handshake(e.to_string()))? {
+                HandshakeStep::NeedMore => return Ok(()),
+                HandshakeStep::Reply(bytes) => self.out.batch.push_bytes(bytes),
+                HandshakeStep::Done => self.phase = Phase::Greeted,
+            }
+        }
+        while self.ending.is_none() {
+            let message = self.reader.read(&mut self.input).map_err(|e| End::Protocol(e.to_string()))?;
+            let skipped = self.reader.skipped();
+            if skipped > self.skipped_messages {
+                debug!(session = self.id, skipped, "a message over the size limit was skipped");
+                self.shared.metrics.oversized_messages.inc_by(skipped - self.skipped_messages);
+                self.skipped_messages = skipped;
+            }
+            let Some(message) = message else { break };
+            self.on_message(message)?;
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self) {
+        if self.peer_window_bytes > 0 && self.received_bytes - self.acknowledged_bytes >= self.peer_window_bytes {
+            self.acknowledged_bytes = self.received_bytes;
+            crate::rtmp::control::acknowledgement(self.received_bytes as u32, &mut self.out.batch);
+        }
+    }
+
+    /// The server stops: says so in the protocol's terms.
+    fn say_goodbye(&mut self) {
+        if matches!(self.phase, Phase::Connected(_)) {
+            let text = "The server is shutting down.";
+            let extra = [];
+            self.out.command(0, crate::rtmp::reply::status("status", "NetConnection.Connect.Closed", text, None, &self.id, &extra));
+            self.out.command(0, crate::rtmp::reply::close());
+        }
+    }
+
+    fn stream(&mut self, id: u32) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.id == id)
+    }
+
+    fn connection(&self) -> Option<Arc<Connection>> {
+        match &self.phase {
+            Phase::Connected(connection) => Some(connection.clone()),
+            _ => None,
+        }
+    }
+
+    fn log_end(&mut self, end: &End) {
+        let ids: Vec<u32> = self.streams.iter().map(|stream| stream.id).collect();
+        for id in ids {
+            self.drop_stream(id);
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.shared.metrics.session_seconds.with_label_values(&[end.label()]).observe(seconds);
+        if let Some(connection) = self.connection() {
+            self.shared.metrics.sessions.dec();
+            let (sent, received) = (self.sent_bytes, self.received_bytes);
+            info!(session = self.id, peer = %self.peer, distribution = connection.distribution.id, sent_bytes = sent,
+                received_bytes = received, seconds, "disconnect: {end}");
+        } else {
+            info!(session = self.id, peer = %self.peer, seconds, "connection ended before connect: {end}");
+        }
+    }
+}
+
+/// The next slow operation of any stream that is done.
+async fn next_done(streams: &mut [Stream]) -> (u32, Done) {
+    std::future::poll_fn(|cx| {
+        for stream in streams.iter_mut() {
+            if let Poll::Ready(done) = stream.poll_op(cx) {
+                return Poll::Ready((stream.id, done));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Eight characters that name a session to its viewer and in the logs, as FMS's do.
+fn client_id() -> String {
+    use rand::Rng;
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(8).map(char::from).collect()
+}

@@ -1,0 +1,160 @@
+//! From what a player sends to the keys to try.
+//!
+//! Players disagree on where the folder goes (app or name), on the prefix and on the extension: librtmp cuts `.mp4` and sends `mp4:x`, ffmpeg
+//! keeps it, GStreamer sends `x.mp4` bare with all folders in the app, Flowplayer ends the app with `mp4:folder`. So the app's
+//! rest and the name are joined, every inner type prefix is removed, and the key is tried as given and then with the
+//! extensions its prefix allows. What a file is, its bytes decide, never its name.
+
+/// A stream name, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StreamName {
+    /// The name without type prefix and query, as status messages show it: `folder/film.mp4`.
+    pub(crate) display: String,
+    /// The query, without `?`; signed names carry their signature here.
+    pub(crate) query: Option<String>,
+    /// Keys to try, in order, without doubles.
+    pub(crate) candidates: Vec<String>,
+}
+
+const MP4: &[&str] = &[".mp4", ".f4v", ".m4v", ".mov", ".m4a", ".3gp", ".aac"];
+const PREFIXES: &[(&str, &[&[&str]])] =
+    &[("flv:", &[&[".flv"]]), ("mp4:", &[MP4]), ("mp3:", &[&[".mp3"]]), ("id3:", &[&[".mp3"]])];
+const NO_PREFIX: &[&[&str]] = &[&[".flv"], MP4, &[".mp3"]];
+
+impl StreamName {
+    /// Reads `name` as played within `folders` (what followed the instance in the app; may be empty).
+    pub(crate) fn parse(folders: &str, name: &str) -> Self {
+        let (path, query) = split_query(name);
+        let joined = if folders.is_empty() { path.clone() } else { format!("{folders}/{path}") };
+        let mut prefix = None;
+        let segments: Vec<String> = joined.split('/').map(|segment| strip_prefix(segment, &mut prefix).to_owned()).collect();
+        // The name's own prefix counts before one that the app carried.
+        strip_prefix(&path, &mut prefix);
+        let key = segments.join("/").trim_start_matches('/').to_owned();
+
+        let extensions = PREFIXES.iter().find(|(p, _)| Some(*p) == prefix).map_or(NO_PREFIX, |(_, e)| e);
+        let mut candidates = Vec::new();
+        for base in [Some(key.clone()), percent_decoded(&key)].into_iter().flatten() {
+            candidates.push(base.clone());
+            candidates.extend(extensions.iter().flat_map(|e| e.iter()).map(|e| format!("{base}{e}")));
+        }
+        candidates.retain(|key| proto::object::check_key(key).is_ok());
+        let display = path.trim_start_matches('/').to_owned();
+        let display = strip_prefix(&display, &mut None).to_owned();
+        Self { display, query, candidates }
+    }
+}
+
+/// Removes type prefixes from the front of `segment`; remembers the last one removed.
+fn strip_prefix<'a>(mut segment: &'a str, found: &mut Option<&'static str>) -> &'a str {
+    while let Some((prefix, _)) = PREFIXES.iter().find(|(p, _)| starts_with_ignoring_case(segment, p)) {
+        *found = Some(prefix);
+        segment = &segment[prefix.len()..];
+    }
+    segment
+}
+
+fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
+    text.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+/// Splits at the first `?`; a name that was escaped once (`%3F`, as web pages pass it to players) is decoded first.
+fn split_query(name: &str) -> (String, Option<String>) {
+    if let Some((path, query)) = name.split_once('?') {
+        return (path.to_owned(), Some(query.to_owned()));
+    }
+    let escaped = name.find("%3F").or_else(|| name.find("%3f"));
+    if escaped.is_some()
+        && let Some(decoded) = percent_decoded(name)
+        && let Some((path, query)) = decoded.split_once('?')
+    {
+        return (path.to_owned(), Some(query.to_owned()));
+    }
+    (name.to_owned(), None)
+}
+
+/// `text` with its percent-escapes decoded, if it has valid ones and the result is UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    let decoded = String::from_utf8(out).ok()?;
+    (decoded != text).then_some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(folders: &str, name: &str) -> Vec<String> {
+        StreamName::parse(folders, name).candidates.into_iter().take(3).collect()
+    }
+
+    #[test]
+    fn names_resolve_by_prefix_and_then_extension() {
+        assert_eq!(first("", "x"), ["x", "x.flv", "x.mp4"]);
+        assert_eq!(first("", "flv:x"), ["x", "x.flv"]);
+        assert_eq!(first("", "mp4:x"), ["x", "x.mp4", "x.f4v"]);
+        assert_eq!(first("", "mp3:a/x"), ["a/x", "a/x.mp3"]);
+        assert_eq!(first("", "id3:x"), ["x", "x.mp3"]);
+        assert_eq!(first("", "mp4:x.mp4")[0], "x.mp4");
+        assert_eq!(StreamName::parse("", "x").candidates.last().map(String::as_str), Some("x.mp3"));
+        assert!(StreamName::parse("", "x").candidates.contains(&"x.aac".to_owned()));
+    }
+
+    #[test]
+    fn folders_come_from_the_app_or_the_name() {
+        for (folders, name) in [("a/b", "mp4:x.mp4"), ("a", "mp4:b/mp4:x.mp4"), ("", "mp4:a/b/x.mp4"), ("mp4:a/b", "x.mp4")] {
+            let parsed = StreamName::parse(folders, name);
+            assert_eq!(parsed.candidates[..2], ["a/b/x.mp4", "a/b/x.mp4.mp4"], "{folders} {name}");
+        }
+        assert_eq!(StreamName::parse("", "/a/x").candidates[0], "a/x");
+    }
+
+    #[test]
+    fn the_query_never_reaches_the_key() {
+        let parsed = StreamName::parse("", "mp4:a.mp4?Expires=1&Signature=x~");
+        assert_eq!((parsed.display.as_str(), parsed.query.as_deref()), ("a.mp4", Some("Expires=1&Signature=x~")));
+        assert_eq!(parsed.candidates[0], "a.mp4");
+        let escaped = StreamName::parse("", "mp4:a.mp4%3FExpires%3D1%26x%3D2");
+        assert_eq!(escaped.query.as_deref(), Some("Expires=1&x=2"));
+        assert_eq!(escaped.candidates[0], "a.mp4");
+    }
+
+    #[test]
+    fn escapes_are_tried_after_the_literal_name() {
+        let names = StreamName::parse("", "flv:a%20b").candidates;
+        assert_eq!(names, ["a%20b", "a%20b.flv", "a b", "a b.flv"]);
+    }
+
+    #[test]
+    fn nothing_leaves_the_bucket() {
+        for bad in ["../x", "a/../../x", "..", "a\0b", "mp4:..%2fx", "", "mp4:", "a//b"] {
+            let names = StreamName::parse("", bad).candidates;
+            assert!(names.iter().all(|n| !n.contains("..") || n.contains("%2f") || n == ".flv"), "{bad:?}: {names:?}");
+            assert!(names.iter().all(|n| proto::object::check_key(n).is_ok()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_character_of_several_bytes_before_a_prefix_length_is_no_panic() {
+        assert_eq!(StreamName::parse("", "aé:").candidates[0], "aé:");
+        assert_eq!(StreamName::parse("é", "日本").candidates[0], "é/日本");
+    }
+}

@@ -1,0 +1,67 @@
+//! From a stream name to an opened file: the slow part of a play, as one future.
+//!
+//! Each candidate key is one Stat; the first that exists is opened. A play then gets its cursor; getStreamLength only wants the duration.
+
+use std::sync::Arc;
+
+use proto::object::{ObjectKey, OriginId};
+
+use super::names::StreamName;
+use crate::media::{Cursor, Media, MediaError};
+use crate::object::catalog::{Catalog, Opened};
+use crate::object::{ObjectReader, ReadError};
+
+/// A file that can be played.
+pub(crate) struct Ready {
+    pub(crate) media: Arc<Media>,
+    pub(crate) reader: ObjectReader,
+    pub(crate) cursor: Cursor,
+}
+
+/// Opens the first of `name`'s candidates that exists in `origin`.
+pub(crate) async fn open(catalog: &Arc<Catalog>, origin: &OriginId, name: &StreamName) -> Result<Opened, MediaError> {
+    let mut missing = ReadError::NotFound("no key can have this name".into());
+    for candidate in &name.candidates {
+        let object = ObjectKey::new(origin.clone(), candidate);
+        match catalog.stat(&object).await {
+            Ok(info) => return catalog.media(info).await,
+            Err(error @ ReadError::NotFound(_)) => missing = error,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(missing.into())
+}
+
+/// Opens `name` with a cursor at `start_ms` of the file.
+pub(crate) async fn open_at(
+    catalog: Arc<Catalog>,
+    origin: OriginId,
+    name: Arc<StreamName>,
+    start_ms: u64,
+) -> Result<Ready, MediaError> {
+    let mut attempt = 0;
+    loop {
+        let result = async {
+            let Opened { media, mut reader } = open(&catalog, &origin, &name).await?;
+            let cursor = media.cursor(&mut reader, start_ms).await?;
+            Ok(Ready { media, reader, cursor })
+        }
+        .await;
+        match result {
+            // The object was replaced between its Stat and its first range: the next Stat brings the new version.
+            Err(MediaError::Read(ReadError::Retired(_))) if attempt < 3 => attempt += 1,
+            other => return other,
+        }
+    }
+}
+
+/// The duration of `name` in seconds; 0 for what can't be played, for whatever reason: players wait for this answer.
+pub(crate) async fn length_seconds(catalog: Arc<Catalog>, origin: OriginId, name: StreamName) -> f64 {
+    match open(&catalog, &origin, &name).await {
+        Ok(opened) => opened.media.duration_ms / 1000.0,
+        Err(error) => {
+            tracing::debug!(name = name.display, %error, "getStreamLength answers 0");
+            0.0
+        }
+    }
+}

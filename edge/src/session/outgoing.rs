@@ -1,0 +1,68 @@
+//! What a session sends: messages into the connection's batch, on fixed chunk streams.
+//!
+//! Chunk stream 2 carries control messages, 3 the connection's commands; each stream has three of its own (status and data, audio,
+//! video), so that timestamps of one kind stay deltas of the same kind.
+
+use bytes::Bytes;
+
+use crate::media::Kind;
+use crate::rtmp::chunk::{Batch, ChunkWriter, OutMessage};
+
+const COMMAND: u8 = 20;
+const DATA: u8 = 18;
+const VIDEO: u8 = 9;
+const AUDIO: u8 = 8;
+
+/// A connection's outgoing side.
+pub(crate) struct Outgoing {
+    /// Bytes not yet taken by the transport.
+    pub(crate) batch: Batch,
+    writer: ChunkWriter,
+}
+
+impl Outgoing {
+    pub(crate) fn new() -> Self {
+        Self { batch: Batch::new(), writer: ChunkWriter::new() }
+    }
+
+    /// Raises the chunk size if it isn't `size` yet.
+    pub(crate) fn chunk_size(&mut self, size: u32) {
+        if self.writer.chunk_size() != size {
+            self.writer.set_chunk_size(size, &mut self.batch);
+        }
+    }
+
+    fn write(&mut self, csid: u32, timestamp: u32, type_id: u8, stream_id: u32, head: &[u8], payload: &[Bytes]) {
+        let message = OutMessage { csid, timestamp, type_id, stream_id, head, payload };
+        if let Err(error) = self.writer.write(&mut self.batch, message) {
+            // Only a payload over 16 MiB fails, and media limits keep samples below that.
+            tracing::error!(%error, "a message could not be written");
+        }
+    }
+
+    /// A command (`_result`, `onStatus`, ...): `payload` is its AMF0 body.
+    pub(crate) fn command(&mut self, stream_id: u32, payload: Bytes) {
+        let csid = if stream_id == 0 { 3 } else { status_csid(stream_id) };
+        self.write(csid, 0, COMMAND, stream_id, &[], &[payload]);
+    }
+
+    /// A data message (`onMetaData`, `onPlayStatus`, ...).
+    pub(crate) fn data(&mut self, stream_id: u32, time_ms: u32, payload: Bytes) {
+        self.write(status_csid(stream_id) + 3, time_ms, DATA, stream_id, &[], &[payload]);
+    }
+
+    /// Audio, video, or script data of a file.
+    pub(crate) fn media(&mut self, stream_id: u32, kind: Kind, time_ms: u32, head: &[u8], payload: &[Bytes]) {
+        let (offset, type_id) = match kind {
+            Kind::Audio => (1, AUDIO),
+            Kind::Video => (2, VIDEO),
+            Kind::Data => (3, DATA),
+        };
+        self.write(status_csid(stream_id) + offset, time_ms, type_id, stream_id, head, payload);
+    }
+}
+
+/// First of the four chunk streams of a stream.
+fn status_csid(stream_id: u32) -> u32 {
+    4 + stream_id.saturating_sub(1) * 4
+}

@@ -1,0 +1,354 @@
+//! `play` and what it brings about: opening, the order of replies, the flow of media, the end.
+//!
+//! Numbers on the wire are milliseconds, but GStreamer sends -2 where Flash sends -2000: of the negative ones, -1 and -1000 mean live only, any
+//! other live-or-recorded. A missing file is an error only when a recorded one was asked for; else the viewer waits in silence, as
+//! with FMS, and the name is looked up again from time to time.
+
+use std::sync::Arc;
+
+use proto::object::OriginId;
+use tokio::time::{Duration, Instant};
+use tracing::{info, warn};
+
+use super::names::StreamName;
+use super::opening::{self, Ready};
+use super::playback::{Extent, Filled, Playback, Wanted};
+use super::stream::{Done, PlayRequest, Playing, Start, State};
+use super::{Connection, Session};
+use crate::media::{Container, MediaError};
+use crate::object::ReadError;
+use crate::rtmp::amf::Value;
+use crate::rtmp::command::Command;
+use crate::rtmp::{control, reply};
+
+impl Session {
+    pub(super) fn on_play(&mut self, stream_id: u32, command: &Command) {
+        let Some(connection) = self.connection() else { return };
+        if self.stream(stream_id).is_none() {
+            return;
+        }
+        let Some(name) = command.args.first().and_then(Value::as_str).filter(|name| !name.is_empty()) else {
+            // play(false) stops the stream.
+            self.on_stop(stream_id);
+            return;
+        };
+        let request = request(&connection, name, command);
+        info!(session = self.id, stream = stream_id, name = request.name.display, start = ?request.start, extent = ?request.extent, "play");
+        if request.reset {
+            self.stop_stream(stream_id);
+        } else if self.is_busy(stream_id) {
+            let limit = self.shared.config.max_playlist;
+            let Some(stream) = self.stream(stream_id) else { return };
+            if stream.playlist.len() < limit {
+                stream.playlist.push_back(request);
+            } else {
+                self.status(stream_id, "error", "NetStream.Failed", "The playlist is full.", name);
+            }
+            return;
+        }
+        self.open(stream_id, request);
+    }
+
+    /// Dynamic stream switching is not offered yet: FMS's answer to a switch that can't be made, while the old stream goes on.
+    pub(super) fn on_play2(&mut self, stream_id: u32, command: &Command) {
+        let options = command.args.first();
+        let name = options.and_then(|o| o.get("streamName")).and_then(Value::as_str).unwrap_or("").to_owned();
+        let text = format!("Failed to play {name} (stream ID: {stream_id}).");
+        self.status(stream_id, "error", "NetStream.Play.Failed", &text, &name);
+    }
+
+    fn on_stop(&mut self, stream_id: u32) {
+        self.stop_stream(stream_id);
+        control::stream_eof(stream_id, &mut self.out.batch);
+        self.status(stream_id, "status", "NetStream.Play.Stop", "Stopped playing.", "");
+    }
+
+    fn is_busy(&mut self, stream_id: u32) -> bool {
+        match self.stream(stream_id).map(|stream| &stream.state) {
+            Some(State::Playing(playing)) => !playing.over,
+            Some(State::Opening(_) | State::Waiting(..)) => true,
+            Some(State::Idle) | None => false,
+        }
+    }
+
+    /// Starts opening what `request` names.
+    fn open(&mut self, stream_id: u32, request: PlayRequest) {
+        let (Some(connection), catalog) = (self.connection(), self.shared.catalog.clone()) else { return };
+        let Some(stream) = self.stream(stream_id) else { return };
+        if request.start == Start::LiveOnly {
+            stream.state = State::Waiting(request, None);
+            return;
+        }
+        let opening = opening::open_at(catalog, OriginId::clone(&connection.origin), request.name.clone(), request.start_ms());
+        stream.op = Some(Box::pin(async move { Done::Opened(opening.await) }));
+        stream.state = State::Opening(request);
+    }
+
+    pub(super) fn on_opened(&mut self, stream_id: u32, result: Result<Ready, MediaError>) {
+        let poll = Duration::from_millis(self.shared.config.waiting_poll_ms);
+        let Some(stream) = self.stream(stream_id) else { return };
+        let request = match std::mem::replace(&mut stream.state, State::Idle) {
+            State::Opening(request) => request,
+            other => {
+                stream.state = other;
+                return;
+            }
+        };
+        match result {
+            Ok(ready) => self.start_playing(stream_id, request, ready),
+            Err(MediaError::Read(ReadError::NotFound(_))) if request.start == Start::Any => {
+                stream.state = State::Waiting(request, Some(Instant::now() + poll));
+            }
+            Err(error) => {
+                let name = request.name.clone();
+                self.refuse(stream_id, &name, &error);
+                // A playlist goes on with its next item.
+                self.play_next(stream_id);
+            }
+        }
+    }
+
+    /// Tells the viewer why a name can't be played, or can't be played on.
+    fn refuse(&mut self, stream_id: u32, name: &StreamName, error: &MediaError) {
+        let display = name.display.clone();
+        let failed = format!("Failed to play {display} (stream ID: {stream_id}).");
+        let (code, text) = match error {
+            MediaError::Read(ReadError::NotFound(_)) => {
+                ("NetStream.Play.StreamNotFound", format!("Failed to play {display}; stream not found."))
+            }
+            MediaError::StructureInvalid(_) => {
+                ("NetStream.Play.FileStructureInvalid", format!("Failed to play {display}; file structure is invalid."))
+            }
+            MediaError::NoSupportedTrack(_) => {
+                ("NetStream.Play.NoSupportedTrackFound", format!("Failed to play {display}; no supported track found."))
+            }
+            // JW Player has no case for NetStream.Play.Failed and would show a spinner for ever.
+            MediaError::Read(_) => ("NetStream.Failed", failed),
+        };
+        warn!(session = self.id, stream = stream_id, name = display, code, "play failed: {error}");
+        self.shared.metrics.play_errors.with_label_values(&[code]).inc();
+        self.status(stream_id, "error", code, &text, &display);
+    }
+
+    /// FMS's order: recorded, chunk size, begin, Reset, Start, sample access, Data.Start; then metadata and headers with the first media.
+    fn start_playing(&mut self, stream_id: u32, request: PlayRequest, ready: Ready) {
+        let shared = self.shared.clone();
+        let config = &shared.config;
+        let chunk_size = match self.connection().map_or(0, |c| c.distribution.chunk_size_bytes) {
+            0 => config.chunk_size_bytes,
+            own => own,
+        };
+        let display = request.name.display.clone();
+        control::stream_is_recorded(stream_id, &mut self.out.batch);
+        self.out.chunk_size(chunk_size);
+        control::stream_begin(stream_id, &mut self.out.batch);
+        if request.reset {
+            let text = format!("Playing and resetting {display}.");
+            self.status(stream_id, "status", "NetStream.Play.Reset", &text, &display);
+        }
+        self.status(stream_id, "status", "NetStream.Play.Start", &format!("Started playing {display}."), &display);
+        self.out.data(stream_id, 0, reply::sample_access(false, false));
+        self.out.data(stream_id, 0, reply::data_start());
+
+        let Ready { media, mut reader, cursor } = ready;
+        let container = match media.container {
+            Container::Flv => "flv",
+            Container::Mp4 => "mp4",
+            Container::Mp3 => "mp3",
+        };
+        info!(session = self.id, stream = stream_id, name = display, key = %reader.info().id.object.key,
+            version = %reader.info().id.version, container, duration_ms = media.duration_ms,
+            opened_ms = request.asked.elapsed().as_millis() as u64, "playing");
+        shared.metrics.plays.with_label_values(&[container]).inc();
+        shared.metrics.playing.inc();
+        reader.set_pace(media.bytes_per_second, config.read_ahead_seconds, config.read_ahead_viewer_bytes);
+        let (origin, extent) = (request.start_ms(), request.extent);
+        let playback = Playback::new(media, reader, cursor, origin, extent, config.max_buffer_ms, request.unpaced);
+        let Some(stream) = self.stream(stream_id) else { return };
+        stream.state = State::Playing(Box::new(Playing {
+            request,
+            playback,
+            begins: true,
+            end_due: None,
+            over: false,
+            sleeps_until: None,
+            waits_since: None,
+        }));
+        if let Some(ms) = stream.early_seek_ms.take() {
+            self.seek_to(stream_id, ms);
+        }
+    }
+
+    /// Fills the batch from every stream; the time at which the next one has something to do.
+    pub(super) fn fill_streams(&mut self, now: Instant) -> Option<Instant> {
+        let mut wake: Option<Instant> = None;
+        for index in 0..self.streams.len() {
+            if let Some(at) = self.fill_stream(index, now) {
+                wake = Some(wake.map_or(at, |w| w.min(at)));
+            }
+        }
+        wake
+    }
+
+    fn fill_stream(&mut self, index: usize, now: Instant) -> Option<Instant> {
+        let config = &self.shared.config;
+        let (batch_bytes, tick_ms) = (config.batch_bytes, config.tick_ms);
+        let stream = &mut self.streams[index];
+        let stream_id = stream.id;
+        if let State::Waiting(request, Some(at)) = &stream.state {
+            if *at > now {
+                return Some(*at);
+            }
+            let request = request.clone();
+            self.open(stream_id, request);
+            return None;
+        }
+        let wanted = Wanted { stream_id, buffer_ms: stream.buffer_ms, audio: stream.audio, video: stream.video, batch_bytes, tick_ms };
+        let paused = stream.paused;
+        let State::Playing(playing) = &mut stream.state else { return None };
+        if stream.op.is_some() || playing.over {
+            return None;
+        }
+        if let Some(at) = playing.sleeps_until.filter(|at| *at > now) {
+            return Some(at);
+        }
+        playing.sleeps_until = None;
+        if playing.end_due.is_none() && (!paused || playing.playback.wants_snapshot()) {
+            if playing.begins {
+                match playing.playback.begin(&mut self.out, wanted) {
+                    Ok(None) => playing.begins = false,
+                    Ok(Some((offset, len))) => {
+                        self.fetch(index, offset, len, now);
+                        return None;
+                    }
+                    Err(error) => return self.fail(index, &error),
+                }
+            }
+            let first = playing.playback.first_media.is_none();
+            let filled = playing.playback.fill(now, &mut self.out, wanted);
+            if first && playing.playback.first_media.is_some() {
+                let elapsed = playing.request.asked.elapsed();
+                self.shared.metrics.first_media_seconds.observe(elapsed.as_secs_f64());
+            }
+            match filled {
+                Filled::Enough | Filled::Snapshot => return None,
+                Filled::At(at) => {
+                    playing.sleeps_until = Some(at);
+                    return Some(at);
+                }
+                Filled::Need { offset, len } => {
+                    self.fetch(index, offset, len, now);
+                    return None;
+                }
+                Filled::Ended(at) => playing.end_due = Some(at),
+                Filled::Failed(error) => return self.fail(index, &error),
+            }
+        }
+        // A SetBufferLength since then may have moved the end; it is asked for anew each time.
+        let due = playing.end_due.filter(|_| !paused)?;
+        if due > now {
+            return Some(due);
+        }
+        self.finish(index);
+        None
+    }
+
+    fn fetch(&mut self, index: usize, offset: u64, len: u64, now: Instant) {
+        let stream = &mut self.streams[index];
+        let State::Playing(playing) = &mut stream.state else { return };
+        playing.waits_since = Some(now);
+        playing.playback.reader.overtaken();
+        let fetch = playing.playback.reader.fetch(offset, len);
+        // The blocks behind the missing one travel beside it, not after it.
+        playing.playback.reader.advance(offset);
+        stream.op = Some(Box::pin(async move { Done::Fetched(fetch.await) }));
+    }
+
+    pub(super) fn on_fetched(&mut self, stream_id: u32, fetched: crate::object::reader::Fetched) {
+        let Some(index) = self.streams.iter().position(|stream| stream.id == stream_id) else { return };
+        let metrics = self.shared.metrics.clone();
+        let Some(playing) = self.streams[index].playing() else { return };
+        if let Some(since) = playing.waits_since.take() {
+            metrics.wait_seconds.observe(since.elapsed().as_secs_f64());
+        }
+        match fetched {
+            Ok(blocks) => playing.playback.reader.admit(blocks),
+            Err(error) => {
+                self.fail(index, &MediaError::Read(error));
+            }
+        }
+    }
+
+    /// A file that can't be read on: a clear status, then nothing more of it.
+    fn fail(&mut self, index: usize, error: &MediaError) -> Option<Instant> {
+        let stream = &mut self.streams[index];
+        let stream_id = stream.id;
+        let name: Arc<StreamName> = match &stream.state {
+            State::Playing(playing) => playing.request.name.clone(),
+            _ => return None,
+        };
+        let playlist = std::mem::take(&mut stream.playlist);
+        self.refuse(stream_id, &name, error);
+        self.stop_stream(stream_id);
+        control::stream_eof(stream_id, &mut self.out.batch);
+        self.streams[index].playlist = playlist;
+        self.play_next(stream_id);
+        None
+    }
+
+    /// The end of a file is due: the next of the playlist, or the end sequence.
+    fn finish(&mut self, index: usize) {
+        let stream = &mut self.streams[index];
+        let stream_id = stream.id;
+        let State::Playing(playing) = &mut stream.state else { return };
+        if !stream.playlist.is_empty() {
+            self.out.data(stream_id, playing.playback.time_ms as u32, reply::play_status_switch());
+            self.play_next(stream_id);
+            return;
+        }
+        playing.over = true;
+        playing.playback.announce_end(&mut self.out, stream_id, &playing.request.name.display, &self.id);
+        info!(session = self.id, stream = stream_id, name = playing.request.name.display,
+            sent_bytes = playing.playback.sent_bytes, "end of file");
+    }
+
+    fn play_next(&mut self, stream_id: u32) {
+        let Some(stream) = self.stream(stream_id) else { return };
+        let Some(next) = stream.playlist.pop_front() else { return };
+        let rest = std::mem::take(&mut stream.playlist);
+        self.stop_stream(stream_id);
+        if let Some(stream) = self.stream(stream_id) {
+            stream.playlist = rest;
+        }
+        self.open(stream_id, next);
+    }
+}
+
+/// Understands a play command's arguments.
+fn request(connection: &Connection, name: &str, command: &Command) -> PlayRequest {
+    let number = |index: usize| command.args.get(index).and_then(Value::as_number).filter(|n| !n.is_nan());
+    let start = match number(1).unwrap_or(-2000.0) {
+        n if n == -1.0 || n == -1000.0 => Start::LiveOnly,
+        n if n < 0.0 => Start::Any,
+        n => Start::Recorded(n as u64),
+    };
+    let extent = match number(2).unwrap_or(-1.0) {
+        n if n < 0.0 => Extent::All,
+        0.0 => Extent::OneFrame,
+        n => Extent::Ms(n as u64),
+    };
+    // 0/false joins the playlist, 1/true flushes it; 2 and 3 are the same, delivered at once.
+    let reset = match command.args.get(3) {
+        Some(Value::Boolean(flag)) => u8::from(*flag),
+        Some(Value::Number(n)) if (0.0..=3.0).contains(n) => *n as u8,
+        _ => 1,
+    };
+    PlayRequest {
+        name: Arc::new(StreamName::parse(&connection.folders, name)),
+        start,
+        extent,
+        reset: reset % 2 == 1,
+        unpaced: reset >= 2,
+        asked: Instant::now(),
+    }
+}

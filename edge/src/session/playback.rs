@@ -1,0 +1,276 @@
+//! One file being sent on one stream: samples in, messages out, as pacing and memory allow.
+//!
+//! [`Playback::fill`] never waits. It writes messages until the batch is full, the pacer says "later", bytes are missing, or the file
+//! ends, and says which; the stream then waits for just that.
+//!
+//! Two time lines: the file's, and the stream's, whose 0 is where `play(start)` began (`origin_ms`). Samples between the
+//! keyframe and the start are sent at 0. Everything on the wire is on the stream's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::outgoing::Outgoing;
+use super::pacing::Pacer;
+use crate::media::{Cursor, Kind, Media, MediaError, Sample, Step, Track, tag};
+use crate::object::{ObjectReader, ReadAt, ReadError};
+use crate::rtmp::amf::Value;
+use crate::rtmp::{control, reply};
+
+/// Why filling stopped.
+#[derive(Debug)]
+pub(crate) enum Filled {
+    /// The batch holds enough; go on when the transport has taken it.
+    Enough,
+    /// The next sample may leave at this time.
+    At(Instant),
+    /// These bytes must be in memory first.
+    Need { offset: u64, len: u64 },
+    /// The last sample is out; the end may be announced at this time.
+    Ended(Instant),
+    /// Nothing to do: one frame was asked for (a seek while paused) and is out.
+    Snapshot,
+    /// The file can't be read on.
+    Failed(MediaError),
+}
+
+/// What the viewer's connection wants just now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) stream_id: u32,
+    pub(crate) buffer_ms: u64,
+    pub(crate) audio: bool,
+    pub(crate) video: bool,
+    pub(crate) batch_bytes: usize,
+    pub(crate) tick_ms: u64,
+}
+
+/// How much of the file a play is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// To the end.
+    All,
+    /// Exactly one video frame.
+    OneFrame,
+    /// So many ms from the start.
+    Ms(u64),
+}
+
+/// One file being sent.
+pub(crate) struct Playback {
+    pub(crate) media: Arc<Media>,
+    pub(crate) reader: ObjectReader,
+    cursor: Cursor,
+    next: Option<Sample>,
+    metadata: Bytes,
+    /// File time of the stream's 0.
+    pub(crate) origin_ms: u64,
+    extent: Extent,
+    unpaced: bool,
+    pacer: Pacer,
+    /// UC BufferEmpty was sent in this window / UC BufferReady was.
+    told_empty: bool,
+    told_ready: bool,
+    /// Only one video frame is to be sent now (a seek while paused).
+    snapshot: bool,
+    /// Video was switched off or its start is awaited: nothing until a keyframe.
+    awaits_keyframe: bool,
+    /// Stream time of the newest message, and the end of the newest sample's time.
+    pub(crate) time_ms: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) first_media: Option<Instant>,
+    finished: bool,
+}
+
+impl Playback {
+    pub(crate) fn new(
+        media: Arc<Media>,
+        reader: ObjectReader,
+        cursor: Cursor,
+        origin_ms: u64,
+        extent: Extent,
+        cap_ms: u64,
+        unpaced: bool,
+    ) -> Self {
+        let metadata = reply::metadata(&media.metadata);
+        let pacer = Pacer::open(Instant::now(), 0, cap_ms, unpaced);
+        Self {
+            media,
+            reader,
+            cursor,
+            next: None,
+            metadata,
+            origin_ms,
+            extent,
+            unpaced,
+            pacer,
+            told_empty: false,
+            told_ready: false,
+            snapshot: extent == Extent::OneFrame,
+            awaits_keyframe: false,
+            time_ms: 0,
+            sent_bytes: 0,
+            first_media: None,
+            finished: false,
+        }
+    }
+
+    /// Whether the end was reached.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether one frame is to be sent although the stream is paused.
+    pub(crate) fn wants_snapshot(&self) -> bool {
+        self.snapshot && !self.finished
+    }
+
+    /// The cursor jumped (a seek or an unpause) to `time_ms` of the stream; a new window opens.
+    pub(crate) fn jump(&mut self, cursor: Cursor, reader: ObjectReader, time_ms: u64, cap_ms: u64, snapshot: bool) {
+        self.cursor = cursor;
+        self.reader = reader;
+        self.next = None;
+        self.pacer = Pacer::open(Instant::now(), time_ms, cap_ms, self.unpaced);
+        (self.told_empty, self.told_ready, self.finished) = (false, false, false);
+        self.snapshot = snapshot || self.extent == Extent::OneFrame;
+        self.awaits_keyframe = false;
+        self.time_ms = time_ms;
+    }
+
+    /// Video begins again at a keyframe.
+    pub(crate) fn await_keyframe(&mut self) {
+        self.awaits_keyframe = true;
+    }
+
+    fn stream_time(&self, sample: &Sample) -> u64 {
+        sample.time_ms().saturating_sub(self.origin_ms)
+    }
+
+    /// What precedes media after every play, seek and unpause: metadata and codec headers, stamped with the time of the first sample to come.
+    /// Returns false while that sample isn't known yet (bytes are missing): ask again.
+    pub(crate) fn begin(&mut self, out: &mut Outgoing, wanted: Wanted) -> Result<Option<(u64, u64)>, MediaError> {
+        if self.next.is_none() {
+            match self.cursor.step(&mut self.reader)? {
+                Step::Sample(sample) => self.next = Some(sample),
+                Step::Need { offset, len } => return Ok(Some((offset, len))),
+                Step::End => {}
+            }
+        }
+        let at = self.next.as_ref().map_or(self.time_ms, |sample| self.stream_time(sample)) as u32;
+        if let Some(sample) = &self.next {
+            self.reader.jump(sample.offset);
+        }
+        out.data(wanted.stream_id, at, self.metadata.clone());
+        for (kind, body) in &self.media.headers {
+            out.media(wanted.stream_id, *kind, at, &[], std::slice::from_ref(body));
+        }
+        Ok(None)
+    }
+
+    /// Writes what may leave now.
+    pub(crate) fn fill(&mut self, now: Instant, out: &mut Outgoing, wanted: Wanted) -> Filled {
+        loop {
+            if out.batch.len_bytes() >= wanted.batch_bytes {
+                return Filled::Enough;
+            }
+            let sample = match self.next.take() {
+                Some(sample) => sample,
+                None => match self.cursor.step(&mut self.reader) {
+                    Ok(Step::Sample(sample)) => sample,
+                    Ok(Step::Need { offset, len }) => return Filled::Need { offset, len },
+                    Ok(Step::End) => return self.ended(wanted),
+                    Err(error) => return Filled::Failed(error),
+                },
+            };
+            let time_ms = self.stream_time(&sample);
+            if self.is_past_the_extent(time_ms) {
+                return self.ended(wanted);
+            }
+            if self.is_unwanted(&sample, wanted) {
+                continue;
+            }
+            let due = self.pacer.due(time_ms, wanted.buffer_ms);
+            if due > now && !self.snapshot {
+                self.next = Some(sample);
+                if !self.told_empty {
+                    control::buffer_empty(wanted.stream_id, &mut out.batch);
+                    self.told_empty = true;
+                }
+                // A tick's worth at a time: fewer, larger writes.
+                return Filled::At(due.max(now + std::time::Duration::from_millis(wanted.tick_ms)));
+            }
+            self.reader.advance(sample.offset);
+            let Some(payload) = self.reader.buffered(sample.offset, u64::from(sample.len)) else {
+                let (offset, len) = (sample.offset, u64::from(sample.len));
+                self.next = Some(sample);
+                if offset.checked_add(len).is_none_or(|end| end > self.reader.size()) {
+                    return Filled::Failed(MediaError::Read(ReadError::PastEnd { offset, len, size: self.reader.size() }));
+                }
+                return Filled::Need { offset, len };
+            };
+            if self.told_empty && !self.told_ready {
+                control::buffer_ready(wanted.stream_id, &mut out.batch);
+                self.told_ready = true;
+            }
+            let head = tag::head(self.track(sample.kind), &sample);
+            out.media(wanted.stream_id, sample.kind, time_ms as u32, head.as_slice(), &payload);
+            self.sent_bytes += u64::from(sample.len) + head.as_slice().len() as u64;
+            self.time_ms = time_ms;
+            self.first_media.get_or_insert(now);
+            if self.snapshot && sample.kind == Kind::Video {
+                if self.extent == Extent::OneFrame {
+                    return self.ended(wanted);
+                }
+                self.snapshot = false;
+                return Filled::Snapshot;
+            }
+        }
+    }
+
+    fn track(&self, kind: Kind) -> Option<&Track> {
+        self.media.tracks.iter().find(|track| track.kind == kind)
+    }
+
+    fn is_past_the_extent(&self, time_ms: u64) -> bool {
+        matches!(self.extent, Extent::Ms(ms) if time_ms >= ms)
+    }
+
+    fn is_unwanted(&mut self, sample: &Sample, wanted: Wanted) -> bool {
+        match sample.kind {
+            Kind::Audio => !wanted.audio || self.snapshot,
+            Kind::Data => self.snapshot,
+            Kind::Video if !wanted.video => true,
+            Kind::Video if self.awaits_keyframe && !sample.sync => true,
+            Kind::Video => {
+                self.awaits_keyframe = false;
+                false
+            }
+        }
+    }
+
+    /// The last sample is out.
+    fn ended(&mut self, wanted: Wanted) -> Filled {
+        self.finished = true;
+        if self.snapshot {
+            return Filled::Ended(Instant::now());
+        }
+        let file_end = (self.media.duration_ms.max(0.0) as u64).saturating_sub(self.origin_ms);
+        let end_ms = match self.extent {
+            Extent::All => file_end,
+            Extent::OneFrame => 0,
+            Extent::Ms(ms) => file_end.min(ms),
+        };
+        Filled::Ended(self.pacer.end_due(end_ms, wanted.buffer_ms))
+    }
+
+    /// The end sequence of FMS, in its order; without a Stop rtmpdump would hang, with an earlier one it would cut the file.
+    pub(crate) fn announce_end(&self, out: &mut Outgoing, stream_id: u32, display: &str, client_id: &str) {
+        let complete = reply::play_status_complete(self.media.duration_ms / 1000.0, self.sent_bytes);
+        out.data(stream_id, self.time_ms as u32, complete);
+        control::stream_eof(stream_id, &mut out.batch);
+        let description = format!("Stopped playing {display}.");
+        let reason = [("reason", Value::String(String::new()))];
+        out.command(stream_id, reply::status("status", "NetStream.Play.Stop", &description, Some(display), client_id, &reason));
+    }
+}

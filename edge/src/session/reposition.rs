@@ -1,0 +1,140 @@
+//! `seek` and `pause`: the same machinery, because an unpause is a seek to where the player says it is.
+//!
+//! What was queued for sending but not yet given to the connection is dropped (it is produced in small batches, so that is little); the
+//! replies precede the new media, because librtmp and ffmpeg throw away everything before Seek.Notify. A newer seek replaces one
+//! that is still looking for its place.
+
+use tracing::info;
+
+use super::Session;
+use super::stream::{Done, Reposition, State};
+use crate::config::SeekTimeline;
+use crate::media::{Cursor, MediaError};
+use crate::object::ObjectReader;
+use crate::rtmp::amf::Value;
+use crate::rtmp::command::Command;
+use crate::rtmp::{control, reply};
+
+impl Session {
+    pub(super) fn on_seek(&mut self, stream_id: u32, command: &Command) {
+        let ms = command.args.first().and_then(Value::as_number).unwrap_or(f64::NAN);
+        let Some(stream) = self.stream(stream_id) else { return };
+        match &stream.state {
+            // Players seek before Play.Start and when idle: kept until the file is open, or of no effect. Never an error.
+            State::Opening(_) => stream.early_seek_ms = Some(ms),
+            State::Idle | State::Waiting(..) => {}
+            State::Playing(_) => self.seek_to(stream_id, ms),
+        }
+    }
+
+    pub(super) fn seek_to(&mut self, stream_id: u32, ms: f64) {
+        let file_timeline = self.shared.config.seek_timeline == SeekTimeline::File;
+        let Some(stream) = self.stream(stream_id) else { return };
+        let State::Playing(playing) = &stream.state else { return };
+        let name = playing.request.name.display.clone();
+        if ms.is_nan() || ms < 0.0 {
+            let text = format!("Invalid seek time {ms} (stream ID: {stream_id}).");
+            self.status(stream_id, "error", "NetStream.Seek.InvalidTime", &text, &name);
+            return;
+        }
+        let origin_ms = playing.playback.origin_ms;
+        let target_ms = if file_timeline { ms as u64 } else { origin_ms.saturating_add(ms as u64) };
+        info!(session = self.id, stream = stream_id, name, ms, "seek");
+        self.reposition(stream_id, Reposition::Seek { ms }, target_ms);
+    }
+
+    pub(super) fn on_pause(&mut self, stream_id: u32, command: &Command) {
+        let now_paused = self.stream(stream_id).is_some_and(|stream| stream.paused);
+        let pause = command.args.first().and_then(Value::as_bool).unwrap_or(!now_paused);
+        let ms = command.args.get(1).and_then(Value::as_number).filter(|ms| *ms >= 0.0);
+        let Some(stream) = self.stream(stream_id) else { return };
+        let State::Playing(playing) = &stream.state else {
+            // Before the file is open, only the flag: it opens paused.
+            stream.paused = pause;
+            return;
+        };
+        let name = playing.request.name.display.clone();
+        let at_ms = ms.map_or(playing.playback.time_ms, |ms| ms as u64);
+        let (origin_ms, over) = (playing.playback.origin_ms, playing.over);
+        info!(session = self.id, stream = stream_id, name, at_ms, "{}", if pause { "pause" } else { "unpause" });
+        if let Some(stream) = self.stream(stream_id) {
+            stream.paused = pause;
+        }
+        if pause {
+            control::stream_eof(stream_id, &mut self.out.batch);
+            self.status(stream_id, "status", "NetStream.Pause.Notify", &format!("Pausing {name}."), &name);
+        } else if over {
+            // Everything was sent and announced: there is nothing to go on with.
+            self.status(stream_id, "status", "NetStream.Unpause.Notify", &format!("Unpausing {name}."), &name);
+        } else {
+            self.reposition(stream_id, Reposition::Unpause { ms: at_ms }, origin_ms.saturating_add(at_ms));
+        }
+    }
+
+    /// Looks for the place of `target_ms` (file time); media stops until it is found.
+    fn reposition(&mut self, stream_id: u32, why: Reposition, target_ms: u64) {
+        let Some(stream) = self.stream(stream_id) else { return };
+        let State::Playing(playing) = &mut stream.state else { return };
+        (playing.end_due, playing.over, playing.sleeps_until, playing.waits_since) = (None, false, None, None);
+        let (media, mut reader) = (playing.playback.media.clone(), playing.playback.reader.clone());
+        stream.op = Some(Box::pin(async move {
+            let cursor = media.cursor(&mut reader, target_ms).await;
+            Done::Repositioned(why, target_ms, cursor.map(|cursor| (cursor, reader)))
+        }));
+    }
+
+    pub(super) fn on_repositioned(
+        &mut self,
+        stream_id: u32,
+        why: Reposition,
+        target_ms: u64,
+        result: Result<(Cursor, ObjectReader), MediaError>,
+    ) {
+        let cap_ms = self.shared.config.max_buffer_ms;
+        let play_start = self.shared.config.play_start_after_seek;
+        let Some(index) = self.streams.iter().position(|stream| stream.id == stream_id) else { return };
+        let paused = self.streams[index].paused;
+        let Some(playing) = self.streams[index].playing() else { return };
+        let (cursor, reader) = match result {
+            Ok(place) => place,
+            Err(error) => {
+                self.fail(index, &error);
+                return;
+            }
+        };
+        let name = playing.request.name.display.clone();
+        let stream_ms = target_ms.saturating_sub(playing.playback.origin_ms);
+        playing.playback.jump(cursor, reader, stream_ms, cap_ms, paused);
+        playing.begins = true;
+        let start = format!("Started playing {name}.");
+        if let Reposition::Seek { .. } = why {
+            control::stream_eof(stream_id, &mut self.out.batch);
+        }
+        control::stream_is_recorded(stream_id, &mut self.out.batch);
+        control::stream_begin(stream_id, &mut self.out.batch);
+        match why {
+            Reposition::Seek { ms } => {
+                let text = format!("Seeking {ms} (stream ID: {stream_id}).");
+                self.status(stream_id, "status", "NetStream.Seek.Notify", &text, &name);
+                if play_start {
+                    self.status(stream_id, "status", "NetStream.Play.Start", &start, &name);
+                }
+            }
+            Reposition::Unpause { .. } => {
+                self.status(stream_id, "status", "NetStream.Unpause.Notify", &format!("Unpausing {name}."), &name);
+                self.status(stream_id, "status", "NetStream.Play.Start", &start, &name);
+            }
+        }
+        self.out.data(stream_id, stream_ms as u32, reply::sample_access(false, false));
+        self.out.data(stream_id, stream_ms as u32, reply::data_start());
+    }
+
+    /// Applies what a stream's slow operation brought.
+    pub(super) fn apply(&mut self, stream_id: u32, done: Done) {
+        match done {
+            Done::Opened(result) => self.on_opened(stream_id, result),
+            Done::Repositioned(why, target_ms, result) => self.on_repositioned(stream_id, why, target_ms, result),
+            Done::Fetched(fetched) => self.on_fetched(stream_id, fetched),
+        }
+    }
+}

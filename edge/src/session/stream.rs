@@ -1,0 +1,144 @@
+//! One stream of a connection (createStream): what it plays, and what it waits for.
+//!
+//! A stream is in one of five states and has at most one slow operation under way (opening, repositioning, fetching bytes), a future
+//! that owns what it works on. A newer command replaces it, which drops the future: nothing to undo.
+//!
+//! ```text
+//! Idle ─play─▶ Opening ─found─▶ Playing ─end─▶ Idle (the file stays open for a seek back)
+//!                │  ▲
+//!      missing, -2   └─ again after waiting_poll_ms
+//!                ▼  │
+//!              Waiting
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::names::StreamName;
+use super::opening::Ready;
+use super::playback::{Extent, Playback};
+use crate::media::{Cursor, MediaError};
+use crate::object::ObjectReader;
+use crate::object::reader::Fetched;
+
+/// Which kind of stream a play asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// -2: live, else recorded, else wait in silence.
+    Any,
+    /// -1: live only: an on-demand edge waits in silence.
+    LiveOnly,
+    /// A recorded file from so many ms.
+    Recorded(u64),
+}
+
+/// A play command, understood.
+#[derive(Clone, Debug)]
+pub(crate) struct PlayRequest {
+    pub(crate) name: Arc<StreamName>,
+    pub(crate) start: Start,
+    pub(crate) extent: Extent,
+    /// Ends what plays and empties the playlist; else it joins the playlist.
+    pub(crate) reset: bool,
+    pub(crate) unpaced: bool,
+    pub(crate) asked: Instant,
+}
+
+impl PlayRequest {
+    pub(crate) fn start_ms(&self) -> u64 {
+        match self.start {
+            Start::Recorded(ms) => ms,
+            Start::Any | Start::LiveOnly => 0,
+        }
+    }
+}
+
+/// What a stream is doing.
+pub(crate) enum State {
+    Idle,
+    Opening(PlayRequest),
+    /// A silent play of a name that isn't there; looked up again at this time (`None`: never, live only).
+    Waiting(PlayRequest, Option<Instant>),
+    Playing(Box<Playing>),
+}
+
+/// A file on a stream.
+pub(crate) struct Playing {
+    pub(crate) request: PlayRequest,
+    pub(crate) playback: Playback,
+    /// Metadata and headers still have to be sent before media.
+    pub(crate) begins: bool,
+    /// When the end is to be announced, once the last sample is out.
+    pub(crate) end_due: Option<Instant>,
+    /// The end was announced; only a seek makes it play again.
+    pub(crate) over: bool,
+    /// Nothing to send before this time.
+    pub(crate) sleeps_until: Option<Instant>,
+    /// When the fetch under way began.
+    pub(crate) waits_since: Option<Instant>,
+}
+
+/// Why a cursor is repositioned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Reposition {
+    Seek { ms: f64 },
+    Unpause { ms: u64 },
+}
+
+/// What a slow operation brought.
+pub(crate) enum Done {
+    Opened(Result<Ready, MediaError>),
+    Repositioned(Reposition, u64, Result<(Cursor, ObjectReader), MediaError>),
+    Fetched(Fetched),
+}
+
+/// One stream of a connection.
+pub(crate) struct Stream {
+    pub(crate) id: u32,
+    /// The client's buffer, as its last SetBufferLength said.
+    pub(crate) buffer_ms: u64,
+    pub(crate) state: State,
+    pub(crate) playlist: VecDeque<PlayRequest>,
+    /// A seek that came before the file was open.
+    pub(crate) early_seek_ms: Option<f64>,
+    pub(crate) audio: bool,
+    pub(crate) video: bool,
+    pub(crate) paused: bool,
+    pub(crate) op: Option<BoxFuture<'static, Done>>,
+}
+
+impl Stream {
+    pub(crate) fn new(id: u32, buffer_ms: u64) -> Self {
+        Self {
+            id,
+            buffer_ms,
+            state: State::Idle,
+            playlist: VecDeque::new(),
+            early_seek_ms: None,
+            audio: true,
+            video: true,
+            paused: false,
+            op: None,
+        }
+    }
+
+    /// Drives the operation under way.
+    pub(crate) fn poll_op(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
+        let Some(op) = &mut self.op else { return Poll::Pending };
+        let Poll::Ready(done) = op.as_mut().poll(cx) else { return Poll::Pending };
+        self.op = None;
+        Poll::Ready(done)
+    }
+
+    /// What plays, if a file is open.
+    pub(crate) fn playing(&mut self) -> Option<&mut Playing> {
+        match &mut self.state {
+            State::Playing(playing) => Some(playing),
+            _ => None,
+        }
+    }
+}
