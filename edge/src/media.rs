@@ -19,6 +19,7 @@ pub mod flv;
 pub mod mp3;
 pub mod mp4;
 pub mod tag;
+mod window;
 
 /// Why a file can't be played.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
