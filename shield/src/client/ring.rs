@@ -1,0 +1,130 @@
+//! Which shield is home to which bytes.
+//!
+//! **Placement is a wire contract.** Every edge, of every build, must place the same bytes on the same shield, or S3 is
+//! read twice and caches halve. So positions are hashed from explicit bytes with a fixed hash:
+//!
+//! * `position(bytes)` is the first eight bytes of SHA-256, as a big-endian number;
+//! * a shield of weight *w* (hundredths; 0 means 100) has `max(1, 128 × w / 100)` points, point *i* at
+//!   `position(node_id 0x00 i)`, *i* as four bytes, big-endian;
+//! * a segment is at `position(origin_id 0x00 key 0x00 segment)`, the segment's number as eight bytes, big-endian;
+//! * its home is the node of the first point at or after that, going around; its fallbacks are the nodes of the points after.
+//!
+//! hashring keeps the points in order and finds the first; it has one point a node and repeats nodes among replicas, so
+//! points and distinct fallbacks are made here. The tests hold golden values.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use hashring::HashRing;
+use proto::object::ObjectKey;
+use sha2::{Digest, Sha256};
+
+/// Points of a shield of normal weight.
+pub const POINTS: u32 = 128;
+/// Most points of one shield: a mistyped weight must not fill memory.
+const MOST_POINTS: u32 = POINTS * 100;
+
+/// Where `bytes` lie on the ring.
+pub fn position(parts: &[&[u8]]) -> u64 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    u64::from_be_bytes(digest[..8].try_into().unwrap_or_default())
+}
+
+/// Where a segment of an object lies on the ring.
+pub fn position_of(object: &ObjectKey, segment: u64) -> u64 {
+    position(&[object.origin.as_str().as_bytes(), &[0], object.key.as_bytes(), &[0], &segment.to_be_bytes()])
+}
+
+/// A point of a node, or a segment looked for: already hashed.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    at: u64,
+    node: usize,
+}
+
+impl Hash for Point {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.at);
+    }
+}
+
+/// Hands a position through: the hashing is done by [`position`], where its bytes are explicit.
+#[derive(Clone, Default)]
+struct Positions(u64);
+
+impl Hasher for Positions {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only write_u64 is used; this keeps other calls deterministic.
+        self.0 = position(&[&self.0.to_be_bytes(), bytes]);
+    }
+
+    fn write_u64(&mut self, position: u64) {
+        self.0 = position;
+    }
+}
+
+impl BuildHasher for Positions {
+    type Hasher = Positions;
+
+    fn build_hasher(&self) -> Positions {
+        Positions::default()
+    }
+}
+
+/// Points of some nodes, named by their index in the list the ring was made of.
+pub struct Ring {
+    points: HashRing<Point, Positions>,
+    nodes: usize,
+}
+
+impl Ring {
+    /// A ring of nodes, each (id, weight in hundredths). The order of the list does not matter to placement.
+    pub fn new<'a>(nodes: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
+        let mut points = Vec::new();
+        let mut named: Vec<(usize, &str, u32)> =
+            nodes.into_iter().enumerate().map(|(node, (id, weight))| (node, id, weight)).collect();
+        // Should two points ever collide, the order of ids decides, not the order of the list.
+        named.sort_by_key(|&(_, id, _)| id);
+        for &(node, id, weight) in &named {
+            let weight = if weight == 0 { 100 } else { weight };
+            let count = (u64::from(POINTS) * u64::from(weight) / 100).clamp(1, u64::from(MOST_POINTS)) as u32;
+            for index in 0..count {
+                points.push(Point { at: position(&[id.as_bytes(), &[0], &index.to_be_bytes()]), node });
+            }
+        }
+        let mut ring = HashRing::with_hasher(Positions::default());
+        ring.batch_add(points);
+        Self { points: ring, nodes: named.len() }
+    }
+
+    /// The home of what lies at `position`; `None` on an empty ring.
+    pub fn home(&self, position: u64) -> Option<usize> {
+        self.points.get(&Point { at: position, node: 0 }).map(|point| point.node)
+    }
+
+    /// Every node once, the home first, then in the order fallbacks are asked.
+    pub fn order(&self, position: u64) -> Vec<usize> {
+        let mut order = Vec::with_capacity(self.nodes);
+        // Asks for all points: few nodes have all theirs far away, but one may.
+        let points = self.points.get_with_replicas(&Point { at: position, node: 0 }, self.points.len());
+        for point in points.unwrap_or_default() {
+            if !order.contains(&point.node) {
+                order.push(point.node);
+                if order.len() == self.nodes {
+                    break;
+                }
+            }
+        }
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! Bringing blocks that are not cached: one fetch a block, however many ask.
+//!
+//! [`Fills::ask`] answers for a sequence of blocks. Under one lock it looks each up: cached, being filled, or missing
+//! ([`coalesce`]). Neighbouring missing blocks become one GET ([`runs`]), which waits for a connection of its origin's
+//! endpoint, demand before read-ahead ([`schedule`]). When its turn comes it runs in a task of its own ([`fetch`]): bytes are
+//! copied once, into the block they belong to, and each block goes to the cache and its waiters as soon as it is whole.
+//!
+//! A fill belongs to nobody: whoever asked first may hang up and the others still get their blocks. If a fill dies, by
+//! error, panic or shutdown, the drop of its [`Run`](fetch::Run) tells the waiters, so nobody waits for a fill that is gone.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use proto::object::ObjectVersion;
+use proto::range::{BLOCK_BYTES, ByteRange};
+use proto::status::{Reason, RemoteError};
+use proto::v1::Priority;
+
+use crate::config::ShieldConfig;
+use crate::metrics::Metrics;
+use crate::origin::OriginError;
+use crate::origin::table::Source;
+use crate::stat::Stats;
+
+pub(crate) mod coalesce;
+pub(crate) mod fetch;
+pub(crate) mod runs;
+pub(crate) mod schedule;
+
+use coalesce::{Pending, Table};
+use fetch::Run;
+use schedule::Job;
+
+/// Why a block did not come.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum FillError {
+    /// The origin said so.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// Too many GETs wait for this origin already.
+    #[error("too many fetches wait for this origin")]
+    Overloaded,
+    /// The fill's task ended without an answer.
+    #[error("the fetch was abandoned")]
+    Abandoned,
+    /// The object has no such block.
+    #[error("the object ends at byte {0}")]
+    PastEnd(u64),
+}
+
+impl FillError {
+    /// What an edge is told.
+    pub(crate) fn to_remote(&self, what: &dyn std::fmt::Display) -> RemoteError {
+        let reason = match self {
+            FillError::Origin(error) => return error.to_remote(what),
+            FillError::Overloaded => Reason::Overloaded,
+            FillError::Abandoned => Reason::Internal,
+            FillError::PastEnd(_) => Reason::Invalid,
+        };
+        RemoteError::new(reason, format!("{what}: {self}"))
+    }
+
+    /// Its name in metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            FillError::Origin(error) => error.kind(),
+            FillError::Overloaded => "overloaded",
+            FillError::Abandoned => "abandoned",
+            FillError::PastEnd(_) => "past-end",
+        }
+    }
+}
+
+/// How long one GET may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) stall: Duration,
+    pub(crate) whole: Duration,
+    pub(crate) minimum_rate_bytes_per_s: u64,
+    pub(crate) resumes: u32,
+}
+
+/// The fills of one shield.
+pub(crate) struct Fills {
+    table: Arc<Table>,
+    stats: Arc<Stats>,
+    metrics: Metrics,
+    limits: Limits,
+    run_blocks: u64,
+}
+
+impl Fills {
+    pub(crate) fn new(config: &ShieldConfig, table: Arc<Table>, stats: Arc<Stats>, metrics: Metrics) -> Self {
+        let limits = Limits {
+            stall: Duration::from_millis(config.timeouts.body_stall_ms),
+            whole: Duration::from_millis(config.timeouts.fill_ms),
+            minimum_rate_bytes_per_s: config.timeouts.minimum_rate_bytes_per_s,
+            resumes: config.timeouts.resumes,
+        };
+        Self { table, stats, metrics, limits, run_blocks: config.run_bytes / BLOCK_BYTES }
+    }
+
+    /// Every block of `blocks`, in order: here, on its way, or (only with `cache_only`) absent.
+    pub(crate) fn ask(
+        &self,
+        source: &Arc<Source>,
+        version: &ObjectVersion,
+        blocks: Range<u64>,
+        priority: Priority,
+        cache_only: bool,
+    ) -> Vec<Pending> {
+        let claim = self.table.claim(version, blocks, self.run_blocks, priority, cache_only);
+        for slots in claim.runs {
+            let Some(first) = slots.front() else { continue };
+            let (id, demanded) = (first.run, first.demanded.clone());
+            let run = Run {
+                version: version.clone(),
+                slots,
+                started: false,
+                table: self.table.clone(),
+                source: source.clone(),
+                stats: self.stats.clone(),
+                limits: self.limits,
+                metrics: self.metrics.clone(),
+            };
+            // A job that finds no room is dropped, and its run tells the waiters.
+            source.schedule.submit(Job { id, demanded, work: Box::new(move |p| Box::pin(run.fetch(p))) });
+        }
+        if priority == Priority::Demand {
+            for (run, demanded) in &claim.joined {
+                // Set first, looked at under the schedule's lock: a run not yet queued will see it, a queued one is moved.
+                if !demanded.swap(true, Ordering::SeqCst) {
+                    source.schedule.promote(*run);
+                }
+            }
+        }
+        claim.pending
+    }
+}
+
+/// A run's sign that somebody waits for it.
+pub(crate) type Demanded = Arc<AtomicBool>;
+
+/// The bytes that a run of `blocks` covers, before clipping to the object.
+pub(crate) fn bytes_of(blocks: &Range<u64>) -> ByteRange {
+    ByteRange::new(blocks.start.saturating_mul(BLOCK_BYTES), blocks.end.saturating_mul(BLOCK_BYTES))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The blocks being filled right now, and who waits for them.
+//!
+//! One lock guards the table. A fill puts its block into the cache *and* leaves the table under that lock, and a
+//! lookup that finds no entry looks into the cache under it, so there is no moment in which a block is in neither. An entry
+//! leaves only for the fill that made it: after a purge a new fill may hold the same key, and the old one's bytes are
+//! then for those who waited, not for the cache.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proto::object::{ObjectVersion, OriginId};
+use proto::v1::Priority;
+use tokio::sync::watch;
+
+use super::runs::merge;
+use super::{Demanded, FillError};
+use crate::cache::{Block, BlockCache, BlockKey};
+use crate::metrics::Metrics;
+
+type Outcome = Result<Block, FillError>;
+
+/// A block being filled.
+pub(crate) struct Slot {
+    pub(crate) key: BlockKey,
+    /// The run that brings it.
+    pub(crate) run: u64,
+    pub(crate) demanded: Demanded,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+/// A block asked for.
+pub(crate) enum Pending {
+    /// It was cached.
+    Here(Block),
+    /// A fill brings it.
+    Coming(watch::Receiver<Option<Outcome>>),
+    /// It is not cached, and only the cache was asked.
+    Absent,
+}
+
+impl Pending {
+    /// The block; `None` if only the cache was asked.
+    pub(crate) async fn wait(self) -> Result<Option<Block>, FillError> {
+        match self {
+            Pending::Here(block) => Ok(Some(block)),
+            Pending::Absent => Ok(None),
+            Pending::Coming(mut outcome) => match outcome.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone().unwrap_or(Err(FillError::Abandoned)).map(Some),
+                Err(_) => Err(FillError::Abandoned),
+            },
+        }
+    }
+}
+
+/// What [`Table::claim`] found and made.
+pub(crate) struct Claim {
+    /// One a block, in order.
+    pub(crate) pending: Vec<Pending>,
+    /// Slots the caller must now fill, a run each.
+    pub(crate) runs: Vec<VecDeque<Arc<Slot>>>,
+    /// Runs of others that were joined.
+    pub(crate) joined: Vec<(u64, Demanded)>,
+}
+
+/// The blocks being filled.
+pub(crate) struct Table {
+    slots: Mutex<HashMap<BlockKey, Arc<Slot>>>,
+    cache: Arc<dyn BlockCache>,
+    metrics: Metrics,
+    next_run: AtomicU64,
+}
+
+impl Table {
+    pub(crate) fn new(cache: Arc<dyn BlockCache>, metrics: Metrics) -> Self {
+        Self { slots: Mutex::default(), cache, metrics, next_run: AtomicU64::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BlockKey, Arc<Slot>>> {
+        // Nothing below panics half-way through a change, so a poisoned table is still whole.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks up every block of `blocks` and makes slots for those that nobody fills yet (none with `cache_only`).
+    pub(crate) fn claim(
+        &self,
+        version: &ObjectVersion,
+        blocks: Range<u64>,
+        run_blocks: u64,
+        priority: Priority,
+        cache_only: bool,
+    ) -> Claim {
+        let mut claim = Claim { pending: Vec::new(), runs: Vec::new(), joined: Vec::new() };
+        let mut missing = Vec::new();
+        let (mut hits, mut joins) = (0, 0);
+        let key = |index| BlockKey { version: version.clone(), index };
+        let mut slots = self.lock();
+        for index in blocks.clone() {
+            let key = key(index);
+            let pending = if let Some(slot) = slots.get(&key) {
+                joins += 1;
+                if claim.joined.last().is_none_or(|(run, _)| *run != slot.run) {
+                    claim.joined.push((slot.run, slot.demanded.clone()));
+                }
+                Pending::Coming(slot.outcome.subscribe())
+            } else if let Some(block) = self.cache.get(&key) {
+                hits += 1;
+                Pending::Here(block)
+            } else {
+                missing.push(index);
+                Pending::Absent
+            };
+            claim.pending.push(pending);
+        }
+        self.metrics.blocks.with_label_values(&["hit"]).inc_by(hits);
+        self.metrics.blocks.with_label_values(&["joined"]).inc_by(joins);
+        self.metrics.blocks.with_label_values(&["miss"]).inc_by(missing.len() as u64);
+        if cache_only {
+            return claim;
+        }
+        for run in merge(missing, run_blocks) {
+            let id = self.next_run.fetch_add(1, Ordering::Relaxed);
+            let demanded: Demanded = Arc::new(AtomicBool::new(priority == Priority::Demand));
+            let made = run.map(|index| {
+                let (outcome, receiver) = watch::channel(None);
+                let slot = Arc::new(Slot { key: key(index), run: id, demanded: demanded.clone(), outcome });
+                slots.insert(slot.key.clone(), slot.clone());
+                claim.pending[(index - blocks.start) as usize] = Pending::Coming(receiver);
+                slot
+            });
+            claim.runs.push(made.collect());
+        }
+        self.metrics.filling_blocks.set(slots.len() as i64);
+        claim
+    }
+
+    /// Ends a slot: the block is cached (unless the slot was purged meanwhile), then its waiters hear.
+    pub(crate) fn finish(&self, slot: &Arc<Slot>, outcome: Outcome) {
+        {
+            let mut slots = self.lock();
+            if slots.get(&slot.key).is_some_and(|current| Arc::ptr_eq(current, slot)) {
+                if let Ok(block) = &outcome {
+                    self.cache.insert(slot.key.clone(), block.clone());
+                }
+                slots.remove(&slot.key);
+                self.metrics.filling_blocks.set(slots.len() as i64);
+            }
+        }
+        slot.outcome.send_replace(Some(outcome));
+    }
+
+    /// Forgets what is cached below a prefix, and sees to it that fills under way are not cached; how many blocks.
+    pub(crate) fn purge(&self, origin: &OriginId, key_prefix: &str) -> u64 {
+        let mut slots = self.lock();
+        let before = slots.len();
+        slots.retain(|key, _| {
+            let object = &key.version.object;
+            object.origin != *origin || !object.key.starts_with(key_prefix)
+        });
+        self.metrics.filling_blocks.set(slots.len() as i64);
+        (before - slots.len()) as u64 + self.cache.purge(origin, key_prefix)
+    }
+}

@@ -1,0 +1,197 @@
+//! One GET of a run of blocks, from request to last byte.
+//!
+//! Bytes go from the network's pieces into the block being assembled: the one copy on this path. A block is handed out when
+//! it is whole, long before the run is. A body that breaks, ends early, stalls or crawls is resumed from the next missing byte
+//! with the same If-Match, a bounded number of times; what arrived stays. An error before the body is final: the origin has
+//! retried it already. All that is not whole at the end gets the error, also when the task panics or is cancelled.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use proto::object::ObjectVersion;
+use proto::range::{BLOCK_BYTES, ByteRange};
+use proto::v1::Priority;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::coalesce::{Slot, Table};
+use super::{FillError, Limits, bytes_of};
+use crate::cache::Block;
+use crate::metrics::Metrics;
+use crate::origin::OriginError;
+use crate::origin::table::Source;
+use crate::stat::Stats;
+
+/// A body gets this long before its rate is judged.
+const RATE_GRACE: Duration = Duration::from_secs(5);
+
+/// Blocks that one GET brings. Dropping it answers whoever still waits.
+pub(crate) struct Run {
+    pub(crate) version: ObjectVersion,
+    /// Slots not yet answered, in order of their blocks.
+    pub(crate) slots: VecDeque<Arc<Slot>>,
+    pub(crate) started: bool,
+    pub(crate) table: Arc<Table>,
+    pub(crate) source: Arc<Source>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+}
+
+/// What has arrived so far.
+struct Progress {
+    /// The next byte to arrive.
+    at: u64,
+    /// One past the last byte wanted; clipped once the object's size is known.
+    end: u64,
+    /// The object's size and `Content-Type`, from the first response.
+    object: Option<(u64, Arc<str>)>,
+    /// The block being assembled.
+    block: BytesMut,
+}
+
+/// How one GET ended badly.
+enum Break {
+    /// In the body: worth resuming.
+    Resumable(OriginError),
+    Final(OriginError),
+}
+
+impl Run {
+    /// Fetches the run over connections of `priority`.
+    pub(crate) async fn fetch(mut self, priority: Priority) {
+        self.started = true;
+        let (Some(first), Some(last)) = (self.slots.front(), self.slots.back()) else { return };
+        let span = bytes_of(&(first.key.index..last.key.index + 1));
+        let mut progress = Progress { at: span.start, end: span.end, object: None, block: BytesMut::new() };
+        let deadline = Instant::now() + self.limits.whole;
+        let outcome = match timeout_at(deadline, self.resume_until_done(&mut progress, priority)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(OriginError::Timeout(format!("no end after {} ms", self.limits.whole.as_millis()))),
+        };
+        let fate = match outcome {
+            Ok(()) => FillError::PastEnd(progress.at),
+            Err(error) => {
+                self.metrics.origin_errors.with_label_values(&[error.kind()]).inc();
+                if matches!(
+                    error,
+                    OriginError::VersionRetired(_) | OriginError::NotFound(_) | OriginError::Forbidden(_)
+                ) {
+                    self.stats.retire(&self.version);
+                } else {
+                    let key = &self.version.object;
+                    tracing::warn!(object = %key, start = progress.at, end = progress.end, %error, "a fill failed");
+                }
+                FillError::Origin(error)
+            }
+        };
+        self.metrics.fills.with_label_values(&[if self.slots.is_empty() { "ok" } else { fate.kind() }]).inc();
+        self.fail(&fate);
+    }
+
+    fn fail(&mut self, fate: &FillError) {
+        while let Some(slot) = self.slots.pop_front() {
+            self.table.finish(&slot, Err(fate.clone()));
+        }
+    }
+
+    async fn resume_until_done(
+        &mut self,
+        progress: &mut Progress,
+        priority: Priority,
+    ) -> Result<(), OriginError> {
+        let mut resumes = 0;
+        loop {
+            match self.get(progress, priority).await {
+                Ok(()) => return Ok(()),
+                Err(Break::Final(error)) => return Err(error),
+                Err(Break::Resumable(error)) if resumes >= self.limits.resumes => return Err(error),
+                Err(Break::Resumable(error)) => {
+                    tracing::debug!(object = %self.version.object, at = progress.at, %error, "resuming a body");
+                    self.metrics.origin_resumes.inc();
+                    tokio::time::sleep(Duration::from_millis(25 << resumes.min(6))).await;
+                    resumes += 1;
+                }
+            }
+        }
+    }
+
+    /// One GET of what is still missing.
+    async fn get(&mut self, progress: &mut Progress, priority: Priority) -> Result<(), Break> {
+        let wanted = ByteRange::new(progress.at, progress.end);
+        let name = if priority == Priority::Demand { "demand" } else { "read-ahead" };
+        self.metrics.origin_gets.with_label_values(&[name]).inc();
+        let (key, version) = (&self.version.object.key, &self.version.version);
+        let mut body = self.source.origin.get(key, wanted, version, priority).await.map_err(Break::Final)?;
+        let size = body.size_bytes;
+        let same = progress.object.as_ref().is_none_or(|(known, _)| *known == size);
+        if body.range != wanted.clip(size) || !same {
+            let text = format!("asked [{}, {}), got {:?} of {size}", wanted.start, wanted.end, body.range);
+            return Err(Break::Final(OriginError::Protocol(text)));
+        }
+        progress.end = body.range.end;
+        progress.object.get_or_insert_with(|| (size, body.content_type.clone()));
+        let (begun, begun_at) = (Instant::now(), progress.at);
+        while progress.at < progress.end {
+            let piece = match timeout(self.limits.stall, body.stream.next()).await {
+                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(error))) => return Err(Break::Resumable(error)),
+                Ok(None) => {
+                    let text = format!("the body ended at byte {} of {}", progress.at, progress.end);
+                    return Err(Break::Resumable(OriginError::Connection(text)));
+                }
+                Err(_) => {
+                    let text = format!("no byte for {} ms at {}", self.limits.stall.as_millis(), progress.at);
+                    return Err(Break::Resumable(OriginError::Timeout(text)));
+                }
+            };
+            self.metrics.origin_bytes.inc_by(piece.len() as u64);
+            if piece.len() as u64 > progress.end - progress.at {
+                let text = format!("more than the {} bytes it announced", body.range.len());
+                return Err(Break::Final(OriginError::Protocol(text)));
+            }
+            self.take(progress, piece);
+            let age = begun.elapsed();
+            let least = self.limits.minimum_rate_bytes_per_s.saturating_mul(age.as_secs());
+            if age > RATE_GRACE && progress.at - begun_at < least && progress.at < progress.end {
+                let text = format!("{} bytes in {} s", progress.at - begun_at, age.as_secs());
+                return Err(Break::Resumable(OriginError::Timeout(text)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a piece; answers the slot of each block it completes.
+    fn take(&mut self, progress: &mut Progress, mut piece: Bytes) {
+        let Some((size_bytes, content_type)) = progress.object.clone() else { return };
+        while !piece.is_empty() {
+            let block_end = ((progress.at / BLOCK_BYTES + 1) * BLOCK_BYTES).min(size_bytes);
+            if progress.block.is_empty() {
+                // Exactly the block's size: the cache weighs what is really held.
+                progress.block = BytesMut::with_capacity((block_end - progress.at) as usize);
+            }
+            let part = piece.split_to(piece.len().min((block_end - progress.at) as usize));
+            progress.block.extend_from_slice(&part);
+            progress.at += part.len() as u64;
+            if progress.at == block_end
+                && let Some(slot) = self.slots.pop_front()
+            {
+                let data = std::mem::take(&mut progress.block).freeze();
+                self.table.finish(&slot, Ok(Block { data, size_bytes, content_type: content_type.clone() }));
+            }
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // A run that never started found its queue full; one that did was cut off by a panic or a shutdown.
+        let fate = if self.started { FillError::Abandoned } else { FillError::Overloaded };
+        if !self.slots.is_empty() {
+            self.metrics.fills.with_label_values(&[fate.kind()]).inc();
+        }
+        self.fail(&fate);
+    }
+}

@@ -1,0 +1,176 @@
+//! S3 clients: how they connect, sign, time out and retry.
+//!
+//! TLS is rustls with ring everywhere. Two HTTP clients an endpoint, one for demand and one for read-ahead, shared by all
+//! origins behind that endpoint whatever their credential; an S3 client on top is light.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_smithy_http_client::{Builder, tls};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::config::{CredentialConfig, ShieldConfig};
+use crate::origin::endpoint::Place;
+
+/// How long a secret read from a file is used before the file is read again.
+const SECRET_AGE: Duration = Duration::from_secs(300);
+/// How long an idle connection to an origin is kept; under the 20 s or so after which S3 closes it.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Why an origin can't be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The distribution names a credential the shield does not have.
+    #[error("credential '{0}' is not configured at this shield")]
+    UnknownCredential(String),
+    /// The file of authorities can't be used.
+    #[error("{}: {reason}", path.display())]
+    BadAuthorities {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// The two clients of one origin, and the region they sign for.
+pub(super) struct Pair {
+    pub(super) demand: Client,
+    pub(super) read_ahead: Client,
+    pub(super) region: String,
+}
+
+#[derive(Clone)]
+struct Http {
+    demand: SharedHttpClient,
+    read_ahead: SharedHttpClient,
+}
+
+/// Makes S3 clients; keeps the HTTP clients below them.
+pub struct Clients {
+    config: Arc<ShieldConfig>,
+    http: Mutex<HashMap<(String, Option<PathBuf>), Http>>,
+}
+
+impl Clients {
+    /// Clients that connect and sign as `config` says.
+    pub fn new(config: Arc<ShieldConfig>) -> Self {
+        Self { config, http: Mutex::default() }
+    }
+
+    pub(super) fn pair(&self, place: &Place, region: &str, credential: &str) -> Result<Pair, ClientError> {
+        let http = self.http(place, region)?;
+        Ok(Pair {
+            demand: self.client(place, region, credential, http.demand)?,
+            read_ahead: self.client(place, region, credential, http.read_ahead)?,
+            region: region.to_owned(),
+        })
+    }
+
+    fn http(&self, place: &Place, region: &str) -> Result<Http, ClientError> {
+        let endpoint = place.endpoint.clone().unwrap_or_else(|| format!("aws:{region}"));
+        let mut known = self.http.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (endpoint, place.ca_file.clone());
+        if let Some(http) = known.get(&key) {
+            return Ok(http.clone());
+        }
+        let bounds = self.config.connections;
+        let http = Http {
+            demand: http_client(place, bounds.demand + bounds.stat)?,
+            read_ahead: http_client(place, bounds.read_ahead)?,
+        };
+        known.insert(key, http.clone());
+        Ok(http)
+    }
+
+    fn client(
+        &self,
+        place: &Place,
+        region: &str,
+        credential: &str,
+        http: SharedHttpClient,
+    ) -> Result<Client, ClientError> {
+        let timeouts = &self.config.timeouts;
+        let connect = Duration::from_millis(timeouts.connect_ms);
+        let first_byte = Duration::from_millis(timeouts.first_byte_ms);
+        let times = TimeoutConfig::builder()
+            .connect_timeout(connect)
+            .read_timeout(first_byte)
+            .operation_attempt_timeout(connect + first_byte)
+            .build();
+        let mut config = Config::builder()
+            .behavior_version_latest()
+            .http_client(http)
+            .region(Region::new(region.to_owned()))
+            .force_path_style(place.path_style)
+            .timeout_config(times)
+            .retry_config(RetryConfig::standard().with_max_attempts(timeouts.attempts))
+            // Bodies are watched by the fill, which also resumes them.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // A range has no checksum of its own, and endpoints other than AWS stumble over the headers.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        if let Some(endpoint) = &place.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        config = if credential.is_empty() {
+            config.allow_no_auth()
+        } else {
+            let unknown = || ClientError::UnknownCredential(credential.to_owned());
+            let keys = self.config.credentials.get(credential).cloned().ok_or_else(unknown)?;
+            config.credentials_provider(Keys(keys))
+        };
+        Ok(Client::from_conf(config.build()))
+    }
+}
+
+fn http_client(place: &Place, idle_connections: usize) -> Result<SharedHttpClient, ClientError> {
+    let builder = Builder::new().pool_idle_timeout(IDLE).pool_max_idle_per_host(idle_connections);
+    if place.endpoint.as_deref().is_some_and(|e| e.starts_with("http://")) {
+        return Ok(builder.build_http());
+    }
+    let builder = builder.tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring));
+    let Some(path) = &place.ca_file else { return Ok(builder.build_https()) };
+    let bad = |reason: String| ClientError::BadAuthorities { path: path.clone(), reason };
+    let pem = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
+    // The HTTP client panics over a file it can't read, so look first.
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    if certificates.map_err(|e| bad(e.to_string()))?.is_empty() {
+        return Err(bad("holds no certificate".into()));
+    }
+    let trust = tls::TrustStore::empty().with_pem_certificate(pem);
+    let context =
+        tls::TlsContext::builder().with_trust_store(trust).build().map_err(|e| bad(e.to_string()))?;
+    Ok(builder.tls_context(context).build_https())
+}
+
+/// Keys from the configuration; a secret in a file is read anew every few minutes, so that it can be rotated.
+#[derive(Debug)]
+struct Keys(CredentialConfig);
+
+impl Keys {
+    fn read(&self) -> Result<Credentials, CredentialsError> {
+        let secret = self.0.secret().map_err(CredentialsError::provider_error)?;
+        let expires = self.0.secret_access_key_file.is_some().then(|| SystemTime::now() + SECRET_AGE);
+        Ok(Credentials::new(&self.0.access_key_id, secret, None, expires, "penstock"))
+    }
+}
+
+impl ProvideCredentials for Keys {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(self.read())
+    }
+}

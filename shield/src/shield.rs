@@ -1,0 +1,160 @@
+//! A shield: caches, origins and fills, put together and served.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use proto::object::OriginId;
+use proto::token::{BadToken, Guard};
+use proto::v1::shield_server::ShieldServer;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::cache::BlockCache;
+use crate::cache::memory::Memory;
+use crate::config::{ConfigError, ShieldConfig};
+use crate::fill::{Fills, coalesce};
+use crate::metrics::Metrics;
+use crate::origin::Origin;
+use crate::origin::table::Table;
+use crate::service::Service;
+use crate::stat::Stats;
+
+/// Flow-control windows wide enough for a block under way on each of many streams.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Streams on one connection; edges spread over several connections.
+const CONNECTION_STREAMS: u32 = 1024;
+const FRAME_BYTES: u32 = 1 << 20;
+/// How often a silent edge is pinged, and how long it has to answer.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How often gauges of the caches are refreshed.
+const GAUGES: Duration = Duration::from_secs(2);
+
+/// Why a shield can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A field of the configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A metric registered twice.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Why a shield stopped serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The node token.
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    /// The listener or the server on it.
+    #[error("gRPC: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A shield. It knows no origin until it is told some.
+pub struct Shield {
+    pub(crate) config: Arc<ShieldConfig>,
+    pub(crate) origins: Table,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) fills: Fills,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
+    blocks: Arc<coalesce::Table>,
+    cache: Arc<dyn BlockCache>,
+}
+
+impl Shield {
+    /// A shield by `config`, its metrics in `registry`.
+    pub fn new(config: ShieldConfig, registry: &Registry) -> Result<Arc<Self>, StartError> {
+        config.validate()?;
+        let config = Arc::new(config);
+        let metrics = Metrics::new(registry)?;
+        let cache: Arc<dyn BlockCache> = Arc::new(Memory::new(config.cache_bytes));
+        let blocks = Arc::new(coalesce::Table::new(cache.clone(), metrics.clone()));
+        let stats = Arc::new(Stats::new(config.clone(), metrics.clone()));
+        Ok(Arc::new(Self {
+            origins: Table::new(config.clone(), metrics.clone()),
+            fills: Fills::new(&config, blocks.clone(), stats.clone(), metrics.clone()),
+            streams: Arc::new(Semaphore::new(config.read.streams)),
+            stats,
+            blocks,
+            cache,
+            metrics,
+            config,
+        }))
+    }
+
+    /// From now on exactly these origins are known: id → (bucket host, name of the credential or "").
+    ///
+    /// One that can't be used is logged and left out; the next call tries it again. Bytes cached of an origin that is gone
+    /// stay until they are evicted, unreachable.
+    pub fn set_origins(&self, origins: &HashMap<OriginId, (String, String)>) {
+        self.origins.set(origins);
+    }
+
+    /// Adds an origin that is not S3 (until the next [`set_origins`](Self::set_origins)).
+    pub fn add_origin(&self, id: OriginId, origin: impl Origin) {
+        self.origins.add(id, Arc::new(origin));
+    }
+
+    /// Forgets what is cached of `origin` below `key_prefix`: blocks, descriptions and cached errors. Fills under way still
+    /// reach those who wait, but not the cache. Returns how many entries there were.
+    pub fn purge(&self, origin: &OriginId, key_prefix: &str) -> u64 {
+        let entries = self.stats.purge(origin, key_prefix) + self.blocks.purge(origin, key_prefix);
+        self.metrics.purged.inc_by(entries);
+        entries
+    }
+
+    /// Serves gRPC on `listener` to peers that carry `token`, until `shutdown`; then streams get the configured time to end.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        token: &str,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let drain = Duration::from_millis(self.config.read.drain_ms);
+        let service = ShieldServer::with_interceptor(Service(self.clone()), Guard::new(token)?);
+        let serving = Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES)
+            .max_concurrent_streams(CONNECTION_STREAMS)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .add_service(service)
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                shutdown.clone().cancelled_owned(),
+            );
+        let overdue = async {
+            shutdown.cancelled().await;
+            sleep(drain).await;
+        };
+        tokio::select! {
+            ended = serving => Ok(ended?),
+            () = overdue => {
+                tracing::warn!(drain_ms = drain.as_millis() as u64, "streams were still open at the end of the drain time");
+                Ok(())
+            }
+            () = self.keep_gauges() => Ok(()),
+        }
+    }
+
+    async fn keep_gauges(&self) {
+        let mut ticks = interval(GAUGES);
+        loop {
+            ticks.tick().await;
+            let (bytes, blocks) = self.cache.held();
+            self.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+            self.metrics.cache_blocks.set(i64::try_from(blocks).unwrap_or(i64::MAX));
+            self.metrics.stat_entries.set(i64::try_from(self.stats.held()).unwrap_or(i64::MAX));
+        }
+    }
+}
