@@ -6,7 +6,7 @@
 //! echoed, ffmpeg signs with its own idea of the key.
 //!
 //! Fails on the first byte of a client that asks for encryption (RTMPE), or that doesn't speak RTMP. A later type of
-//! handshake is a new way to answer C1, beside [`digest`]'s.
+//! handshake is a new way to answer C1, beside the simple and the signed one.
 
 use bytes::{Buf, Bytes, BytesMut};
 use rand::RngCore;

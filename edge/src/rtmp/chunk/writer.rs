@@ -61,9 +61,10 @@ impl ChunkWriter {
         self.chunk_size
     }
 
-    /// Announces another chunk size (1 to 0xFFFFFF bytes, clamped) and uses it from the next message on.
+    /// Announces another chunk size (128 to 0xFFFFFF bytes, clamped) and uses it from the next message on. It is never less
+    /// than at first, because control messages are laid out in a single chunk whatever the size is.
     pub fn set_chunk_size(&mut self, bytes: u32, out: &mut Batch) {
-        let bytes = bytes.clamp(1, MAX_MESSAGE_BYTES as u32);
+        let bytes = bytes.clamp(INITIAL_CHUNK_SIZE, MAX_MESSAGE_BYTES as u32);
         control::set_chunk_size(bytes, out);
         self.chunk_size = bytes;
     }
