@@ -125,7 +125,7 @@ impl Session {
             // JW Player has no case for NetStream.Play.Failed and would show a spinner for ever.
             MediaError::Read(_) => ("NetStream.Failed", failed),
         };
-        warn!(session = self.id, stream = stream_id, name = display, code, "play failed: {error}");
+        warn!(session = self.id, stream = stream_id, name = name.display, code, "play failed: {error}");
         self.shared.metrics.play_errors.with_label_values(&[code]).inc();
         self.status(stream_id, "error", code, &text, &display);
     }
@@ -156,7 +156,7 @@ impl Session {
             Container::Mp4 => "mp4",
             Container::Mp3 => "mp3",
         };
-        info!(session = self.id, stream = stream_id, name = display, key = %reader.info().id.object.key,
+        info!(session = self.id, stream = stream_id, name = request.name.display, key = %reader.info().id.object.key,
             version = %reader.info().id.version, container, duration_ms = media.duration_ms,
             opened_ms = request.asked.elapsed().as_millis() as u64, "playing");
         shared.metrics.plays.with_label_values(&[container]).inc();
@@ -280,7 +280,7 @@ impl Session {
     }
 
     /// A file that can't be read on: a clear status, then nothing more of it.
-    fn fail(&mut self, index: usize, error: &MediaError) -> Option<Instant> {
+    pub(super) fn fail(&mut self, index: usize, error: &MediaError) -> Option<Instant> {
         let stream = &mut self.streams[index];
         let stream_id = stream.id;
         let name: Arc<StreamName> = match &stream.state {

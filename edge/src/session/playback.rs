@@ -116,11 +116,6 @@ impl Playback {
         }
     }
 
-    /// Whether the end was reached.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished
-    }
-
     /// Whether one frame is to be sent although the stream is paused.
     pub(crate) fn wants_snapshot(&self) -> bool {
         self.snapshot && !self.finished
