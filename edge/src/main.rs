@@ -1,2 +1,154 @@
-//! placeholder
-fn main() {}
+//! `penstock-edge`: flags → config → runtime → run → drain, in reading order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use control::client::config as files;
+use control::client::telemetry::{self, LogFormat, Readiness};
+use control::client::{Node, NodeConfig, NodeRole, NodeState};
+use edge::Edge;
+use edge::config::EdgeConfig;
+use penstock_edge as edge;
+use serde::Deserialize;
+use shield::client::{ClientConfig, ShieldClient};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Penstock's edge: speaks RTMP to viewers and asks shields for byte ranges.
+///
+/// The configuration is a YAML file; a variable PENSTOCK_FIELD (PENSTOCK_EDGE_CACHE_BYTES for edge.cache_bytes) overrides one
+/// field. Fields: node_id, zone, address, listen (default 0.0.0.0:1935, 0.0.0.0:8080), metrics (default 0.0.0.0:9145),
+/// control (list of http://HOST:PORT), token or token_file, state_dir, log_format (text or json), log_filter (default info),
+/// edge (behaviour and limits), shield_client (connections and time limits towards shields).
+#[derive(Parser)]
+#[command(name = "penstock-edge", version)]
+struct Flags {
+    /// The YAML configuration file.
+    #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the configuration, say what is wrong with it, and stop.
+    #[arg(long)]
+    check_config: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// Unique and stable name of this node.
+    node_id: String,
+    /// Failure zone or region.
+    #[serde(default)]
+    zone: String,
+    /// HOST:PORT shown to operators.
+    #[serde(default)]
+    address: String,
+    #[serde(default = "default_listen")]
+    listen: Vec<SocketAddr>,
+    #[serde(default = "default_metrics")]
+    metrics: SocketAddr,
+    control: Vec<String>,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
+    state_dir: PathBuf,
+    #[serde(default)]
+    log_format: LogFormat,
+    #[serde(default = "default_filter")]
+    log_filter: String,
+    #[serde(default)]
+    edge: EdgeConfig,
+    #[serde(default)]
+    shield_client: ClientConfig,
+}
+
+fn default_listen() -> Vec<SocketAddr> {
+    [1935, 8080].map(|port| SocketAddr::from(([0, 0, 0, 0], port))).to_vec()
+}
+
+fn default_metrics() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 9145))
+}
+
+fn default_filter() -> String {
+    "info".into()
+}
+
+fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let file: File = files::load(flags.config.as_deref())?;
+    let token = files::load_token(file.token.as_deref(), file.token_file.as_deref())?;
+    file.edge.check().context("edge")?;
+    file.shield_client.validate().map_err(anyhow::Error::msg).context("shield_client")?;
+    anyhow::ensure!(!file.listen.is_empty(), "listen: names no address");
+    if flags.check_config {
+        println!("the configuration is valid");
+        return Ok(());
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, token))
+}
+
+async fn run(file: File, token: String) -> anyhow::Result<()> {
+    let log = telemetry::init_logging(file.log_format, &file.log_filter);
+    let registry = prometheus::Registry::new();
+    let shutdown = CancellationToken::new();
+    let readiness = Readiness::new();
+    readiness.set("config", false);
+
+    let metrics = TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
+    let mut listeners = Vec::new();
+    for address in &file.listen {
+        listeners.push(TcpListener::bind(address).await.with_context(|| format!("listen: {address}"))?);
+    }
+    let node = Node::start(
+        NodeConfig {
+            node_id: file.node_id.clone(),
+            role: NodeRole::Edge,
+            address: file.address,
+            zone: file.zone,
+            weight: 0,
+            control: file.control,
+            token: token.clone(),
+            state_dir: file.state_dir,
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+        &registry,
+        shutdown.clone(),
+    )?;
+    let shields = ShieldClient::new(&token, node.shields.clone(), file.shield_client, &registry)?;
+    let edge = Edge::new(file.edge, Arc::new(shields), node.catalogue.clone(), &registry)?;
+    // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good.
+    let telemetry = tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
+    let bound: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    tokio::select! {
+        () = node.synced() => {}
+        () = stop_signal() => return Ok(()),
+    }
+    readiness.set("config", true);
+    node.set_state(NodeState::Ready);
+    tracing::info!(node = file.node_id, listen = ?bound, "the edge serves");
+
+    let serving = tokio::spawn(edge.serve(listeners, shutdown.clone()));
+    stop_signal().await;
+    tracing::info!("stopping: sessions are closed");
+    readiness.set("config", false);
+    node.set_state(NodeState::Draining);
+    node.deregister().await;
+    shutdown.cancel();
+    serving.await?;
+    telemetry.await?;
+    Ok(())
+}
+
+/// Returns at SIGTERM or SIGINT.
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
