@@ -1,0 +1,160 @@
+//! A reading position: one lane a track, merged by decoding time.
+//!
+//! A lane takes its samples from the track's table, then from fragments as the walk comes upon them. A step looks at the
+//! heads of the lanes and takes the earlier one; it allocates nothing but the room for a fragment's samples.
+//! Where one track's samples stand in fragments of their own, the walk goes ahead until each lane has a head, up to a
+//! bound: a track that ends early must not make one viewer walk the whole file.
+
+use std::collections::VecDeque;
+
+use super::sample_table::{RawSample, TablePosition};
+use super::walk::{Found, Walk};
+use super::{Mp4Index, TrackIndex};
+use crate::media::{Kind, MediaError, Sample, Step};
+use crate::object::ReadAt;
+
+/// How far one lane's queue may lead while another is empty.
+const LEAD_MS_MAX: u64 = 10_000;
+const LEAD_SAMPLES_MAX: usize = 8192;
+
+/// A reading position in an MP4 file.
+#[derive(Clone, Debug, Default)]
+pub struct Mp4Cursor {
+    lanes: [Option<Lane>; 2],
+    /// Where fragments go on; `None` if there are no more.
+    walk: Option<Walk>,
+}
+
+/// A place in one track.
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    table: TablePosition,
+    queue: VecDeque<RawSample>,
+    head: Option<Sample>,
+    /// Samples of fragments that are due before this time (and place in the file) are passed over.
+    from: u64,
+}
+
+impl Lane {
+    /// Sees to it that the head is the next sample that has bytes, if one is known.
+    fn fill(&mut self, track: &TrackIndex) {
+        while self.head.is_none() {
+            let raw = match track.table.next(&mut self.table) {
+                Some(raw) => raw,
+                None => {
+                    let Some(raw) = self.queue.pop_front() else { return };
+                    if track.timeline.place(raw.dts, raw.cts).0 < self.from {
+                        continue;
+                    }
+                    raw
+                }
+            };
+            if raw.len > 0 {
+                self.head = Some(track.present(&raw));
+            }
+        }
+    }
+
+    /// Milliseconds of media queued.
+    fn lead_ms(&self, track: &TrackIndex) -> u64 {
+        match (self.queue.front(), self.queue.back()) {
+            (Some(first), Some(last)) => {
+                (u128::from(last.dts.saturating_sub(first.dts)) * 1000 / u128::from(track.timescale.max(1)))
+                    as u64
+            }
+            _ => 0,
+        }
+    }
+}
+
+impl TrackIndex {
+    /// A sample in times of the presentation.
+    pub(super) fn present(&self, raw: &RawSample) -> Sample {
+        let (dts, cts) = self.timeline.place(raw.dts, raw.cts);
+        Sample {
+            kind: self.kind,
+            dts,
+            timescale: self.timescale,
+            cts: if self.kind == Kind::Video { cts } else { 0 },
+            sync: raw.sync || self.kind == Kind::Audio,
+            offset: raw.offset,
+            len: raw.len,
+        }
+    }
+}
+
+/// Whether `a` is due before `b`, exactly.
+pub(super) fn precedes(a: &Sample, b: &Sample) -> bool {
+    u128::from(a.dts) * u128::from(b.timescale) < u128::from(b.dts) * u128::from(a.timescale)
+}
+
+impl Mp4Cursor {
+    /// A cursor that goes on with these samples of the tables, and with fragments from `walk`.
+    pub(super) fn new(index: &Mp4Index, samples: [u32; 2], walk: Option<Walk>) -> Self {
+        let mut cursor = Self { walk, ..Self::default() };
+        for (lane, (track, sample)) in cursor.lanes.iter_mut().zip(index.tracks.iter().zip(samples)) {
+            *lane = Some(Lane { table: track.table.position(sample), ..Lane::default() });
+        }
+        cursor
+    }
+
+    /// Passes over what fragments hold of a track before `from`, in ticks of the presentation.
+    pub(super) fn pass_over(&mut self, lane: usize, from: u64) {
+        if let Some(Some(lane)) = self.lanes.get_mut(lane) {
+            lane.from = from;
+        }
+    }
+
+    /// Whether more fragments are to be read before the next sample is chosen.
+    fn looks_ahead(&self, index: &Mp4Index) -> bool {
+        let lanes = || self.lanes.iter().flatten().zip(&index.tracks);
+        let all_empty = lanes().all(|(lane, _)| lane.head.is_none());
+        let any_empty = lanes().any(|(lane, _)| lane.head.is_none());
+        let bearable = |(lane, track): (&Lane, _)| {
+            lane.queue.len() < LEAD_SAMPLES_MAX && lane.lead_ms(track) < LEAD_MS_MAX
+        };
+        all_empty || any_empty && lanes().all(bearable)
+    }
+}
+
+/// The next sample of `at`, or what it needs.
+pub(super) fn step<R: ReadAt>(
+    index: &Mp4Index,
+    at: &mut Mp4Cursor,
+    reader: &mut R,
+) -> Result<Step, MediaError> {
+    loop {
+        for (lane, track) in at.lanes.iter_mut().flatten().zip(&index.tracks) {
+            lane.fill(track);
+        }
+        if let (Some(mut walk), Some(fragments)) = (at.walk, &index.fragments)
+            && at.looks_ahead(index)
+        {
+            let found = walk.next(&fragments.terrain, |offset, len| reader.buffered(offset, len))?;
+            at.walk = Some(walk);
+            match found {
+                Found::Need { offset, len } => return Ok(Step::Need { offset, len }),
+                Found::End => at.walk = None,
+                Found::Fragment(fragment) => {
+                    for (lane, samples) in at.lanes.iter_mut().zip(fragment.samples) {
+                        if let Some(lane) = lane {
+                            lane.queue.extend(samples);
+                        }
+                    }
+                }
+            }
+            continue;
+        }
+        let [first, second] = &mut at.lanes;
+        let chosen = match (first, second) {
+            (Some(a), Some(b)) => match (&a.head, &b.head) {
+                (Some(head), Some(other)) if precedes(other, head) => b,
+                (None, Some(_)) => b,
+                _ => a,
+            },
+            (Some(lane), None) | (None, Some(lane)) => lane,
+            (None, None) => return Ok(Step::End),
+        };
+        return Ok(chosen.head.take().map_or(Step::End, Step::Sample));
+    }
+}
