@@ -141,11 +141,11 @@ pub async fn open<R: ReadAt>(reader: &mut R, limits: &Limits) -> Result<Media, M
         None => {
             let claimed = (own_s.unwrap_or(0.0) * 1000.0) as u32;
             let last_ms = claimed.max(index.first_ms);
-            Tail { last_ms, shown_ms: last_ms }
+            Tail { last_ms, final_ms: last_ms, shown_ms: last_ms }
         }
     };
     index.last_ms = tail.last_ms;
-    let duration_s = own_s.filter(|&s| agrees(s, tail)).unwrap_or(f64::from(tail.last_ms) / 1000.0);
+    let duration_s = own_s.filter(|&s| agrees(s, tail)).unwrap_or(f64::from(tail.final_ms) / 1000.0);
     metadata::set_duration_s(&mut pairs, duration_s);
     let duration_ms = duration_s * 1000.0;
 

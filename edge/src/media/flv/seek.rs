@@ -18,10 +18,14 @@ const NEAR_BYTES: u64 = 512 << 10;
 const RUN_BYTES: u64 = 256 << 10;
 /// Most bytes one walk reads.
 const WALK_BYTES: u64 = 20 << 20;
-/// How far back a keyframe is looked for before the file's start is taken.
-const BACK_BYTES: u64 = 32 << 20;
+/// No further step back is made from beyond this, so that about twice as much is read before the file's start is taken.
+const BACK_BYTES: u64 = 16 << 20;
 /// How far from its tag's true time an index entry may be.
 const INDEX_SLACK_MS: u32 = 1000;
+/// How far from it one often is: writers shift times after they made the index.
+const INDEX_SKEW_MS: u32 = 100;
+/// Entries tried.
+const INDEX_ENTRIES: usize = 3;
 /// Tags between where an index entry points and its keyframe: configuration, a script.
 const INDEX_TAGS: u32 = 8;
 /// Bytes read to check an entry.
@@ -46,15 +50,31 @@ async fn by_index<R: ReadAt>(
     target_ms: u32,
 ) -> Result<Option<u64>, ReadError> {
     let entries = &index.keyframes;
-    let after = entries.partition_point(|&(ms, _)| ms <= target_ms);
-    let Some(&(ms, at)) = after.checked_sub(1).and_then(|i| entries.get(i)) else { return Ok(None) };
-    if after == entries.len() {
+    let after = entries.partition_point(|&(ms, _)| ms <= target_ms.saturating_add(INDEX_SKEW_MS));
+    if let (true, Some(&(ms, _))) = (after == entries.len(), entries.last()) {
         // An index that stops early says nothing of what follows.
         let widest = entries.windows(2).map(|pair| pair[1].0 - pair[0].0).max().unwrap_or(0);
-        if target_ms - ms > widest.max(INDEX_SLACK_MS) {
+        if target_ms.saturating_sub(ms) > widest.max(INDEX_SLACK_MS) {
             return Ok(None);
         }
     }
+    for &(ms, at) in entries[..after].iter().rev().take(INDEX_ENTRIES) {
+        match keyframe_at(index, reader, at).await? {
+            Some((_, time_ms)) if time_ms.abs_diff(ms) > INDEX_SLACK_MS => break,
+            Some((at, time_ms)) if time_ms <= target_ms => return Ok(Some(at)),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(None)
+}
+
+/// The keyframe an index entry points to, if it does: where it stands and its time.
+async fn keyframe_at<R: ReadAt>(
+    index: &FlvIndex,
+    reader: &mut R,
+    at: u64,
+) -> Result<Option<(u64, u32)>, ReadError> {
     if at < index.first_tag || at + HEADER_BYTES + 2 > index.size {
         return Ok(None);
     }
@@ -71,9 +91,7 @@ async fn by_index<R: ReadAt>(
     for _ in 0..INDEX_TAGS {
         match advance(index, &mut cursor, |offset, len| window.get(offset, len)) {
             Ok(Step::Sample(sample)) if sample.kind == Kind::Video && sample.sync => {
-                let time_ms = sample.dts as u32;
-                let good = time_ms <= target_ms && time_ms.abs_diff(ms) <= INDEX_SLACK_MS;
-                return Ok(good.then_some(sample.offset - HEADER_BYTES));
+                return Ok(Some((sample.offset - HEADER_BYTES, sample.dts as u32)));
             }
             Ok(Step::Sample(_)) => {}
             Ok(Step::Need { offset, len }) => {

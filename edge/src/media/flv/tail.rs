@@ -12,12 +12,17 @@ const TAIL_BYTES: u64 = 64 << 10;
 const SEARCH_BYTES: u64 = 1 << 20;
 /// Tags looked at from the back: enough to see both kinds and their spacing.
 const TAGS: usize = 64;
+/// Times this far apart aren't those of neighbouring frames.
+const JUMP_MS: u32 = 1000;
 
 /// The end of the content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tail {
     /// The latest time of an audio or video tag, in ms.
     pub(super) last_ms: u32,
+    /// The time of the very last one, by which players reckon the length of a file that doesn't tell it; `last_ms` if the file
+    /// ends in a jump back.
+    pub(super) final_ms: u32,
     /// Until when its content may show: composition offset and a frame's length added.
     pub(super) shown_ms: u32,
 }
@@ -25,7 +30,8 @@ pub(super) struct Tail {
 /// Times of the last tags.
 #[derive(Default)]
 struct Times {
-    any: bool,
+    /// Of the last tag in the file.
+    final_ms: Option<u32>,
     last_ms: u32,
     composed_ms: u32,
     /// The latest and the second latest time, audio and video.
@@ -33,13 +39,13 @@ struct Times {
 }
 
 impl Times {
+    /// Adds a tag; `final_ms` is the caller's to keep.
     fn add(&mut self, kind: Kind, time_ms: u32, body: &[u8]) {
         let latest = match kind {
             Kind::Audio => &mut self.kinds[0],
             Kind::Video => &mut self.kinds[1],
             Kind::Data => return,
         };
-        self.any = true;
         self.last_ms = self.last_ms.max(time_ms);
         let composition = composition_ms(kind, body).max(0) as u32;
         self.composed_ms = self.composed_ms.max(time_ms.saturating_add(composition));
@@ -55,13 +61,15 @@ impl Times {
 
     fn tail(&self) -> Option<Tail> {
         let gap = |pair: &[Option<u32>; 2]| match *pair {
-            // A longer gap is a pause in the content, not the length of a frame.
-            [Some(a), Some(b)] => (a - b).min(1000),
+            [Some(a), Some(b)] => (a - b).min(JUMP_MS),
             _ => 0,
         };
         let frame_ms = self.kinds.iter().map(gap).max().unwrap_or(0);
         let shown_ms = self.composed_ms.max(self.last_ms).saturating_add(frame_ms);
-        self.any.then_some(Tail { last_ms: self.last_ms, shown_ms })
+        let last_ms = self.last_ms;
+        let final_ms = self.final_ms?;
+        let final_ms = if last_ms - final_ms <= JUMP_MS { final_ms } else { last_ms };
+        Some(Tail { last_ms, final_ms, shown_ms })
     }
 }
 
@@ -102,6 +110,9 @@ async fn backward<R: ReadAt>(index: &FlvIndex, reader: &mut R) -> Result<Option<
         }
         if let Some(kind) = header.kind() {
             let body = &bytes[HEADER_BYTES as usize..];
+            if kind != Kind::Data {
+                times.final_ms.get_or_insert(header.time_ms);
+            }
             times.add(kind, header.time_ms, &body[..body.len().min(header.size as usize)]);
         }
         end = at;
@@ -128,6 +139,9 @@ async fn forward<R: ReadAt>(index: &FlvIndex, reader: &mut R) -> Result<Option<T
         match advance(index, &mut cursor, |offset, len| window.get(offset, len)) {
             Ok(Step::Sample(sample)) => {
                 let head = window.get(sample.offset, u64::from(sample.len.min(5))).unwrap_or_default();
+                if sample.kind != Kind::Data {
+                    times.final_ms = Some(sample.dts as u32);
+                }
                 times.add(sample.kind, sample.dts as u32, &head);
             }
             Ok(Step::Need { offset, len }) => {

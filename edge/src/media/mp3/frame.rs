@@ -12,6 +12,8 @@ pub(super) struct Frame {
     pub(super) rate_hz: u32,
     /// Two channels, in whatever mode.
     pub(super) stereo: bool,
+    /// A byte longer than the bitrate asks for, to make up for shorter ones.
+    pub(super) padded: bool,
     /// Bytes, header included.
     pub(super) len: u32,
 }
@@ -44,13 +46,14 @@ impl Frame {
         let bitrate_bps = kbps.get(usize::from(b2 >> 4).checked_sub(1)?)? * 1000;
         let rate_hz = RATES_MPEG1.get(usize::from((b2 >> 2) & 3))? / divisor;
         let slots = if version == Version::Mpeg1 { 144 } else { 72 };
-        let padding = u32::from((b2 >> 1) & 1);
+        let padded = b2 & 2 != 0;
         Some(Self {
             version,
             bitrate_bps,
             rate_hz,
             stereo: b3 >> 6 != 3,
-            len: slots * bitrate_bps / rate_hz + padding,
+            padded,
+            len: slots * bitrate_bps / rate_hz + u32::from(padded),
         })
     }
 

@@ -20,7 +20,9 @@ pub(super) async fn place<R: ReadAt>(
         return Ok(Mp3Cursor { offset: index.first, frame: 0 });
     }
     match &index.timing {
-        Timing::Constant => constant(index, reader, number).await,
+        Timing::Constant { padded } => {
+            constant(index, reader, number, average_bytes(&index.frame, *padded)).await
+        }
         Timing::Walk => {
             let mut cursor = Mp3Cursor { offset: index.first, frame: 0 };
             walk(index, reader, &mut cursor, number).await?;
@@ -31,8 +33,8 @@ pub(super) async fn place<R: ReadAt>(
             let Some(offset) = resync(index, reader, guess).await? else {
                 return Ok(Mp3Cursor { offset: index.end, frame: index.frames });
             };
-            // The same place always gets the same time, whatever target led there.
-            Ok(Mp3Cursor { offset, frame: between(points, offset, |&(n, at)| (at, n)) })
+            let frame = between(points, offset, |&(n, at)| (at, n)).min(number);
+            Ok(Mp3Cursor { offset, frame })
         }
     }
 }
@@ -45,8 +47,12 @@ fn number(index: &Mp3Index, target_ms: u64) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX).min(index.frames.saturating_sub(1))
 }
 
-async fn constant<R: ReadAt>(index: &Mp3Index, reader: &mut R, number: u64) -> Result<Mp3Cursor, MediaError> {
-    let average = average_bytes(&index.frame);
+async fn constant<R: ReadAt>(
+    index: &Mp3Index,
+    reader: &mut R,
+    number: u64,
+    average: f64,
+) -> Result<Mp3Cursor, MediaError> {
     let mut guess = (number as f64 * average) as u64;
     // A second try from a frame earlier if the first lands late.
     for _ in 0..2 {

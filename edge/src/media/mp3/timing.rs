@@ -18,8 +18,11 @@ const PROBE_BYTES: u64 = 16 << 10;
 /// How a time's place is found.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Timing {
-    /// By arithmetic: the bitrate is constant.
-    Constant,
+    /// By arithmetic: the bitrate is constant. Some encoders never pad, whatever the bitrate asks for.
+    Constant {
+        /// Frames are padded so that their average is what the bitrate says.
+        padded: bool,
+    },
     /// By walking frame headers: little enough to do so.
     Walk,
     /// Between points: (frame number, offset), both rising, the first frame and the end included.
@@ -50,11 +53,13 @@ pub(super) async fn learn<R: ReadAt>(
     if let Some(header) = header {
         let claimed_bytes = header.bytes.unwrap_or(whole_bytes);
         let frames = header.frames.unwrap_or(0);
-        let average = average_bytes(&index.frame);
-        let off_bytes = (frames as f64 * average - sound_bytes as f64).abs();
         index.frames = frames;
-        if header.constant && off_bytes <= 2.0 * average {
-            index.timing = Timing::Constant;
+        let fits = |padded: &bool| {
+            let average = average_bytes(&index.frame, *padded);
+            (frames as f64 * average - sound_bytes as f64).abs() <= 2.0 * average
+        };
+        if let (true, Some(padded)) = (header.constant, [true, false].into_iter().find(fits)) {
+            index.timing = Timing::Constant { padded };
             return Ok(());
         }
         // More than a frame missing: the file is cut, the count wrong.
@@ -72,10 +77,10 @@ pub(super) async fn learn<R: ReadAt>(
         return Ok(());
     }
     match probe(index, reader).await? {
-        Probe::Constant => {
-            // A few stray bytes at either end must not cost or make a frame.
-            index.frames = ((sound_bytes + 2) as f64 / average_bytes(&index.frame)) as u64;
-            index.timing = Timing::Constant;
+        Probe::Constant { padded } => {
+            // Rounding must not cost a frame.
+            index.frames = ((sound_bytes + 2) as f64 / average_bytes(&index.frame, padded)) as u64;
+            index.timing = Timing::Constant { padded };
         }
         _ if sound_bytes <= WALK_BYTES => index.frames = count(index, reader).await?,
         Probe::Variable { average } => {
@@ -87,8 +92,9 @@ pub(super) async fn learn<R: ReadAt>(
 }
 
 /// Bytes a frame if all have the bitrate of `frame`.
-pub(super) fn average_bytes(frame: &Frame) -> f64 {
-    f64::from(frame.samples() / 8) * f64::from(frame.bitrate_bps) / f64::from(frame.rate_hz)
+pub(super) fn average_bytes(frame: &Frame, padded: bool) -> f64 {
+    let average = f64::from(frame.samples() / 8) * f64::from(frame.bitrate_bps) / f64::from(frame.rate_hz);
+    if padded { average } else { average.floor() }
 }
 
 /// Whether a header's numbers are possible: it may be a lie, or of another file.
@@ -151,13 +157,13 @@ pub(super) async fn walk<R: ReadAt>(
 }
 
 enum Probe {
-    Constant,
+    Constant { padded: bool },
     Variable { average: f64 },
 }
 
 /// Looks at the bitrate in a few places across the file.
 async fn probe<R: ReadAt>(index: &Mp3Index, reader: &mut R) -> Result<Probe, ReadError> {
-    let mut constant = true;
+    let (mut constant, mut padded) = (true, false);
     let (mut bytes, mut frames) = (0u64, 0u64);
     let span = index.end - index.first.min(index.end);
     for i in 0..PROBES {
@@ -168,14 +174,14 @@ async fn probe<R: ReadAt>(index: &Mp3Index, reader: &mut R) -> Result<Probe, Rea
         while let Some(found) = run.get(pos..).and_then(Frame::parse).filter(|found| found.fits(&index.frame))
         {
             constant &= found.bitrate_bps == index.frame.bitrate_bps;
+            padded |= found.padded;
             bytes += u64::from(found.len);
             frames += 1;
             pos += found.len as usize;
         }
     }
     if constant || frames == 0 {
-        Ok(Probe::Constant)
-    } else {
-        Ok(Probe::Variable { average: bytes as f64 / frames as f64 })
+        return Ok(Probe::Constant { padded });
     }
+    Ok(Probe::Variable { average: bytes as f64 / frames as f64 })
 }
