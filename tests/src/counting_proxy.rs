@@ -36,8 +36,17 @@ pub struct CountingProxy {
 }
 
 impl CountingProxy {
-    /// A proxy in front of `target` (`IP:PORT`).
+    /// A proxy in front of an HTTP server at `target` (`IP:PORT`).
     pub fn start(target: &str) -> Self {
+        Self::before(target, true)
+    }
+
+    /// A relay for any protocol: only bytes are counted.
+    pub fn plain(target: &str) -> Self {
+        Self::before(target, false)
+    }
+
+    fn before(target: &str, http: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
@@ -46,7 +55,7 @@ impl CountingProxy {
             for client in listener.incoming().flatten() {
                 let (target, seen) = (target.clone(), seen.clone());
                 std::thread::spawn(move || {
-                    let _ = relay(client, &target, &seen);
+                    let _ = relay(client, &target, &seen, http);
                 });
             }
         });
@@ -68,7 +77,7 @@ impl CountingProxy {
         self.requests().into_iter().filter(|r| r.method == "GET" && r.target.contains(part)).collect()
     }
 
-    /// Bytes that came from S3, heads included.
+    /// Bytes that came from the server, heads included.
     pub fn bytes(&self) -> u64 {
         self.shared.body_bytes.load(Ordering::Relaxed)
     }
@@ -85,7 +94,7 @@ impl CountingProxy {
     }
 }
 
-fn relay(mut client: TcpStream, target: &str, shared: &Arc<Shared>) -> std::io::Result<()> {
+fn relay(mut client: TcpStream, target: &str, shared: &Arc<Shared>, http: bool) -> std::io::Result<()> {
     let mut server = TcpStream::connect(target)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -109,6 +118,10 @@ fn relay(mut client: TcpStream, target: &str, shared: &Arc<Shared>) -> std::io::
         let n = client.read(&mut buffer)?;
         if n == 0 {
             return server.shutdown(Shutdown::Both);
+        }
+        if !http {
+            server.write_all(&buffer[..n])?;
+            continue;
         }
         head.extend(&buffer[..n]);
         while let Some(end) = head.windows(4).position(|w| w == b"\r\n\r\n") {
