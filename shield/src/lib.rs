@@ -30,6 +30,8 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "server")]
 mod fill;
+#[cfg(feature = "server")]
+pub mod follow;
 mod metrics;
 #[cfg(feature = "server")]
 pub mod origin;

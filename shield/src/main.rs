@@ -1,2 +1,156 @@
-//! placeholder
-fn main() {}
+//! `penstock-shield`: flags → config → runtime → run → drain, in reading order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use control::client::config as files;
+use control::client::telemetry::{self, LogFormat, Readiness};
+use control::client::{Node, NodeConfig, NodeRole, NodeState};
+use penstock_shield::{Shield, ShieldConfig, follow};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Penstock's shield: the block cache between edges and S3.
+///
+/// The configuration is a YAML file; a variable PENSTOCK_FIELD (PENSTOCK_SHIELD_CACHE_BYTES for shield.cache_bytes) overrides
+/// one field. Fields: node_id, zone, weight (hundredths of a normal shield, default 100), address (HOST:PORT edges reach it by;
+/// default: where it listens), listen (default 0.0.0.0:7400), metrics (default 0.0.0.0:9145), control (list of
+/// http://HOST:PORT), token or token_file, state_dir, log_format (text or json), log_filter (default info), shield (cache,
+/// lifetimes, origins, credentials, timeouts).
+#[derive(Parser)]
+#[command(name = "penstock-shield", version)]
+struct Flags {
+    /// The YAML configuration file.
+    #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the configuration, say what is wrong with it, and stop.
+    #[arg(long)]
+    check_config: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// Unique and stable name of this node.
+    node_id: String,
+    /// Failure zone or region.
+    #[serde(default)]
+    zone: String,
+    /// Share of the ring in hundredths of a normal shield.
+    #[serde(default)]
+    weight: u32,
+    /// HOST:PORT edges reach it by.
+    #[serde(default)]
+    address: String,
+    #[serde(default = "default_listen")]
+    listen: SocketAddr,
+    #[serde(default = "default_metrics")]
+    metrics: SocketAddr,
+    control: Vec<String>,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
+    state_dir: PathBuf,
+    #[serde(default)]
+    log_format: LogFormat,
+    #[serde(default = "default_filter")]
+    log_filter: String,
+    #[serde(default)]
+    shield: ShieldConfig,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 7400))
+}
+
+fn default_metrics() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 9145))
+}
+
+fn default_filter() -> String {
+    "info".into()
+}
+
+fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let file: File = files::load(flags.config.as_deref())?;
+    let token = files::load_token(file.token.as_deref(), file.token_file.as_deref())?;
+    file.shield.validate().context("shield")?;
+    let wildcard = file.listen.ip().is_unspecified();
+    anyhow::ensure!(!wildcard || !file.address.is_empty(), "address: is needed beside a wildcard listen address");
+    if flags.check_config {
+        println!("the configuration is valid");
+        return Ok(());
+    }
+    // The first provider installed stays; there is only this one in the build.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, token))
+}
+
+async fn run(file: File, token: String) -> anyhow::Result<()> {
+    let log = telemetry::init_logging(file.log_format, &file.log_filter);
+    let registry = prometheus::Registry::new();
+    let shutdown = CancellationToken::new();
+    let readiness = Readiness::new();
+    readiness.set("config", false);
+
+    let metrics = TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
+    let listener = TcpListener::bind(file.listen).await.with_context(|| format!("listen: {}", file.listen))?;
+    let bound = listener.local_addr()?;
+    let address = if file.address.is_empty() { bound.to_string() } else { file.address };
+    let node = Node::start(
+        NodeConfig {
+            node_id: file.node_id.clone(),
+            role: NodeRole::Shield,
+            address: address.clone(),
+            zone: file.zone,
+            weight: file.weight,
+            control: file.control,
+            token: token.clone(),
+            state_dir: file.state_dir,
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+        &registry,
+        shutdown.clone(),
+    )?;
+    let shield = Shield::new(file.shield, &registry)?;
+    // Health is answered from the start; ready once a catalogue is known, be it the last known good.
+    let telemetry = tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
+    tokio::select! {
+        () = node.synced() => {}
+        () = stop_signal() => return Ok(()),
+    }
+    follow::apply(&shield, &node.catalogue.borrow());
+    tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), shutdown.clone()));
+    let serving = {
+        let (token, stop) = (token.clone(), shutdown.clone());
+        tokio::spawn(async move { shield.serve(listener, &token, stop).await })
+    };
+    readiness.set("config", true);
+    node.set_state(NodeState::Ready);
+    tracing::info!(node = file.node_id, listen = %bound, address, "the shield serves");
+
+    stop_signal().await;
+    tracing::info!("stopping: edges are sent to other shields");
+    readiness.set("config", false);
+    node.set_state(NodeState::Draining);
+    node.deregister().await;
+    shutdown.cancel();
+    serving.await??;
+    telemetry.await?;
+    Ok(())
+}
+
+/// Returns at SIGTERM or SIGINT.
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

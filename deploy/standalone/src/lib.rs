@@ -1,5 +1,22 @@
-//! Penstock standalone: the pieces that only the one-process deployment has.
+//! # Penstock standalone
 //!
-//! The binary joins them with the edge, shield and control crates; this library exists so that tests reach them too.
+//! Edge, shield and control as a cluster runs them, and an S3 endpoint over local folders, in one process: `cargo run --release -- [MEDIA_DIR]`.
+//! Only two things differ from a cluster: the addresses, and the config store (a file instead of etcd). The parts talk to each
+//! other by gRPC and to the bucket by S3 over loopback, so what plays here plays there.
+//!
+//! * [`options`]: flags, variables and the YAML file;
+//! * [`identity`]: keys and names that stay the same for one data folder;
+//! * [`s3`]: the S3 endpoint;
+//! * [`run`]: joins the parts, in order;
+//! * [`ready`]: the ready file and what is printed;
+//! * [`api`]: the control API's port.
 
+pub mod api;
+pub mod identity;
+pub mod options;
+pub mod ready;
+pub mod run;
 pub mod s3;
+
+/// The bucket that MEDIA_DIR, or the sample, is.
+pub const MEDIA_BUCKET: &str = s3::MEDIA_BUCKET;

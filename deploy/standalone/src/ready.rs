@@ -1,0 +1,103 @@
+//! Telling that everything serves: the ready file for scripts, URLs and commands for people.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::identity::{Identity, write_private};
+
+/// The ready file's content. Keys are only ever added.
+#[derive(Debug, Serialize)]
+pub struct Ready {
+    /// Viewers' addresses, in the order of `--listen`.
+    pub rtmp: Vec<String>,
+    /// Control API.
+    pub api: String,
+    /// S3 endpoint.
+    pub s3: String,
+    /// Metrics and health.
+    pub metrics: String,
+    /// The bucket that MEDIA_DIR or the sample is.
+    pub bucket: String,
+    /// The distribution that serves it.
+    pub distribution: DistributionName,
+    /// S3 access key id.
+    pub access_key_id: String,
+    /// S3 secret access key.
+    pub secret_access_key: String,
+}
+
+/// A distribution's two names.
+#[derive(Debug, Serialize)]
+pub struct DistributionName {
+    /// Id.
+    pub id: String,
+    /// Domain.
+    pub domain: String,
+}
+
+/// Addresses everything is bound to.
+pub struct Bound {
+    /// Viewers.
+    pub rtmp: Vec<SocketAddr>,
+    /// Control API.
+    pub api: SocketAddr,
+    /// S3 endpoint.
+    pub s3: SocketAddr,
+    /// Metrics.
+    pub metrics: SocketAddr,
+}
+
+/// `address` as a client on this machine would write it: a wildcard becomes the loopback address.
+fn reachable(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port()).to_string()
+}
+
+impl Ready {
+    /// What `bound` and `identity` come to.
+    pub fn new(bound: &Bound, identity: &Identity, domain: &str) -> Self {
+        Self {
+            rtmp: bound.rtmp.iter().map(|a| reachable(*a)).collect(),
+            api: reachable(bound.api),
+            s3: reachable(bound.s3),
+            metrics: reachable(bound.metrics),
+            bucket: crate::MEDIA_BUCKET.into(),
+            distribution: DistributionName { id: identity.distribution_id.clone(), domain: domain.into() },
+            access_key_id: identity.access_key_id.clone(),
+            secret_access_key: identity.secret_access_key.clone(),
+        }
+    }
+
+    /// Writes the ready file, whole.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        write_private(path, &serde_json::to_vec(self)?)
+    }
+
+    /// Prints what to play and how. `sample` is a key that exists, with its prefix-less name.
+    pub fn announce(&self, sample: Option<&str>) {
+        let host = self.rtmp.first().map_or("127.0.0.1:1935", String::as_str);
+        let name = sample.unwrap_or("FILE.mp4");
+        let stem = match name.rsplit_once('.') {
+            Some((stem, "flv")) => stem.to_owned(),
+            Some((stem, "mp3")) => format!("mp3:{stem}"),
+            _ => format!("mp4:{name}"),
+        };
+        println!("Penstock serves bucket '{}' as distribution {} ({}).", self.bucket, self.distribution.id, self.distribution.domain);
+        println!();
+        println!("  URL        rtmp://{host}/cfx/st/{stem}");
+        println!("  rtmpdump   rtmpdump -r rtmp://{host}/cfx/st -a cfx/st -y '{stem}' -o /tmp/penstock.flv");
+        println!("  ffplay     ffplay 'rtmp://{host}/cfx/st/{stem}'");
+        println!("  mpv        mpv 'rtmp://{host}/cfx/st/{stem}'");
+        println!();
+        println!("  S3         http://{}  (access key id {}; the secret is in the data folder)", self.s3, self.access_key_id);
+        println!("  metrics    http://{}/metrics", self.metrics);
+        println!();
+        println!("Stop with Ctrl-C.");
+    }
+}

@@ -1,0 +1,257 @@
+//! Joining the parts: the same edge, shield and control as in a cluster, by real gRPC and real S3 calls, on loopback ports of their own.
+//!
+//! Order of start: ports, S3 endpoint, control with its store, shield, edge. Only when a viewer would be served is the ready file
+//! written. At SIGTERM or SIGINT everything stops in the opposite direction.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use control::client::telemetry::{self, LogFormat, Readiness};
+use control::client::{Node, NodeConfig, NodeRole, NodeState};
+use control::declare::{Declared, DeclaredSet, Kind};
+use control::{Control, ControlConfig};
+use edge::Edge;
+use proto::object::OriginId;
+use shield::client::{ClientConfig, ShieldClient};
+use shield::{Shield, follow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::Identity;
+use crate::options::Options;
+use crate::ready::{Bound, Ready};
+use crate::s3::{MediaSource, S3, S3Config, S3Limits};
+use crate::{MEDIA_BUCKET, api};
+
+async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("{option} {address}"))?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// A port for one of the parts to reach another by.
+async fn bind_inside(part: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    bind(part, SocketAddr::from(([127, 0, 0, 1], 0))).await
+}
+
+/// Runs everything until a signal.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    if let Some(path) = &options.ready_file {
+        remove_stale(path)?;
+    }
+    let log = telemetry::init_logging(LogFormat::Text, &options.log_filter);
+    let mut stop = StopSignal::new()?;
+    let identity = Identity::load_or_make(&options.data)?;
+    let registry = prometheus::Registry::new();
+    let readiness = Readiness::new();
+    readiness.set("edge", false);
+    let shutdown = CancellationToken::new();
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+
+    let mut viewers = Vec::new();
+    let mut rtmp = Vec::new();
+    for address in &options.listen {
+        let (listener, bound) = bind("--listen", *address).await?;
+        viewers.push(listener);
+        rtmp.push(bound);
+    }
+    let (api_listener, api) = bind("--api", options.api).await?;
+    let (s3_listener, s3) = bind("--s3", options.s3).await?;
+    let (metrics_listener, metrics) = bind("--metrics", options.metrics).await?;
+    let (control_listener, control_address) = bind_inside("control").await?;
+    let (shield_listener, shield_address) = bind_inside("shield").await?;
+    let bound = Bound { rtmp, api, s3, metrics };
+
+    tasks.spawn({
+        let (registry, readiness, shutdown) = (registry.clone(), readiness.clone(), shutdown.clone());
+        async move {
+            telemetry::serve(metrics_listener, registry, readiness, log, shutdown).await;
+            Ok(())
+        }
+    });
+    tasks.spawn({
+        let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
+        async move { Ok(api::serve(api_listener, readiness, shutdown).await?) }
+    });
+
+    // The S3 endpoint.
+    let media = options.media_dir.clone().map_or(MediaSource::Bundled, MediaSource::Folder);
+    let sample = first_film(options.media_dir.as_deref());
+    let endpoint = {
+        let config = S3Config {
+            data_dir: options.data.clone(),
+            media,
+            access_key_id: identity.access_key_id.clone(),
+            secret_access_key: identity.secret_access_key.clone(),
+            limits: S3Limits::default(),
+            registry: registry.clone(),
+        };
+        tokio::task::spawn_blocking(move || S3::open(config)).await??
+    };
+    tasks.spawn({
+        let shutdown = shutdown.clone();
+        async move { Ok(endpoint.serve(s3_listener, shutdown).await?) }
+    });
+
+    // Control, over its embedded store, and the one distribution.
+    let store = control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
+    let config = ControlConfig { zone: options.zone.clone(), ..Default::default() };
+    let control = Control::new(store, config, &registry)?;
+    let domain = format!("{}.{}", identity.domain_label, options.zone);
+    control.apply(&declared(&identity, &domain)).await.context("the distribution")?;
+    tasks.spawn({
+        let (token, shutdown) = (identity.node_token.clone(), shutdown.clone());
+        async move { Ok(control.serve(control_listener, &token, shutdown).await?) }
+    });
+    let node = |role: NodeRole, name: &str, address: SocketAddr| NodeConfig {
+        node_id: name.to_owned(),
+        role,
+        address: address.to_string(),
+        zone: "local".into(),
+        weight: 0,
+        control: vec![format!("http://{control_address}")],
+        token: identity.node_token.clone(),
+        state_dir: options.data.join("state").join(name),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+
+    // The shield.
+    let mut shield_config = options.shield;
+    shield_config.origins.entry(".amazonaws.com".into()).or_insert_with(|| shield::config::OriginConfig {
+        endpoint: format!("http://{s3}"),
+        region: "us-east-1".into(),
+        path_style: true,
+        ..Default::default()
+    });
+    let shield_node = Node::start(node(NodeRole::Shield, "shield", shield_address), &registry, shutdown.clone())?;
+    let shield = Shield::new(shield_config, &registry)?;
+    shield_node.synced().await;
+    follow::apply(&shield, &shield_node.catalogue.borrow());
+    tokio::spawn(follow::follow(shield.clone(), shield_node.catalogue.clone(), shutdown.clone()));
+    tasks.spawn({
+        let (token, shutdown) = (identity.node_token.clone(), shutdown.clone());
+        async move { Ok(shield.serve(shield_listener, &token, shutdown).await?) }
+    });
+    shield_node.set_state(NodeState::Ready);
+
+    // The edge.
+    let edge_node = Node::start(node(NodeRole::Edge, "edge", bound.rtmp[0]), &registry, shutdown.clone())?;
+    let shields = ShieldClient::new(&identity.node_token, edge_node.shields.clone(), ClientConfig::default(), &registry)?;
+    let mut edge_config = options.edge;
+    edge_config.default_distribution.get_or_insert_with(|| identity.distribution_id.clone());
+    let edge = Edge::new(edge_config, Arc::new(shields), edge_node.catalogue.clone(), &registry)?;
+    let origin = OriginId::of(&origin_host(), "");
+    let served = async {
+        let known = |map: &Arc<proto::v1::ShieldMap>| map.shields.iter().any(|s| s.address == shield_address.to_string() && s.state() == NodeState::Ready);
+        edge_node.shields.clone().wait_for(known).await?;
+        edge_node.catalogue.clone().wait_for(|catalogue| catalogue.origins.contains_key(&origin)).await?;
+        Ok::<_, anyhow::Error>(())
+    };
+    tokio::select! {
+        served = served => served?,
+        () = stop.received() => return Ok(()),
+        failed = first_failure(&mut tasks) => return failed,
+    }
+    tasks.spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            edge.serve(viewers, shutdown).await;
+            Ok(())
+        }
+    });
+    edge_node.set_state(NodeState::Ready);
+    readiness.set("edge", true);
+    let ready = Ready::new(&bound, &identity, &domain);
+    if let Some(path) = &options.ready_file {
+        ready.write(path)?;
+    }
+    ready.announce(sample.as_deref());
+
+    let outcome = tokio::select! {
+        () = stop.received() => Ok(()),
+        failed = first_failure(&mut tasks) => failed,
+    };
+    tracing::info!("stopping");
+    readiness.set("edge", false);
+    edge_node.deregister().await;
+    shield_node.deregister().await;
+    shutdown.cancel();
+    while let Some(task) = tasks.join_next().await {
+        task??;
+    }
+    if let Some(path) = &options.ready_file {
+        remove_stale(path)?;
+    }
+    outcome
+}
+
+/// The first part that stops by itself, which none should.
+async fn first_failure(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    match tasks.join_next().await {
+        Some(ended) => ended?.and_then(|()| anyhow::bail!("a part of the process stopped")),
+        None => std::future::pending().await,
+    }
+}
+
+fn origin_host() -> String {
+    format!("{MEDIA_BUCKET}.s3.amazonaws.com")
+}
+
+fn declared(identity: &Identity, domain: &str) -> DeclaredSet {
+    DeclaredSet {
+        distributions: vec![Declared {
+            name: MEDIA_BUCKET.into(),
+            kind: Kind::Streaming,
+            id: Some(identity.distribution_id.clone()),
+            domain: Some(domain.to_owned()),
+            aliases: Vec::new(),
+            enabled: true,
+            origin: origin_host(),
+            credential: String::new(),
+            comment: "standalone".into(),
+            chunk_size_bytes: 0,
+            required_features: Vec::new(),
+        }],
+    }
+}
+
+/// A film to name in the printed commands: the sample, or the first one that lies in the media folder itself.
+fn first_film(media_dir: Option<&Path>) -> Option<String> {
+    let Some(dir) = media_dir else { return Some("sample.mp4".into()) };
+    let mut names: Vec<String> = std::fs::read_dir(dir).ok()?.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    let rank = |name: &String| [".mp4", ".flv", ".mp3"].iter().position(|e| name.ends_with(e));
+    names.into_iter().filter(|name| rank(name).is_some()).min_by_key(rank)
+}
+
+fn remove_stale(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("--ready-file {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// SIGTERM and SIGINT, from the start on.
+struct StopSignal {
+    term: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignal {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
