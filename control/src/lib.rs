@@ -1,1 +1,43 @@
-//! placeholder
+//! # Control: what a cluster knows, and who belongs to it
+//!
+//! The truth is a set of documents in a [store]: distributions, orders to forget, members. Every control replica keeps a
+//! [mirror] of them, made from one full list and a watch, and [publishes](publish) it to edges and shields as a snapshot
+//! and changes. Nodes [register](membership) through any replica; the live shields make the shield map. The node's side of
+//! all this is [client], which edges and shields link without the service.
+//!
+//! From an operator's file to a viewer's edge:
+//!
+//! 1. [declare] validates the file whole and writes what differs by compare-and-set ([documents]);
+//! 2. the store's watch brings the change to each replica's [mirror], which makes it the next revision;
+//! 3. [publish] sends it to each subscriber, or a paged snapshot to one that has been away too long;
+//! 4. [client::subscribe] checks that it follows what is known, publishes a new catalogue, saves it;
+//! 5. the next heartbeat reports the revision applied.
+//!
+//! A store that is away stops changes, not service: replicas keep publishing what they have mirrored, nodes keep serving
+//! what they last knew.
+
+pub mod client;
+
+#[cfg(feature = "server")]
+pub mod declare;
+#[cfg(feature = "server")]
+pub mod documents;
+#[cfg(feature = "server")]
+pub mod membership;
+#[cfg(feature = "server")]
+mod metrics;
+#[cfg(feature = "server")]
+pub mod mirror;
+#[cfg(feature = "server")]
+pub mod publish;
+#[cfg(feature = "server")]
+pub mod service;
+#[cfg(feature = "server")]
+pub mod settings;
+#[cfg(feature = "server")]
+pub mod store;
+
+#[cfg(feature = "server")]
+pub use declare::{Applied, DeclaredSet};
+#[cfg(feature = "server")]
+pub use service::{Control, ControlConfig};

@@ -1,0 +1,28 @@
+//! What edges and shields link of control: the node's side of config, membership and telemetry.
+//!
+//! * [`node`]: joins a cluster: keeps the catalogue and the shield map current, and the lease alive;
+//! * [`catalogue`]: the distributions of one revision, as a node looks them up;
+//! * [`subscribe`]: the task that follows control and never runs backwards;
+//! * [`last_known_good`]: the file a node starts from while control is away;
+//! * [`heartbeat`]: the task that renews the lease;
+//! * [`admin`]: the operator's calls, and channels to control;
+//! * [`telemetry`]: logs, `/healthz`, `/readyz`, `/metrics`;
+//! * [`config`]: YAML files, environment variables and tokens.
+//!
+//! Control being away is not an error here: a node that has once known a catalogue keeps serving by it.
+
+mod backoff;
+mod metrics;
+
+pub mod admin;
+pub mod catalogue;
+pub mod config;
+pub mod heartbeat;
+pub mod last_known_good;
+pub mod node;
+pub mod subscribe;
+pub mod telemetry;
+
+pub use catalogue::{Catalogue, OriginEntry};
+pub use node::{Node, NodeConfig};
+pub use proto::v1::{NodeRole, NodeState, Revision, ShieldMap, ShieldNode};

@@ -1,0 +1,221 @@
+//! The distributions of one revision, as a node looks them up: by the host viewers name, and by origin.
+//!
+//! A catalogue is a value: an update makes a new one, so a session keeps the document it began with. A document a node
+//! can't take is refused alone. One that requires a feature the node lacks is taken out of service even if an older form
+//! of it was known (an old edge must not serve as public what has become private); one that is merely invalid leaves the
+//! older form in place.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use proto::distribution::{lacking_features, validate};
+use proto::object::OriginId;
+use proto::v1::{Delta, Distribution, Purge, Revision};
+
+/// Purges a node remembers; the oldest go first. Owners act on a purge as it arrives, so this only has to span the
+/// changes that one slow reader of the catalogue may miss.
+pub const PURGES_KEPT: usize = 4096;
+
+/// Where an origin's bytes live and how they are read: what a shield needs behind an origin id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginEntry {
+    /// The bucket as operators write it, e.g. `BUCKET.s3.amazonaws.com`.
+    pub host: String,
+    /// Name of the credential; empty means anonymous.
+    pub credential: String,
+}
+
+/// A document this node did not take, and why.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The document as it came.
+    pub document: Arc<Distribution>,
+    /// What is wrong with it; names the field or the features.
+    pub reason: String,
+}
+
+/// Everything a node knows of the config at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    /// The revision it stands at; the store id is empty while nothing is known.
+    pub revision: Revision,
+    /// Documents by id.
+    pub distributions: HashMap<String, Arc<Distribution>>,
+    by_host: HashMap<String, Arc<Distribution>>,
+    /// Origins of all documents, enabled or not.
+    pub origins: HashMap<OriginId, OriginEntry>,
+    /// Orders to forget, oldest first. Owners compare ids with those they have carried out.
+    pub purges: Vec<Purge>,
+    /// Documents refused, by id.
+    pub refused: BTreeMap<String, Refused>,
+}
+
+impl Catalogue {
+    /// Nothing known yet.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is known yet.
+    pub fn is_empty(&self) -> bool {
+        self.revision.store_id.is_empty()
+    }
+
+    /// The distribution whose domain or alias is `host` (lower case, no port), enabled or not.
+    pub fn find_host(&self, host: &str) -> Option<&Arc<Distribution>> {
+        self.by_host.get(host)
+    }
+
+    /// The catalogue of a full snapshot. Of the documents that are invalid, the form known before stays if the store is
+    /// the same.
+    pub fn replace(&self, revision: Revision, documents: Vec<Distribution>, purges: Vec<Purge>) -> Self {
+        let mut next = Self { revision, purges, ..Self::default() };
+        let same_store = next.revision.store_id == self.revision.store_id;
+        for document in documents {
+            let known = if same_store { self.distributions.get(&document.id).cloned() } else { None };
+            next.upsert(document, known);
+        }
+        next.index();
+        next
+    }
+
+    /// The catalogue after one change. The caller has checked that the change follows this revision.
+    pub fn apply(&self, delta: Delta) -> Self {
+        let mut next = self.clone();
+        next.revision = delta.revision.unwrap_or_default();
+        for id in &delta.deletes {
+            next.distributions.remove(id);
+            next.refused.remove(id);
+        }
+        for document in delta.upserts {
+            let known = next.distributions.remove(&document.id);
+            next.upsert(document, known);
+        }
+        let known: HashSet<&str> = self.purges.iter().map(|p| p.id.as_str()).collect();
+        next.purges.extend(delta.purges.into_iter().filter(|p| !known.contains(p.id.as_str())));
+        let over = next.purges.len().saturating_sub(PURGES_KEPT);
+        next.purges.drain(..over);
+        next.index();
+        next
+    }
+
+    fn upsert(&mut self, document: Distribution, known: Option<Arc<Distribution>>) {
+        let document = Arc::new(document);
+        let id = document.id.clone();
+        let lacking = lacking_features(&document);
+        let (reason, kept) = if !lacking.is_empty() {
+            (format!("required_features: this node lacks {}", lacking.join(", ")), None)
+        } else if let Err(invalid) = validate(&document) {
+            (invalid.to_string(), known)
+        } else {
+            self.refused.remove(&id);
+            self.distributions.insert(id, document);
+            return;
+        };
+        tracing::warn!(distribution = %id, %reason, kept_old = kept.is_some(), "distribution refused");
+        if let Some(kept) = kept {
+            self.distributions.insert(id.clone(), kept);
+        }
+        self.refused.insert(id, Refused { document, reason });
+    }
+
+    /// Derives the look-ups. Names are unique in the store; should two documents still claim one (a kept old form), the
+    /// smaller id has it, on every node alike.
+    fn index(&mut self) {
+        self.by_host.clear();
+        self.origins.clear();
+        let mut ids: Vec<&String> = self.distributions.keys().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let document = &self.distributions[id];
+            for host in std::iter::once(&document.domain).chain(&document.aliases) {
+                self.by_host.entry(host.clone()).or_insert_with(|| document.clone());
+            }
+            self.origins.insert(
+                OriginId::from_wire(&document.origin_id),
+                OriginEntry { host: document.origin_host.clone(), credential: document.credential.clone() },
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proto::v1::DistributionKind;
+
+    pub(crate) fn document(id: &str, alias: &str) -> Distribution {
+        let tail: String = id.to_lowercase().chars().skip(1).take(13).collect();
+        Distribution {
+            id: id.into(),
+            kind: DistributionKind::Streaming.into(),
+            domain: format!("s{tail:0<13}.penstock.localhost"),
+            aliases: vec![alias.into()],
+            enabled: true,
+            origin_host: "media.s3.amazonaws.com".into(),
+            origin_id: OriginId::of("media.s3.amazonaws.com", "").as_str().into(),
+            ..Default::default()
+        }
+    }
+
+    fn at(number: u64) -> Revision {
+        Revision { store_id: "a".into(), number }
+    }
+
+    #[test]
+    fn hosts_and_origins_are_found() {
+        let doc = document("E1234567890123", "film.example");
+        let catalogue = Catalogue::empty().replace(at(1), vec![doc.clone()], vec![]);
+        assert_eq!(catalogue.find_host("film.example").unwrap().id, doc.id);
+        assert_eq!(catalogue.find_host(&doc.domain).unwrap().id, doc.id);
+        assert!(catalogue.find_host("other.example").is_none());
+        assert_eq!(catalogue.origins[&OriginId::from_wire(&doc.origin_id)].host, "media.s3.amazonaws.com");
+        let gone =
+            catalogue.apply(Delta { revision: Some(at(2)), deletes: vec![doc.id], ..Default::default() });
+        assert!(gone.find_host("film.example").is_none());
+        assert!(gone.origins.is_empty());
+    }
+
+    #[test]
+    fn an_invalid_document_is_refused_alone_and_its_old_form_stays() {
+        let (good, other) =
+            (document("E1234567890123", "a.example"), document("E1234567890124", "b.example"));
+        let first = Catalogue::empty().replace(at(1), vec![good.clone()], vec![]);
+        let broken = Distribution { origin_host: "no bucket".into(), ..good.clone() };
+        let delta = Delta {
+            revision: Some(at(2)),
+            upserts: vec![broken.clone(), other.clone()],
+            ..Default::default()
+        };
+        let second = first.apply(delta);
+        assert_eq!(second.find_host("a.example").unwrap().origin_host, good.origin_host);
+        assert!(second.find_host("b.example").is_some());
+        assert!(second.refused[&good.id].reason.starts_with("origin:"));
+        let third = second.replace(at(3), vec![broken, other], vec![]);
+        assert!(third.find_host("a.example").is_some());
+        let repaired =
+            third.apply(Delta { revision: Some(at(4)), upserts: vec![good], ..Default::default() });
+        assert!(repaired.refused.is_empty());
+    }
+
+    #[test]
+    fn a_document_that_requires_more_than_the_node_has_leaves_service() {
+        let doc = document("E1234567890123", "a.example");
+        let first = Catalogue::empty().replace(at(1), vec![doc.clone()], vec![]);
+        let private = Distribution { required_features: vec!["signed".into()], ..doc };
+        let second =
+            first.apply(Delta { revision: Some(at(2)), upserts: vec![private], ..Default::default() });
+        assert!(second.find_host("a.example").is_none());
+        assert_eq!(second.refused.len(), 1);
+    }
+
+    #[test]
+    fn purges_are_kept_once_and_within_a_bound() {
+        let purge = |i: usize| Purge { id: i.to_string(), ..Default::default() };
+        let first = Catalogue::empty().replace(at(1), vec![], vec![purge(0)]);
+        let purges: Vec<Purge> = (0..PURGES_KEPT + 10).map(purge).collect();
+        let second = first.apply(Delta { revision: Some(at(2)), purges, ..Default::default() });
+        assert_eq!(second.purges.len(), PURGES_KEPT);
+        assert_eq!(second.purges.last().unwrap().id, (PURGES_KEPT + 9).to_string());
+    }
+}

@@ -1,0 +1,114 @@
+//! Announces a node and keeps its lease: a Register every two seconds, and at once when its state or what it applied
+//! changes. An endpoint that fails is left for the next one.
+//!
+//! Failing for longer than the lease takes a shield out of the map; it keeps answering whoever still asks it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::status::RemoteError;
+use proto::v1::{DeregisterRequest, RegisterRequest};
+
+use super::node::Shared;
+
+const EVERY: Duration = Duration::from_secs(2);
+const CALL: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut state = shared.state.subscribe();
+    let mut applied = shared.applied.subscribe();
+    let mut catalogue = shared.catalogue.subscribe();
+    let mut at = rand::random_range(0..shared.clients.len());
+    let mut failing = false;
+    loop {
+        state.mark_unchanged();
+        applied.mark_unchanged();
+        catalogue.mark_unchanged();
+        let outcome = tokio::select! {
+            outcome = register(&shared, at) => outcome,
+            () = shared.leave.cancelled() => return,
+        };
+        let wait = match outcome {
+            Ok(()) => {
+                if std::mem::take(&mut failing) {
+                    tracing::info!(node = %shared.config.node_id, "the lease is renewed again");
+                }
+                shared.metrics.heartbeats.inc();
+                EVERY
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    let endpoint = &shared.config.control[at];
+                    tracing::warn!(node = %shared.config.node_id, %endpoint, %error, "can't renew the lease");
+                }
+                shared.metrics.heartbeat_failures.inc();
+                at = (at + 1) % shared.clients.len();
+                EVERY / 4
+            }
+        };
+        let changed = async {
+            // Changes are news for control only if it can be reached; else the retry brings them.
+            if failing {
+                return std::future::pending().await;
+            }
+            tokio::select! {
+                _ = state.changed() => (),
+                _ = applied.changed() => (),
+                _ = catalogue.changed() => (),
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => (),
+            () = changed => (),
+            () = shared.leave.cancelled() => return,
+        }
+    }
+}
+
+async fn register(shared: &Shared, at: usize) -> Result<(), RemoteError> {
+    let applied = shared.applied.borrow().clone().or_else(|| {
+        let catalogue = shared.catalogue.borrow();
+        (!catalogue.is_empty()).then(|| catalogue.revision.clone())
+    });
+    let config = &shared.config;
+    let state = *shared.state.borrow();
+    let mut request = tonic::Request::new(RegisterRequest {
+        node_id: config.node_id.clone(),
+        role: config.role.into(),
+        address: config.address.clone(),
+        zone: config.zone.clone(),
+        weight: config.weight,
+        state: state.into(),
+        applied,
+        features: proto::distribution::FEATURES.iter().map(|&f| f.into()).collect(),
+        version: config.version.clone(),
+    });
+    request.set_timeout(CALL);
+    let mut client = shared.clients[at].clone();
+    within(CALL, client.register(request)).await
+}
+
+/// Stops renewing and gives up the lease.
+pub(crate) async fn leave(shared: &Shared) {
+    shared.leave.cancel();
+    for client in &shared.clients {
+        let request = DeregisterRequest { node_id: shared.config.node_id.clone() };
+        match within(CALL / shared.clients.len() as u32, client.clone().deregister(request)).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::debug!(node = %shared.config.node_id, %error, "could not give up the lease here")
+            }
+        }
+    }
+    tracing::warn!(node = %shared.config.node_id, "control is away: the lease will lapse by itself");
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, tonic::Status>>,
+) -> Result<(), RemoteError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer.map(drop).map_err(RemoteError::from),
+        Err(_) => Err(RemoteError::new(proto::status::Reason::Deadline, "control did not answer in time")),
+    }
+}

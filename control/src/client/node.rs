@@ -1,0 +1,185 @@
+//! A node of the cluster: what an edge or a shield starts to learn the config and to be known.
+//!
+//! [`Node::start`] reads the last known good, then keeps two tasks running until it is cancelled: the subscription and
+//! the heartbeat. Both retry for ever; control being away shows in metrics and logs, not in the node's service.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use proto::v1::{NodeRole, NodeState, Revision, ShieldMap};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::admin::{self, Client, ConnectError};
+use super::catalogue::Catalogue;
+use super::metrics::ClientMetrics;
+use super::{heartbeat, last_known_good, subscribe};
+
+/// Who a node is and where control is.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Unique in the cluster and stable over restarts: 1 to 128 of `[A-Za-z0-9._-]`.
+    pub node_id: String,
+    /// Edge or shield.
+    pub role: NodeRole,
+    /// `HOST:PORT` others reach it by (shields: gRPC).
+    pub address: String,
+    /// Failure zone; may be empty.
+    pub zone: String,
+    /// Share of the ring in hundredths; 0 means 100.
+    pub weight: u32,
+    /// Control's endpoints, `http://HOST:PORT` each; any of them will do.
+    pub control: Vec<String>,
+    /// The node token.
+    pub token: String,
+    /// Folder for the last known good; made if absent.
+    pub state_dir: PathBuf,
+    /// The node's software version.
+    pub version: String,
+}
+
+/// Why a node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A field of the config can't be used.
+    #[error("{field}: {reason}")]
+    Config {
+        /// The field's name.
+        field: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+    /// An endpoint or the token can't be used.
+    #[error("control: {0}")]
+    Connect(#[from] ConnectError),
+    /// The metrics exist already in this registry.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// What the two tasks and the owner share.
+pub(crate) struct Shared {
+    pub(crate) config: NodeConfig,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) metrics: ClientMetrics,
+    pub(crate) catalogue: watch::Sender<Arc<Catalogue>>,
+    pub(crate) shields: watch::Sender<Arc<ShieldMap>>,
+    pub(crate) state: watch::Sender<NodeState>,
+    /// What the owner says it applied; `None` until it first says so.
+    pub(crate) applied: watch::Sender<Option<Revision>>,
+    pub(crate) live: watch::Sender<bool>,
+    pub(crate) shutdown: CancellationToken,
+    /// Stops the heartbeat alone, before the lease is given up.
+    pub(crate) leave: CancellationToken,
+}
+
+/// A running node. Clones are the same node.
+#[derive(Clone)]
+pub struct Node {
+    /// The newest catalogue; empty until one is known.
+    pub catalogue: watch::Receiver<Arc<Catalogue>>,
+    /// The newest shield map; generation 0 until one is known.
+    pub shields: watch::Receiver<Arc<ShieldMap>>,
+    /// Whether the catalogue came from, or was confirmed by, control in this process's life.
+    pub live: watch::Receiver<bool>,
+    shared: Arc<Shared>,
+}
+
+/// Whether `id` can name a node: 1 to 128 of `[A-Za-z0-9._-]`.
+pub fn is_node_id(id: &str) -> bool {
+    (1..=128).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+impl Node {
+    /// Loads the last known good and starts following control.
+    pub fn start(
+        config: NodeConfig,
+        registry: &Registry,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let bad = |field, reason: &str| Err(StartError::Config { field, reason: reason.into() });
+        if !is_node_id(&config.node_id) {
+            return bad("node_id", "is not 1 to 128 of [A-Za-z0-9._-]");
+        }
+        let role = match config.role {
+            NodeRole::Edge => "edge",
+            NodeRole::Shield => "shield",
+            NodeRole::Unspecified => return bad("role", "is neither edge nor shield"),
+        };
+        if config.control.is_empty() {
+            return bad("control", "names no endpoint");
+        }
+        let clients =
+            config.control.iter().map(|e| admin::connect(e, &config.token)).collect::<Result<Vec<_>, _>>()?;
+        let metrics = ClientMetrics::new(registry, role)?;
+        let (known, map) = last_known(&config);
+        metrics.revision.set(known.revision.number as i64);
+        metrics.distributions.set(known.distributions.len() as i64);
+        metrics.refused.set(known.refused.len() as i64);
+        metrics.generation.set(map.generation as i64);
+        let (catalogue, catalogue_reader) = watch::channel(Arc::new(known));
+        let (shields, shields_reader) = watch::channel(Arc::new(map));
+        let (live, live_reader) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            config,
+            clients,
+            metrics,
+            catalogue,
+            shields,
+            state: watch::Sender::new(NodeState::Joining),
+            applied: watch::Sender::new(None),
+            live,
+            leave: shutdown.child_token(),
+            shutdown,
+        });
+        tokio::spawn(subscribe::run(shared.clone()));
+        tokio::spawn(subscribe::keep_saved(shared.clone()));
+        tokio::spawn(heartbeat::run(shared.clone()));
+        Ok(Self { catalogue: catalogue_reader, shields: shields_reader, live: live_reader, shared })
+    }
+
+    /// Tells the cluster what this node does: joining (the start), ready, draining. Sent at once.
+    pub fn set_state(&self, state: NodeState) {
+        self.shared.state.send_replace(state);
+    }
+
+    /// Tells the cluster the revision this node serves by. Until the first call, the newest catalogue counts as applied
+    /// when it is published.
+    pub fn set_applied(&self, revision: Revision) {
+        self.shared.applied.send_replace(Some(revision));
+    }
+
+    /// Gives up the lease, so that others notice at once; waits at most two seconds for control. The node stops
+    /// renewing; its catalogue stays current until the shutdown token fires.
+    pub async fn deregister(&self) {
+        heartbeat::leave(&self.shared).await;
+    }
+
+    /// Returns once a catalogue is known, live or last known good.
+    pub async fn synced(&self) {
+        // The sender lives in `shared`, so waiting can't fail.
+        let _ = self.catalogue.clone().wait_for(|c| !c.is_empty()).await;
+    }
+}
+
+fn last_known(config: &NodeConfig) -> (Catalogue, ShieldMap) {
+    match last_known_good::load(&config.state_dir) {
+        Ok(Some((catalogue, map))) => {
+            tracing::info!(
+                node = %config.node_id,
+                revision = catalogue.revision.number,
+                distributions = catalogue.distributions.len(),
+                shields = map.shields.len(),
+                "starting from the last known good"
+            );
+            (catalogue, map)
+        }
+        Ok(None) => (Catalogue::empty(), ShieldMap::default()),
+        Err(error) => {
+            tracing::warn!(node = %config.node_id, %error, "the last known good is ignored");
+            (Catalogue::empty(), ShieldMap::default())
+        }
+    }
+}

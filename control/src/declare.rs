@@ -1,0 +1,179 @@
+//! Distributions from a file, for GitOps: what the file says is made so, and nothing is written if it is so already.
+//!
+//! ```yaml
+//! distributions:
+//!   - name: films            # unique in the file; remembers the id and domain the entry was given
+//!     kind: streaming        # or web
+//!     origin: media.s3.amazonaws.com
+//!     aliases: [films.example.com]
+//! ```
+//!
+//! The document `declared/NAME` records the id of the distribution an entry made: so an id or domain that the file leaves
+//! out is generated once and kept, and a distribution whose entry is gone is deleted, while those made otherwise are
+//! never touched. The file is checked whole, against itself and the store, before anything is written; then each
+//! distribution is one transaction. If another replica applies the same file at the same moment, one of the two finds a
+//! conflict, reads again and has nothing left to do.
+
+mod plan;
+pub mod watch;
+
+use std::path::{Path, PathBuf};
+
+use proto::distribution::Invalid;
+use proto::v1::Distribution;
+use serde::Deserialize;
+
+use crate::documents::DocumentError;
+use crate::store::{ConfigStore, StoreError};
+
+/// Attempts against others who write at the same time.
+const ATTEMPTS: usize = 5;
+
+/// RTMP or HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// RTMP.
+    #[default]
+    Streaming,
+    /// HTTP.
+    Web,
+}
+
+/// One entry of the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// Unique in the file: 1 to 64 of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// Streaming by default.
+    #[serde(default)]
+    pub kind: Kind,
+    /// `E` and 12 or 13 of `[0-9A-Z]`; generated once if left out.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// `s` or `d`, 13 of `[a-z0-9]`, a dot, a zone; generated once if left out.
+    #[serde(default)]
+    pub domain: Option<String>,
+    /// CNAMEs.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// True by default.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The bucket's host.
+    pub origin: String,
+    /// Name of the credential shields read it with; anonymous by default.
+    #[serde(default)]
+    pub credential: String,
+    /// At most 128 characters.
+    #[serde(default)]
+    pub comment: String,
+    /// RTMP chunk size; 0, the default, leaves it to the edge.
+    #[serde(default)]
+    pub chunk_size_bytes: u32,
+    /// Features an edge must have to serve it.
+    #[serde(default)]
+    pub required_features: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredSet {
+    /// All distributions this file makes. The key must be there, so that an emptied or half-written file is refused
+    /// instead of deleting everything.
+    pub distributions: Vec<Declared>,
+}
+
+/// Why a file was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The file can't be read, or is not of this form.
+    #[error("{path}: {reason}")]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it; names the field.
+        reason: String,
+    },
+    /// An entry is not valid; nothing was written.
+    #[error("distribution '{name}': {reason}")]
+    Invalid {
+        /// The entry.
+        name: String,
+        /// The field and what is wrong with it.
+        reason: Invalid,
+    },
+    /// The store refused or failed; what was written before stays, and applying again goes on from there.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+}
+
+impl From<StoreError> for ApplyError {
+    fn from(error: StoreError) -> Self {
+        Self::Document(error.into())
+    }
+}
+
+/// What applying a file came to.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// Distributions made.
+    pub created: usize,
+    /// Distributions changed.
+    pub updated: usize,
+    /// Distributions deleted because their entries are gone.
+    pub deleted: usize,
+    /// `(name, document)` of each entry, in the file's order.
+    pub distributions: Vec<(String, Distribution)>,
+}
+
+impl Applied {
+    /// Whether nothing was written.
+    pub fn is_unchanged(&self) -> bool {
+        self.created + self.updated + self.deleted == 0
+    }
+}
+
+impl DeclaredSet {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, ApplyError> {
+        let failed = |reason: String| ApplyError::File { path: path.to_owned(), reason };
+        let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+        serde_yaml_ng::from_str(&text).map_err(|e| failed(e.to_string()))
+    }
+
+    /// Checks all that can be known without the store, naming the entry and the field.
+    pub fn check(&self, zone: &str) -> Result<(), ApplyError> {
+        plan::documents(self, zone, &Default::default()).map(drop)
+    }
+}
+
+/// Makes the store's declared distributions those of `set`.
+pub async fn apply(store: &dyn ConfigStore, set: &DeclaredSet, zone: &str) -> Result<Applied, ApplyError> {
+    let mut applied = Applied::default();
+    for attempt in 1.. {
+        match plan::attempt(store, set, zone, &mut applied).await {
+            Err(ApplyError::Document(
+                DocumentError::Store(StoreError::Conflict { .. }) | DocumentError::NameTaken { .. },
+            )) if attempt < ATTEMPTS => {
+                tracing::debug!(attempt, "somebody else wrote at the same time; reading again");
+            }
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        }
+    }
+    if !applied.is_unchanged() {
+        let Applied { created, updated, deleted, .. } = applied;
+        tracing::info!(created, updated, deleted, "declared distributions applied");
+    }
+    Ok(applied)
+}
+
+#[cfg(test)]
+mod tests;

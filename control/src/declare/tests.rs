@@ -1,0 +1,136 @@
+use super::*;
+use crate::documents;
+use crate::store::{Store, memory};
+
+const ZONE: &str = "penstock.localhost";
+
+fn set(yaml: &str) -> DeclaredSet {
+    serde_yaml_ng::from_str(yaml).unwrap()
+}
+
+async fn revision(store: &Store) -> u64 {
+    store.head().await.unwrap().revision
+}
+
+const TWO: &str = "distributions:
+  - {name: films, origin: media.s3.amazonaws.com, aliases: [films.example]}
+  - {name: site, kind: web, origin: site.s3.eu-west-1.amazonaws.com, credential: reader}
+";
+
+#[tokio::test]
+async fn applying_twice_writes_once_and_ids_stay() {
+    let store = memory::open().await.unwrap();
+    let first = apply(&*store, &set(TWO), ZONE).await.unwrap();
+    assert_eq!((first.created, first.updated, first.deleted), (2, 0, 0));
+    let films = &first.distributions[0].1;
+    assert!(films.domain.starts_with('s') && films.domain.ends_with(".penstock.localhost"));
+    assert!(first.distributions[1].1.domain.starts_with('d'));
+    let before = revision(&store).await;
+    let second = apply(&*store, &set(TWO), ZONE).await.unwrap();
+    assert!(second.is_unchanged());
+    assert_eq!(revision(&store).await, before);
+    assert_eq!(second.distributions[0].1, *films);
+    let changed = TWO.replace("films.example", "cinema.example");
+    let third = apply(&*store, &set(&changed), ZONE).await.unwrap();
+    assert_eq!((third.created, third.updated), (0, 1));
+    assert_eq!(third.distributions[0].1.id, films.id);
+    assert!(store.get("names/films.example").await.unwrap().is_none());
+    assert_eq!(&store.get("names/cinema.example").await.unwrap().unwrap().value[..], films.id.as_bytes());
+}
+
+#[tokio::test]
+async fn entries_that_are_gone_are_deleted_and_others_documents_are_not() {
+    let store = memory::open().await.unwrap();
+    let other = apply(&*store, &set(TWO), ZONE).await.unwrap().distributions[1].1.clone();
+    // Made by other means: no record of a file.
+    let foreign = Distribution {
+        id: "E00000000FOREIGN".chars().take(13).collect(),
+        domain: "d0000000000000.penstock.localhost".into(),
+        ..other
+    };
+    store.commit(documents::put_distribution(None, &foreign).unwrap()).await.unwrap();
+    let applied = apply(&*store, &set("distributions: []"), ZONE).await.unwrap();
+    assert_eq!(applied.deleted, 2);
+    let left = store.list("distributions/").await.unwrap().entries;
+    assert_eq!(left.len(), 1);
+    assert_eq!(store.list("names/").await.unwrap().entries.len(), 1);
+    assert!(store.list("declared/").await.unwrap().entries.is_empty());
+    // And they can't be taken over.
+    let grab = format!("distributions: [{{name: a, id: {}, origin: media.s3.amazonaws.com}}]", foreign.id);
+    let error = apply(&*store, &set(&grab), ZONE).await.unwrap_err().to_string();
+    assert!(error.contains("'a'") && error.contains("id:"), "{error}");
+    let grab = format!(
+        "distributions: [{{name: a, domain: {}, kind: web, origin: m3d.s3.amazonaws.com}}]",
+        foreign.domain
+    );
+    let error = apply(&*store, &set(&grab), ZONE).await.unwrap_err().to_string();
+    assert!(error.contains("domain:") && error.contains(&foreign.id), "{error}");
+}
+
+#[tokio::test]
+async fn one_invalid_entry_stops_the_whole_file_and_is_named() {
+    let store = memory::open().await.unwrap();
+    let before = revision(&store).await;
+    let cases = [
+        ("origin: nowhere", "origin:"),
+        ("origin: media.s3.amazonaws.com, aliases: [Bad]", "aliases:"),
+        (
+            "origin: media.s3.amazonaws.com, aliases: [films.example]",
+            "'films.example' is also a name of 'films'",
+        ),
+        ("origin: media.s3.amazonaws.com, domain: x.example", "domain:"),
+        ("origin: media.s3.amazonaws.com, id: E1", "id:"),
+        ("origin: media.s3.amazonaws.com, chunk_size_bytes: 1", "chunk_size_bytes:"),
+    ];
+    for (fields, says) in cases {
+        let file = format!(
+            "distributions:\n  - {{name: films, origin: media.s3.amazonaws.com, aliases: [films.example]}}\n  - {{name: bad, {fields}}}\n"
+        );
+        let error = apply(&*store, &set(&file), ZONE).await.unwrap_err().to_string();
+        assert!(error.contains("'bad'") && error.contains(says), "{error}");
+    }
+    assert_eq!(revision(&store).await, before);
+    let twice =
+        "distributions: [{name: a, origin: m3d.s3.amazonaws.com}, {name: a, origin: m3d.s3.amazonaws.com}]";
+    assert!(apply(&*store, &set(twice), ZONE).await.unwrap_err().to_string().contains("twice"));
+    assert!(serde_yaml_ng::from_str::<DeclaredSet>("{}").is_err());
+    assert!(serde_yaml_ng::from_str::<DeclaredSet>("").is_err());
+}
+
+#[tokio::test]
+async fn entries_may_hand_a_name_over() {
+    let store = memory::open().await.unwrap();
+    let file = |a: &str, b: &str| {
+        set(&format!(
+            "distributions:\n  - {{name: a, origin: m3d.s3.amazonaws.com, aliases: [{a}]}}\n  - {{name: b, origin: m3d.s3.amazonaws.com, aliases: [{b}]}}\n"
+        ))
+    };
+    apply(&*store, &file("x.example", "y.example"), ZONE).await.unwrap();
+    let moved = apply(&*store, &file("z.example", "x.example"), ZONE).await.unwrap();
+    assert_eq!(moved.updated, 2);
+    apply(&*store, &file("w.example", "z.example"), ZONE).await.unwrap();
+    let id = &moved.distributions[1].1.id;
+    assert_eq!(&store.get("names/z.example").await.unwrap().unwrap().value[..], id.as_bytes());
+    assert_eq!(store.list("names/").await.unwrap().entries.len(), 4);
+}
+
+#[tokio::test]
+async fn two_replicas_that_apply_at_once_end_with_one_distribution() {
+    let store = memory::open().await.unwrap();
+    let set = set(TWO);
+    let (a, b) = tokio::join!(apply(&*store, &set, ZONE), apply(&*store, &set, ZONE));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    assert_eq!(a.distributions, b.distributions);
+    assert_eq!(store.list("distributions/").await.unwrap().entries.len(), 2);
+}
+
+#[tokio::test]
+async fn a_given_id_replaces_the_generated_one() {
+    let store = memory::open().await.unwrap();
+    apply(&*store, &set(TWO), ZONE).await.unwrap();
+    let given = TWO.replace("{name: films,", "{name: films, id: E123456789ABCD,");
+    let applied = apply(&*store, &set(&given), ZONE).await.unwrap();
+    assert_eq!((applied.created, applied.deleted), (1, 1));
+    assert_eq!(applied.distributions[0].1.id, "E123456789ABCD");
+    assert!(apply(&*store, &set(&given), ZONE).await.unwrap().is_unchanged());
+}

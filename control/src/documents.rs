@@ -1,0 +1,138 @@
+//! The documents in a store: their keys, their form, and the transactions that change them.
+//!
+//! | key | value |
+//! |---|---|
+//! | `distributions/ID` | a `Distribution`, protobuf |
+//! | `names/HOST` | the id of the distribution that has this domain or alias |
+//! | `purges/ID` | a `Purge`, protobuf; lives for a day |
+//! | `declared/NAME` | the id a declarative file's entry was given, see [`crate::declare`] |
+//! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
+//! | `shield_map` | the `ShieldMap` in force, protobuf |
+//! | `head`, `store_id` | see [`crate::store`] |
+//!
+//! A transaction that changes a distribution also claims and releases its names, so that no two distributions ever have
+//! one, and touches the head, which makes it the next config revision.
+
+use std::time::Duration;
+
+use prost::Message;
+use proto::distribution::{Invalid, validate};
+use proto::v1::{Distribution, Purge};
+
+use crate::store::{ConfigStore, HEAD_KEY, StoreError, Transaction, random_text};
+
+/// Before a distribution's id.
+pub const DISTRIBUTIONS: &str = "distributions/";
+/// Before a host name.
+pub const NAMES: &str = "names/";
+/// Before a purge's id.
+pub const PURGES: &str = "purges/";
+/// Before the name of an entry of a declarative file.
+pub const DECLARED: &str = "declared/";
+/// Before a node id.
+pub const MEMBERS: &str = "members/";
+/// The shield map in force.
+pub const SHIELD_MAP: &str = "shield_map";
+
+/// Why a document was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// A field is not valid.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Another distribution has this name.
+    #[error("the name {host} belongs to another distribution")]
+    NameTaken {
+        /// The domain or alias.
+        host: String,
+    },
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for DocumentError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict { ref key } => match key.strip_prefix(NAMES) {
+                Some(host) => Self::NameTaken { host: host.into() },
+                None => Self::Store(error),
+            },
+            error => Self::Store(error),
+        }
+    }
+}
+
+/// A distribution and the revision that last changed it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The document.
+    pub document: Distribution,
+    /// The revision, for compare-and-set.
+    pub modified: u64,
+}
+
+/// One distribution.
+pub async fn distribution(store: &dyn ConfigStore, id: &str) -> Result<Option<Stored>, StoreError> {
+    let key = format!("{DISTRIBUTIONS}{id}");
+    let Some(entry) = store.get(&key).await? else { return Ok(None) };
+    let document = Distribution::decode(entry.value)
+        .map_err(|e| StoreError::Damaged(format!("{key} can't be read: {e}")))?;
+    Ok(Some(Stored { document, modified: entry.modified }))
+}
+
+fn hosts(document: &Distribution) -> impl Iterator<Item = &String> {
+    std::iter::once(&document.domain).chain(&document.aliases)
+}
+
+/// The transaction that makes `next` the document, where `known` is what it replaces (`None`: it must be new).
+pub fn put_distribution(known: Option<&Stored>, next: &Distribution) -> Result<Transaction, Invalid> {
+    validate(next)?;
+    let key = format!("{DISTRIBUTIONS}{}", next.id);
+    let mut transaction = Transaction::default()
+        .when(&key, known.map_or(0, |k| k.modified))
+        .put(key, next.encode_to_vec())
+        .put(HEAD_KEY, "");
+    let had = |host: &String| known.is_some_and(|k| hosts(&k.document).any(|h| h == host));
+    for host in hosts(next).filter(|h| !had(h)) {
+        let name = format!("{NAMES}{host}");
+        transaction = transaction.when(&name, 0).put(name, next.id.clone());
+    }
+    for host in known.iter().flat_map(|k| hosts(&k.document)).filter(|h| !hosts(next).any(|n| n == *h)) {
+        transaction = transaction.delete(format!("{NAMES}{host}"));
+    }
+    Ok(transaction)
+}
+
+/// The transaction that deletes `known`.
+pub fn delete_distribution(known: &Stored) -> Transaction {
+    let key = format!("{DISTRIBUTIONS}{}", known.document.id);
+    let transaction = Transaction::default().when(&key, known.modified).delete(key).put(HEAD_KEY, "");
+    hosts(&known.document).fold(transaction, |t, host| t.delete(format!("{NAMES}{host}")))
+}
+
+/// Stores an order to forget for `ttl`; the id is new. Returns the document and its revision.
+pub async fn put_purge(
+    store: &dyn ConfigStore,
+    origin_id: &str,
+    key_prefix: &str,
+    ttl: Duration,
+) -> Result<(Purge, u64), StoreError> {
+    let id = format!("I{}", random_text(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", 13));
+    let purge = Purge { id, origin_id: origin_id.into(), key_prefix: key_prefix.into() };
+    let key = format!("{PURGES}{}", purge.id);
+    let transaction =
+        Transaction::default().when(&key, 0).put_for(key, purge.encode_to_vec(), ttl).put(HEAD_KEY, "");
+    let revision = store.commit(transaction).await?;
+    Ok((purge, revision))
+}
+
+/// A new distribution id: `E` and 13 of `[0-9A-Z]`.
+pub fn new_id() -> String {
+    format!("E{}", random_text(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", 13))
+}
+
+/// A new domain in `zone`: `letter` (`s` streaming, `d` web), 13 of `[a-z0-9]`, a dot, the zone.
+pub fn new_domain(letter: char, zone: &str) -> String {
+    format!("{letter}{}.{zone}", random_text(b"0123456789abcdefghijklmnopqrstuvwxyz", 13))
+}

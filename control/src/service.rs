@@ -1,0 +1,174 @@
+//! The control service: one replica of it, with its store, mirror and gRPC port.
+//!
+//! [`Control::new`] joins the parts, [`Control::serve`] runs them until shutdown. Every replica is equal; any number may
+//! run over one store. Before the store has been read once, subscriptions wait and the operator's calls are refused as
+//! unavailable; later, a store that is away fails only what must write.
+
+mod calls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use proto::distribution::is_host;
+use proto::token::{BadToken, Guard};
+use proto::v1::control_server::ControlServer;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::declare::{self, Applied, ApplyError, DeclaredSet};
+use crate::membership;
+use crate::metrics::Metrics;
+use crate::mirror::Mirror;
+use crate::mirror::view::View;
+use crate::publish::PublishConfig;
+use crate::store::Store;
+use calls::Calls;
+
+/// How a replica works. The defaults suit a cluster and standalone alike.
+#[derive(Clone, Debug)]
+pub struct ControlConfig {
+    /// The zone of generated domains.
+    pub zone: String,
+    /// A node's lease without another Register.
+    pub lease: Duration,
+    /// How long an order to forget is kept for nodes that are away.
+    pub purge_ttl: Duration,
+    /// Changes kept for subscribers that resume.
+    pub history: usize,
+    /// How often the store is listed whole and compared with what the watch told.
+    pub compare_every: Duration,
+    /// How subscriptions are served.
+    pub publish: PublishConfig,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            zone: "penstock.localhost".into(),
+            lease: Duration::from_secs(8),
+            purge_ttl: Duration::from_secs(24 * 3600),
+            history: 1024,
+            compare_every: Duration::from_secs(180),
+            publish: PublishConfig::default(),
+        }
+    }
+}
+
+/// Why a replica can't start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The zone is no host name.
+    #[error("zone: '{0}' is not a lower-case host name")]
+    Zone(String),
+    /// The token can't be used.
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    /// The metrics exist already in this registry.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The port broke.
+    #[error("the gRPC port: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// One replica. Clones are the same replica.
+#[derive(Clone)]
+pub struct Control {
+    store: Store,
+    config: ControlConfig,
+    metrics: Metrics,
+    views: watch::Sender<Arc<View>>,
+}
+
+impl Control {
+    /// A replica over `store`; nothing runs yet.
+    pub fn new(store: Store, config: ControlConfig, registry: &Registry) -> Result<Self, ControlError> {
+        if !is_host(&config.zone) {
+            return Err(ControlError::Zone(config.zone));
+        }
+        let metrics = Metrics::new(registry)?;
+        Ok(Self { store, config, metrics, views: watch::Sender::new(Arc::new(View::default())) })
+    }
+
+    /// Makes the store's declared distributions those of `set`; see [`crate::declare`]. Needs the store, not
+    /// [`Control::serve`].
+    pub async fn apply(&self, set: &DeclaredSet) -> Result<Applied, ApplyError> {
+        let result = declare::apply(&*self.store, set, &self.config.zone).await;
+        let outcome = match &result {
+            Ok(applied) if applied.is_unchanged() => "unchanged",
+            Ok(_) => "changed",
+            Err(ApplyError::Invalid { .. }) => "invalid",
+            Err(_) => "failed",
+        };
+        self.metrics.applies.with_label_values(&[outcome]).inc();
+        result
+    }
+
+    /// Returns once the store has been read and its config can be published.
+    pub async fn loaded(&self) {
+        // The sender lives in `self`, so waiting can't fail.
+        let _ = self.views.subscribe().wait_for(|view| view.is_loaded()).await;
+    }
+
+    /// What this replica knows, as it changes.
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.views.subscribe()
+    }
+
+    /// Follows the store and serves gRPC on `listener`, guarded by `token`, until `shutdown`; then ends subscriptions.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        token: &str,
+        shutdown: CancellationToken,
+    ) -> Result<(), ControlError> {
+        let guard = Guard::new(token)?;
+        // Also ended when this future is dropped.
+        let stop = shutdown.child_token();
+        let _stopped = stop.clone().drop_guard();
+        let mirror = Mirror::new(
+            self.store.clone(),
+            self.views.clone(),
+            self.metrics.clone(),
+            self.config.compare_every,
+            self.config.history,
+        );
+        tokio::spawn(mirror.run(stop.clone()));
+        tokio::spawn(membership::keep_shield_map(
+            self.store.clone(),
+            self.views.subscribe(),
+            self.config.lease,
+            stop.clone(),
+        ));
+        let calls = Calls {
+            store: self.store.clone(),
+            config: self.config.clone(),
+            metrics: self.metrics.clone(),
+            views: self.views.subscribe(),
+            token: token.to_owned(),
+            shutdown: stop.clone(),
+        };
+        let server = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(10)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .tcp_nodelay(true)
+            .add_service(ControlServer::with_interceptor(calls, guard))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        let grace = async {
+            stop.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        };
+        tokio::select! {
+            result = server => result?,
+            // A peer that holds its connection open must not hold up the stop.
+            () = grace => (),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

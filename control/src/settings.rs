@@ -1,0 +1,1 @@
+//! What the service is started with: placeholder until the binary lands.
