@@ -184,5 +184,6 @@ impl Inner {
     }
 }
 
-#[cfg(all(test, feature = "server"))]
+#[cfg(feature = "server")]
+#[cfg(test)]
 mod tests;

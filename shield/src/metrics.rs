@@ -1,7 +1,7 @@
 //! Every metric of this crate, each defined once. Names end in their unit; labels are small closed sets, never a
 //! distribution, key or session.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
     let metric = IntCounter::new(name, help)?;
@@ -61,9 +61,9 @@ pub(crate) struct Metrics {
     /// Blocks being filled.
     pub(crate) filling_blocks: IntGauge,
     /// GETs waiting for a connection, by priority.
-    pub(crate) queued_fills: IntGaugeVec,
+    pub(crate) queued_fills: prometheus::IntGaugeVec,
     /// GETs under way, by priority.
-    pub(crate) running_fills: IntGaugeVec,
+    pub(crate) running_fills: prometheus::IntGaugeVec,
     /// Entries dropped by purges.
     pub(crate) purged: IntCounter,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new(r: &Registry) -> Result<Self, prometheus::Error> {
         let gauges = |name: &str, help: &str, label: &str| {
-            let metric = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+            let metric = prometheus::IntGaugeVec::new(Opts::new(name, help), &[label])?;
             r.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };

@@ -32,10 +32,11 @@ fn placement_is_golden() {
     assert_eq!(orders, GOLDEN_ORDERS);
 }
 
-const GOLDEN_POINT: u64 = 0;
-const GOLDEN_SEGMENT_0: u64 = 0;
-const GOLDEN_SEGMENT_7: u64 = 0;
-const GOLDEN_ORDERS: [[usize; 5]; 4] = [[0; 5]; 4];
+// Computed by another program from the text of this module, not by this code.
+const GOLDEN_POINT: u64 = 0x03d802d54f0f1658;
+const GOLDEN_SEGMENT_0: u64 = 0x413b0ec0368511d9;
+const GOLDEN_SEGMENT_7: u64 = 0x66ecca5c52aeed37;
+const GOLDEN_ORDERS: [[usize; 5]; 4] = [[4, 0, 3, 2, 1], [3, 2, 4, 0, 1], [2, 4, 3, 1, 0], [1, 3, 4, 0, 2]];
 
 #[test]
 fn an_order_names_each_node_once_and_starts_at_home() {
@@ -60,14 +61,23 @@ fn the_order_of_the_list_does_not_matter() {
 
 #[test]
 fn eight_shields_share_evenly() {
-    let ring = ring(&names(8));
-    let mut counts = [0u32; 8];
-    for at in segments() {
-        counts[ring.home(at).unwrap()] += 1;
+    // With 128 points a share's standard deviation is about 8 % of it (1 / √128), so one cluster's busiest shield is a matter
+    // of luck; over many clusters it is 1.05 to 1.15 times the mean. Without points of our own it would be 4.2 times.
+    let segments: Vec<u64> = segments().step_by(5).collect();
+    let mut ratios = Vec::new();
+    for cluster in 0..40 {
+        let names: Vec<String> = (0..8).map(|i| format!("zone-{cluster}-shield-{i}")).collect();
+        let ring = ring(&names);
+        let mut counts = [0u32; 8];
+        for at in &segments {
+            counts[ring.home(*at).unwrap()] += 1;
+        }
+        let most = f64::from(counts.into_iter().max().unwrap());
+        ratios.push(most * 8.0 / segments.len() as f64);
     }
-    let mean = f64::from(counts.iter().sum::<u32>()) / 8.0;
-    let most = f64::from(counts.into_iter().max().unwrap());
-    assert!(most / mean <= 1.15, "{counts:?}");
+    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    let worst = ratios.iter().copied().fold(0.0, f64::max);
+    assert!(mean <= 1.15 && worst <= 1.35, "mean {mean}, worst {worst}");
 }
 
 #[test]

@@ -1,0 +1,330 @@
+//! The S3 origin against an HTTP endpoint that behaves, misbehaves, and remembers what it was asked.
+//!
+//! The endpoint is a few lines of HTTP over a socket, because no honest server would send these answers.
+
+// Helpers outside the test functions may give up just as they do.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use penstock_shield as shield;
+use proto::object::{ObjectKey, ObjectVersion, OriginId};
+use proto::range::ByteRange;
+use proto::status::Reason;
+use proto::v1::{NodeState, Priority, ShieldMap, ShieldNode};
+use shield::config::ShieldConfig;
+use shield::origin::endpoint::resolve;
+use shield::origin::s3::{Clients, S3};
+use shield::origin::{Head, Origin, OriginError};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A request as it arrived: method, path and query, lower-case headers.
+#[derive(Clone, Debug)]
+struct Asked {
+    method: String,
+    path: String,
+    headers: HashMap<String, String>,
+}
+
+impl Asked {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    fn range(&self) -> (usize, usize) {
+        let span = self.header("range").strip_prefix("bytes=").unwrap();
+        let (first, last) = span.split_once('-').unwrap();
+        (first.parse().unwrap(), last.parse::<usize>().unwrap() + 1)
+    }
+}
+
+/// What goes back: a head without its blank line, and a body which may be shorter than announced.
+struct Answer {
+    head: String,
+    body: Bytes,
+}
+
+fn answer(status: &str, headers: &str, body: impl Into<Bytes>) -> Answer {
+    let body = body.into();
+    Answer { head: format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}", body.len()), body }
+}
+
+struct Endpoint {
+    url: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Endpoint {
+    async fn start(reply: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let (log, reply) = (asked.clone(), Arc::new(reply));
+        tokio::spawn(async move {
+            loop {
+                let Ok((socket, _)) = listener.accept().await else { return };
+                tokio::spawn(converse(socket, log.clone(), reply.clone()));
+            }
+        });
+        Self { url, asked }
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn config(&self) -> ShieldConfig {
+        let yaml = format!(
+            "origins:\n  .s3.amazonaws.com: {{endpoint: '{}', region: eu-west-1}}\n\
+             credentials:\n  key: {{access_key_id: AKIDTEST, secret_access_key: hush}}\n\
+             timeouts: {{attempts: 2, connect_ms: 1000, first_byte_ms: 1000}}\n",
+            self.url
+        );
+        let config: ShieldConfig = serde_yaml_ng::from_str(&yaml).unwrap();
+        config.validate().unwrap();
+        config
+    }
+
+    fn origin(&self, credential: &str) -> S3 {
+        let config = Arc::new(self.config());
+        let place = resolve(&config, "media.s3.amazonaws.com").unwrap();
+        S3::new(Arc::new(Clients::new(config)), place, credential).unwrap()
+    }
+}
+
+async fn converse<F>(socket: TcpStream, log: Arc<Mutex<Vec<Asked>>>, reply: Arc<F>)
+where
+    F: Fn(&Asked, usize) -> Answer,
+{
+    let mut socket = BufReader::new(socket);
+    loop {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            match socket.read_line(&mut line).await {
+                Ok(n) if n > 0 => {}
+                _ => return,
+            }
+            if line.trim_end().is_empty() {
+                break;
+            }
+            lines.push(line.trim_end().to_owned());
+        }
+        let mut first = lines[0].split(' ');
+        let (method, path) = (first.next().unwrap().to_owned(), first.next().unwrap().to_owned());
+        let headers = lines[1..].iter().filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        let asked = Asked { method, path, headers };
+        let nth = {
+            let mut log = log.lock().unwrap();
+            log.push(asked.clone());
+            log.len() - 1
+        };
+        let Answer { head, body } = reply(&asked, nth);
+        let announced: usize =
+            head.lines().find_map(|l| l.strip_prefix("Content-Length: ")).unwrap().parse().unwrap();
+        socket.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        if asked.method != "HEAD" {
+            socket.write_all(&body).await.unwrap();
+        }
+        if asked.method != "HEAD" && body.len() < announced {
+            return;
+        }
+    }
+}
+
+const ETAG: &str = "\"v1\"";
+
+fn film() -> Bytes {
+    (0..3_000_000u32).map(|i| (i * 7 + i / 1021) as u8).collect()
+}
+
+/// An honest server of one object.
+fn honest(asked: &Asked, object: &Bytes) -> Answer {
+    let common = format!("ETag: {ETAG}\r\nContent-Type: video/mp4\r\nCache-Control: max-age=7200\r\n");
+    if !asked.path.starts_with("/media/films/a%20b.mp4") {
+        return answer("404 Not Found", "", "<Error><Code>NoSuchKey</Code></Error>");
+    }
+    if asked.method == "HEAD" {
+        if asked.header("if-none-match") == ETAG {
+            return answer("304 Not Modified", &common, "");
+        }
+        return answer("200 OK", &common, object.clone());
+    }
+    if asked.header("if-match") != ETAG {
+        return answer("412 Precondition Failed", "", "<Error><Code>PreconditionFailed</Code></Error>");
+    }
+    let (first, end) = asked.range();
+    if first >= object.len() {
+        return answer("416 Requested Range Not Satisfiable", "", "<Error><Code>InvalidRange</Code></Error>");
+    }
+    let end = end.min(object.len());
+    let range = format!("{common}Content-Range: bytes {first}-{}/{}\r\n", end - 1, object.len());
+    answer("206 Partial Content", &range, object.slice(first..end))
+}
+
+async fn body_of(origin: &S3, range: ByteRange) -> Result<Bytes, OriginError> {
+    let body = origin.get("films/a b.mp4", range, ETAG, Priority::Demand).await?;
+    let pieces: Vec<Bytes> = body.stream.map(|piece| piece.unwrap()).collect().await;
+    assert_eq!(body.range.len(), pieces.iter().map(Bytes::len).sum::<usize>() as u64);
+    Ok(pieces.concat().into())
+}
+
+fn kind<T>(outcome: Result<T, OriginError>) -> &'static str {
+    outcome.map_or_else(|e| e.kind(), |_| "ok")
+}
+
+#[tokio::test]
+async fn an_honest_endpoint_is_read_by_range_and_condition() {
+    let object = film();
+    let served = object.clone();
+    let endpoint = Endpoint::start(move |asked, _| honest(asked, &served)).await;
+    let origin = endpoint.origin("");
+    let head = origin.head("films/a b.mp4", None).await.unwrap();
+    let max_age = Some(Duration::from_secs(7200));
+    let size_bytes = object.len() as u64;
+    assert_eq!(
+        head,
+        Head::Object { version: ETAG.into(), size_bytes, content_type: "video/mp4".into(), max_age }
+    );
+    assert_eq!(origin.head("films/a b.mp4", Some(ETAG)).await.unwrap(), Head::Unchanged { max_age });
+    assert_eq!(body_of(&origin, ByteRange::new(10, 20)).await.unwrap(), object.slice(10..20));
+    assert_eq!(
+        body_of(&origin, ByteRange::new(2_999_990, 4_000_000)).await.unwrap(),
+        object.slice(2_999_990..)
+    );
+    assert_eq!(kind(origin.head("films/none", None).await), "not-found");
+    let other = origin.get("films/a b.mp4", ByteRange::new(0, 5), "\"v0\"", Priority::Demand).await;
+    assert_eq!(kind(other), "version-retired");
+    assert_eq!(kind(body_of(&origin, ByteRange::new(3_000_000, 3_000_005)).await), "past-end");
+    let asked = endpoint.asked();
+    assert!(asked.iter().all(|a| a.header("authorization").is_empty()), "no credential, no signature");
+    assert_eq!(asked[2].header("range"), "bytes=10-19");
+    assert_eq!(asked[2].header("if-match"), ETAG);
+}
+
+#[tokio::test]
+async fn a_credential_signs_and_an_unknown_one_is_named() {
+    let object = film();
+    let endpoint = Endpoint::start(move |asked, _| honest(asked, &object)).await;
+    endpoint.origin("key").head("films/a b.mp4", None).await.unwrap();
+    let signature = endpoint.asked()[0].header("authorization").to_owned();
+    assert!(
+        signature.starts_with("AWS4-HMAC-SHA256 Credential=AKIDTEST/")
+            && signature.contains("/eu-west-1/s3/")
+    );
+    let config = Arc::new(endpoint.config());
+    let place = resolve(&config, "media.s3.amazonaws.com").unwrap();
+    let error = S3::new(Arc::new(Clients::new(config)), place, "nobody").err().unwrap();
+    assert!(error.to_string().contains("'nobody'"));
+}
+
+#[tokio::test]
+async fn refusals_and_failures_are_told_apart() {
+    for (status, expected, requests) in [
+        ("403 Forbidden", "forbidden", 1),
+        ("404 Not Found", "not-found", 1),
+        ("503 Slow Down", "server", 2),
+        ("500 Internal Server Error", "server", 2),
+    ] {
+        let endpoint = Endpoint::start(move |_, _| answer(status, "", "<Error><Code>X</Code></Error>")).await;
+        let origin = endpoint.origin("");
+        assert_eq!(kind(origin.head("films/a b.mp4", None).await), expected, "{status}");
+        assert_eq!(kind(body_of(&origin, ByteRange::new(0, 5)).await), expected, "{status}");
+        assert_eq!(endpoint.asked().len(), 2 * requests, "{status}: retried only where it may help");
+    }
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let endpoint = Endpoint { url: format!("http://{gone}"), asked: Arc::default() };
+    assert_eq!(kind(endpoint.origin("").head("films/a b.mp4", None).await), "connection");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_nothing_times_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint =
+        Endpoint { url: format!("http://{}", listener.local_addr().unwrap()), asked: Arc::default() };
+    assert_eq!(kind(endpoint.origin("").head("films/a b.mp4", None).await), "timeout");
+}
+
+#[tokio::test]
+async fn answers_that_contradict_the_request_are_refused() {
+    let whole = |headers: &'static str, body: usize| {
+        move |_: &Asked, _: usize| answer("206 Partial Content", headers, vec![0; body])
+    };
+    let ok_headers = |_: &Asked, _: usize| answer("200 OK", "ETag: \"v1\"\r\n", vec![0; 100]);
+    let cases: Vec<(Endpoint, &str)> = vec![
+        (Endpoint::start(ok_headers).await, "protocol"),
+        (Endpoint::start(whole("ETag: \"v1\"\r\nContent-Range: bytes 5-14/100\r\n", 10)).await, "protocol"),
+        (Endpoint::start(whole("ETag: \"v1\"\r\nContent-Range: bytes 0-19/100\r\n", 20)).await, "protocol"),
+        (Endpoint::start(whole("ETag: \"v1\"\r\nContent-Range: bytes 0-9/100\r\n", 7)).await, "protocol"),
+        (Endpoint::start(whole("Content-Range: bytes 0-9/100\r\n", 10)).await, "protocol"),
+        (
+            Endpoint::start(whole("ETag: \"v2\"\r\nContent-Range: bytes 0-9/100\r\n", 10)).await,
+            "version-retired",
+        ),
+        (Endpoint::start(whole("ETag: \"v1\"\r\nContent-Range: bytes 0-9/100\r\n", 10)).await, "ok"),
+    ];
+    for (case, (endpoint, expected)) in cases.iter().enumerate() {
+        assert_eq!(
+            kind(body_of(&endpoint.origin(""), ByteRange::new(0, 10)).await),
+            *expected,
+            "case {case}"
+        );
+    }
+}
+
+/// Shield, S3 client and gRPC client in a row: a body cut off twice reaches the reader whole.
+#[tokio::test]
+async fn a_truncated_body_is_resumed_from_the_next_byte() {
+    let object = film();
+    let served = object.clone();
+    let endpoint = Endpoint::start(move |asked, _| {
+        let mut answer = honest(asked, &served);
+        // The first two GETs are cut; the length announced stays.
+        if asked.method == "GET" && asked.range().0 < 1_500_000 {
+            answer.body = answer.body.slice(..answer.body.len().min(1_200_000));
+        }
+        answer
+    })
+    .await;
+    let registry = prometheus::Registry::new();
+    let server = shield::Shield::new(endpoint.config(), &registry).unwrap();
+    let id = OriginId::of("media.s3.amazonaws.com", "key");
+    let origins = HashMap::from([
+        (id.clone(), ("media.s3.amazonaws.com".to_owned(), "key".to_owned())),
+        (OriginId::of("nowhere.example", ""), ("nowhere.example".to_owned(), String::new())),
+    ]);
+    server.set_origins(&origins);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let token = "a-token-for-tests";
+    let serving = tokio::spawn(server.serve(listener, token, stop.clone()));
+    let shields = vec![ShieldNode {
+        node_id: "a".into(),
+        address,
+        state: NodeState::Ready.into(),
+        ..Default::default()
+    }];
+    let (_publish, map) =
+        tokio::sync::watch::channel(Arc::new(ShieldMap { generation: 1, shields, ..Default::default() }));
+    let client = shield::client::ShieldClient::new(token, map, Default::default(), &registry).unwrap();
+    let info = client.stat(&ObjectKey::new(id, "films/a b.mp4"), None).await.unwrap();
+    let version = ObjectVersion { ..info.id };
+    let stream = client.read(&version, info.size_bytes, ByteRange::new(0, u64::MAX), Priority::Demand);
+    let slices: Vec<(u64, Bytes)> = stream.map(|slice| slice.unwrap()).collect().await;
+    assert!(slices.iter().map(|s| s.1.clone()).collect::<Vec<_>>().concat() == object);
+    let starts: Vec<_> = endpoint.asked().iter().filter(|a| a.method == "GET").map(|a| a.range().0).collect();
+    assert_eq!(starts, [0, 1_200_000, 2_400_000]);
+    assert!(endpoint.asked().iter().filter(|a| a.method == "GET").all(|a| a.header("if-match") == ETAG));
+    let nowhere = ObjectKey::new(OriginId::of("nowhere.example", ""), "x");
+    assert_eq!(client.stat(&nowhere, None).await.unwrap_err().reason, Reason::UnknownOrigin);
+    drop(client);
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}
