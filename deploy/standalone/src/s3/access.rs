@@ -30,12 +30,16 @@ impl S3Auth for OneKey {
         if access_key == self.id {
             return Ok(self.secret.clone());
         }
-        Err(refuse(S3ErrorCode::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records."))
+        Err(refuse(
+            S3ErrorCode::InvalidAccessKeyId,
+            "The AWS Access Key Id you provided does not exist in our records.",
+        ))
     }
 }
 
 /// What anyone may do with a public bucket.
-const READS: [&str; 6] = ["GetObject", "HeadObject", "HeadBucket", "GetBucketLocation", "ListObjects", "ListObjectsV2"];
+const READS: [&str; 6] =
+    ["GetObject", "HeadObject", "HeadBucket", "GetBucketLocation", "ListObjects", "ListObjectsV2"];
 
 /// Lets the key's holder do everything and strangers read public buckets.
 pub(crate) struct Readers {
@@ -51,14 +55,14 @@ impl Readers {
 #[async_trait::async_trait]
 impl S3Access for Readers {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let operation = cx.s3_op().name();
+        let operation = cx.s3_op().name().to_owned();
         if let Some(seen) = cx.extensions_mut().get::<OperationName>() {
-            seen.set(operation);
+            seen.set(&operation);
         }
         if cx.credentials().is_some() {
             return Ok(());
         }
-        if READS.contains(&operation)
+        if READS.contains(&operation.as_str())
             && let Some(bucket) = cx.s3_path().get_bucket_name()
         {
             let (buckets, bucket) = (Arc::clone(&self.buckets), bucket.to_owned());

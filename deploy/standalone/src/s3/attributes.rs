@@ -60,7 +60,13 @@ impl AttributeStore {
     }
 
     /// Records those of a version about to appear.
-    pub(crate) fn put(&self, bucket: &str, key: &str, version: &Version, attributes: &Attributes) -> Result<()> {
+    pub(crate) fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: &Version,
+        attributes: &Attributes,
+    ) -> Result<()> {
         let path = self.path(bucket, key, version);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

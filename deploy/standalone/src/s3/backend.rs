@@ -83,7 +83,9 @@ impl Backend {
     fn find_place(&self, bucket: &str, key: &str) -> S3Result<Folder> {
         let bucket = self.find_writable(bucket)?;
         if path::relative(key, bucket.hide_dot_names).is_none() {
-            return Err(unusable_key("a key is a list of names joined by single slashes, none of them '.' or '..'"));
+            return Err(unusable_key(
+                "a key is a list of names joined by single slashes, none of them '.' or '..'",
+            ));
         }
         Ok(bucket)
     }
@@ -290,7 +292,10 @@ impl Operations for Backend {
         self.copy(req).await.map(S3Response::new)
     }
 
-    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+    async fn delete_object(
+        &self,
+        req: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let (this, input) = (self.clone(), req.input);
         unsupported::check_version(input.version_id.as_deref())?;
         on_disk(move || {
@@ -302,7 +307,10 @@ impl Operations for Backend {
         Ok(S3Response::with_status(DeleteObjectOutput::default(), StatusCode::NO_CONTENT))
     }
 
-    async fn delete_objects(&self, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    async fn delete_objects(
+        &self,
+        req: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let (this, input) = (self.clone(), req.input);
         if input.delete.objects.len() > 1000 {
             return Err(refuse(S3ErrorCode::MalformedXML, "At most 1000 keys can be deleted at once."));
@@ -330,15 +338,24 @@ impl Operations for Backend {
         output.await.map(S3Response::new)
     }
 
-    async fn list_objects(&self, req: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+    async fn list_objects(
+        &self,
+        req: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
         self.list_first_version(req.input).await.map(S3Response::new)
     }
 
-    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+    async fn list_objects_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
         self.list_second_version(req.input).await.map(S3Response::new)
     }
 
-    async fn list_buckets(&self, _req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+    async fn list_buckets(
+        &self,
+        _req: S3Request<ListBucketsInput>,
+    ) -> S3Result<S3Response<ListBucketsOutput>> {
         let buckets = Arc::clone(&self.buckets);
         let found = on_disk(move || buckets.list().map_err(from_io)).await?;
         let buckets = found
@@ -350,7 +367,11 @@ impl Operations for Backend {
             })
             .collect();
         let owner = Owner { id: Some("penstock".to_owned()), display_name: Some("penstock".to_owned()) };
-        Ok(S3Response::new(ListBucketsOutput { buckets: Some(buckets), owner: Some(owner), ..Default::default() }))
+        Ok(S3Response::new(ListBucketsOutput {
+            buckets: Some(buckets),
+            owner: Some(owner),
+            ..Default::default()
+        }))
     }
 
     async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
@@ -369,7 +390,10 @@ impl Operations for Backend {
         Ok(S3Response::new(GetBucketLocationOutput::default()))
     }
 
-    async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+    async fn create_bucket(
+        &self,
+        req: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
         unsupported::check(&req.headers)?;
         let name = req.input.bucket;
         if !is_bucket_name(&name) {
@@ -393,11 +417,15 @@ impl Operations for Backend {
         Ok(S3Response::new(CreateBucketOutput { location }))
     }
 
-    async fn delete_bucket(&self, req: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
+    async fn delete_bucket(
+        &self,
+        req: S3Request<DeleteBucketInput>,
+    ) -> S3Result<S3Response<DeleteBucketOutput>> {
         let this = self.clone();
         on_disk(move || {
             let bucket = this.find_writable(&req.input.bucket)?;
-            let not_empty = || refuse(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty");
+            let not_empty =
+                || refuse(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty");
             let _alone = this.objects.exclude_writers();
             if !super::list::is_empty(&bucket).map_err(from_io)? {
                 return Err(not_empty());

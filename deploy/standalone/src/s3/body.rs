@@ -39,7 +39,15 @@ pub(crate) struct FileBody {
 impl FileBody {
     /// Bytes `start..end` of an open file, which must lie within it.
     pub(crate) fn new(file: File, version: Version, (start, end): (u64, u64), metrics: Metrics) -> Self {
-        Self { file: Arc::new(file), version, next: start, end, remaining: end - start, reading: None, metrics }
+        Self {
+            file: Arc::new(file),
+            version,
+            next: start,
+            end,
+            remaining: end - start,
+            reading: None,
+            metrics,
+        }
     }
 
     fn read_next(&mut self) {

@@ -63,7 +63,8 @@ impl Buckets {
             }
         };
         let hole = data.starts_with(&root).then(|| data.clone());
-        let media = Bucket { name: MEDIA_BUCKET.to_owned(), root, writable: false, hide_dot_names: true, hole };
+        let media =
+            Bucket { name: MEDIA_BUCKET.to_owned(), root, writable: false, hide_dot_names: true, hole };
         Ok(Self { data, media })
     }
 
@@ -130,7 +131,8 @@ impl Buckets {
 impl Bucket {
     /// Whether an existing, canonical path belongs to the bucket.
     pub(crate) fn holds(&self, canonical: &Path) -> bool {
-        canonical.starts_with(&self.root) && !self.hole.as_ref().is_some_and(|hole| canonical.starts_with(hole))
+        canonical.starts_with(&self.root)
+            && !self.hole.as_ref().is_some_and(|hole| canonical.starts_with(hole))
     }
 
     /// The canonical path an existing key leads to; `NotFound` for all that isn't there or isn't ours to show.
@@ -156,7 +158,8 @@ impl Bucket {
         }
         let file = File::open(&found)?;
         // A folder on the way may have been swapped for a link since. Where the system tells, the handle itself is asked.
-        let elsewhere = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok_and(|real| !self.holds(&real));
+        let elsewhere =
+            fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok_and(|real| !self.holds(&real));
         if elsewhere || !file.metadata()?.is_file() {
             return Err(ErrorKind::NotFound.into());
         }

@@ -137,7 +137,14 @@ mod tests {
     #[test]
     fn an_etag_condition_outranks_the_date_beside_it() {
         let code = |c: Conditions| c.judge_read("v1", &at(100)).map_err(|e| e.code().clone()).err();
-        assert_eq!(code(Conditions { if_match: etag("\"v1\""), if_unmodified_since: Some(at(50)), ..Default::default() }), None);
+        assert_eq!(
+            code(Conditions {
+                if_match: etag("\"v1\""),
+                if_unmodified_since: Some(at(50)),
+                ..Default::default()
+            }),
+            None
+        );
         assert_eq!(
             code(Conditions { if_match: etag("\"v2\""), ..Default::default() }),
             Some(S3ErrorCode::PreconditionFailed)
@@ -150,9 +157,16 @@ mod tests {
             code(Conditions { if_unmodified_since: Some(at(99)), ..Default::default() }),
             Some(S3ErrorCode::PreconditionFailed)
         );
-        assert_eq!(code(Conditions { if_none_match: etag("W/\"v1\""), ..Default::default() }), Some(S3ErrorCode::NotModified));
         assert_eq!(
-            code(Conditions { if_none_match: etag("\"v2\""), if_modified_since: Some(at(200)), ..Default::default() }),
+            code(Conditions { if_none_match: etag("W/\"v1\""), ..Default::default() }),
+            Some(S3ErrorCode::NotModified)
+        );
+        assert_eq!(
+            code(Conditions {
+                if_none_match: etag("\"v2\""),
+                if_modified_since: Some(at(200)),
+                ..Default::default()
+            }),
             None
         );
         assert_eq!(

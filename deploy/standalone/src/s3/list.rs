@@ -45,7 +45,8 @@ impl Bound {
             Self::Start => false,
             Self::After(last) => last.as_str() > folder && !last.starts_with(folder),
             Self::Past(prefix) => {
-                folder.starts_with(prefix.as_str()) || (prefix.as_str() > folder && !prefix.starts_with(folder))
+                folder.starts_with(prefix.as_str())
+                    || (prefix.as_str() > folder && !prefix.starts_with(folder))
             }
         }
     }
@@ -189,7 +190,11 @@ impl<'a> Walk<'a> {
     /// Moves on: nothing the bound covers will be found any more.
     fn pass(&mut self, bound: Bound) {
         self.reached = bound;
-        while self.levels.last().is_some_and(|level| !level.prefix.is_empty() && self.reached.covers_folder(&level.prefix)) {
+        while self
+            .levels
+            .last()
+            .is_some_and(|level| !level.prefix.is_empty() && self.reached.covers_folder(&level.prefix))
+        {
             self.levels.pop();
         }
     }
@@ -206,6 +211,7 @@ impl<'a> Walk<'a> {
                 continue;
             };
             let key = format!("{}{}", level.prefix, entry.name);
+            let path = level.folder.join(&entry.name);
             if !self.wants(&key) {
                 continue;
             }
@@ -214,7 +220,7 @@ impl<'a> Walk<'a> {
                 Some(_) => {}
                 None => {
                     // Looked at only now: a batch may hold many more names than the page needs.
-                    match fs::metadata(level.folder.join(&entry.name)) {
+                    match fs::metadata(path) {
                         Ok(metadata) if metadata.is_file() => {
                             return Ok(Some(Listed { key, version: Version::of(&metadata) }));
                         }
@@ -294,7 +300,8 @@ impl<'a> Walk<'a> {
             return Ok(Some(Entry { name, folder: None }));
         }
         // A link to a folder we stand in, or above it, would list for ever.
-        let loops = level.folder.starts_with(&target) || self.levels.iter().any(|l| l.folder.starts_with(&target));
+        let loops =
+            level.folder.starts_with(&target) || self.levels.iter().any(|l| l.folder.starts_with(&target));
         Ok((!loops).then(|| Entry { name: name + "/", folder: Some(target) }))
     }
 }

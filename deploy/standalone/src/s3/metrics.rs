@@ -29,7 +29,8 @@ impl Metrics {
             Opts::new("penstock_s3_bytes_total", "Object bytes moved by the embedded S3 endpoint"),
             &["direction"],
         )?;
-        let connections = IntGauge::new("penstock_s3_connections", "Connections to the embedded S3 endpoint now")?;
+        let connections =
+            IntGauge::new("penstock_s3_connections", "Connections to the embedded S3 endpoint now")?;
         let refused_connections = IntCounter::new(
             "penstock_s3_refused_connections_total",
             "Connections the embedded S3 endpoint turned away at its limit",
@@ -65,7 +66,7 @@ impl Metrics {
         for family in self.requests.collect() {
             for metric in family.get_metric() {
                 if metric.get_label().iter().any(|l| l.name() == "operation" && l.value() == operation) {
-                    total += metric.get_counter().value() as u64;
+                    total += metric.get_counter().get_value() as u64;
                 }
             }
         }

@@ -61,7 +61,10 @@ pub(crate) struct Part {
 pub(crate) type Unfinished = (String, String, SystemTime);
 
 fn no_such_upload() -> S3Error {
-    refuse(S3ErrorCode::NoSuchUpload, "The specified multipart upload does not exist; it may have been aborted or completed.")
+    refuse(
+        S3ErrorCode::NoSuchUpload,
+        "The specified multipart upload does not exist; it may have been aborted or completed.",
+    )
 }
 
 fn gone(error: io::Error) -> S3Error {
@@ -87,7 +90,10 @@ impl Multipart {
     /// Begins one; returns its id.
     pub(crate) fn begin(&self, bucket: &str, key: &str, attributes: Attributes) -> S3Result<String> {
         if fs::read_dir(&self.folder).map_err(from_io)?.count() >= self.most {
-            return Err(refuse(S3ErrorCode::SlowDown, "Too many multipart uploads are unfinished; complete or abort some."));
+            return Err(refuse(
+                S3ErrorCode::SlowDown,
+                "Too many multipart uploads are unfinished; complete or abort some.",
+            ));
         }
         let id = format!("{:032x}", rand::random::<u128>());
         let folder = self.folder.join(&id);
@@ -168,12 +174,20 @@ impl Upload {
     }
 
     /// Joins the parts named into one file in `bodies`; returns it and its ETag.
-    pub(crate) fn join(&self, wanted: &[(i32, String)], bodies: &Path, most_bytes: u64) -> S3Result<(TemporaryFile, String)> {
+    pub(crate) fn join(
+        &self,
+        wanted: &[(i32, String)],
+        bodies: &Path,
+        most_bytes: u64,
+    ) -> S3Result<(TemporaryFile, String)> {
         if wanted.is_empty() {
             return Err(refuse(S3ErrorCode::InvalidRequest, "You must specify at least one part."));
         }
         if !wanted.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(refuse(S3ErrorCode::InvalidPartOrder, "The list of parts was not in ascending order."));
+            return Err(refuse(
+                S3ErrorCode::InvalidPartOrder,
+                "The list of parts was not in ascending order.",
+            ));
         }
         let file = TemporaryFile::name(bodies);
         let mut joined = File::create_new(&file.path).map_err(from_io)?;
@@ -181,7 +195,10 @@ impl Upload {
         let mut bytes = 0u64;
         for (number, etag) in wanted {
             let missing = || {
-                refuse(S3ErrorCode::InvalidPart, format!("Part {number} with ETag \"{etag}\" has not been uploaded."))
+                refuse(
+                    S3ErrorCode::InvalidPart,
+                    format!("Part {number} with ETag \"{etag}\" has not been uploaded."),
+                )
             };
             let mut digest = [0; 16];
             hex::decode_to_slice(etag, &mut digest).map_err(|_| missing())?;
@@ -194,7 +211,10 @@ impl Upload {
             // In the kernel, sharing blocks where the file system can.
             bytes += io::copy(&mut part, &mut joined).map_err(from_io)?;
             if bytes > most_bytes {
-                return Err(refuse(S3ErrorCode::EntityTooLarge, format!("This endpoint keeps at most {most_bytes} bytes an object.")));
+                return Err(refuse(
+                    S3ErrorCode::EntityTooLarge,
+                    format!("This endpoint keeps at most {most_bytes} bytes an object."),
+                ));
             }
         }
         joined.flush().and_then(|()| joined.sync_all()).map_err(from_io)?;

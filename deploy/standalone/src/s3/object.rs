@@ -66,7 +66,9 @@ impl Objects {
         conditions: &Conditions,
     ) -> S3Result<Version> {
         let Some(relative) = path::relative(key, bucket.hide_dot_names) else {
-            return Err(unusable_key("a key is a list of names joined by single slashes, none of them '.' or '..'"));
+            return Err(unusable_key(
+                "a key is a list of names joined by single slashes, none of them '.' or '..'",
+            ));
         };
         let _alone = self.exclude_writers();
         // The bucket may have been removed while the body came in.

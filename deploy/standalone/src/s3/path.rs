@@ -47,7 +47,9 @@ mod tests {
     #[test]
     fn nothing_that_could_leave_the_folder_is_a_path() {
         let long = "x".repeat(256);
-        for key in ["", "/etc/passwd", "..", "../x", "a/../../x", "a/./b", "a//b", "a/", "a\\..\\b", "a\0b", &long] {
+        for key in
+            ["", "/etc/passwd", "..", "../x", "a/../../x", "a/./b", "a//b", "a/", "a\\..\\b", "a\0b", &long]
+        {
             assert_eq!(relative(key, false), None, "{key:?}");
         }
     }

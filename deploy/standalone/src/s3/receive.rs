@@ -81,7 +81,10 @@ pub(crate) async fn receive(
     metrics: &Metrics,
 ) -> S3Result<Received> {
     let too_large = || {
-        refuse(S3ErrorCode::EntityTooLarge, format!("This endpoint takes at most {} bytes at once.", bounds.bytes))
+        refuse(
+            S3ErrorCode::EntityTooLarge,
+            format!("This endpoint takes at most {} bytes at once.", bounds.bytes),
+        )
     };
     if promise.length.is_some_and(|length| length as u64 > bounds.bytes) {
         return Err(too_large());
@@ -99,7 +102,10 @@ pub(crate) async fn receive(
                 Ok(Some(Err(error))) => {
                     tracing::debug!(%error, "s3: upload broken off");
                     // The protocol layer checks signatures of bodies as they pass and fails the stream.
-                    return Err(refuse(S3ErrorCode::IncompleteBody, format!("The body could not be read: {error}.")));
+                    return Err(refuse(
+                        S3ErrorCode::IncompleteBody,
+                        format!("The body could not be read: {error}."),
+                    ));
                 }
                 Ok(Some(Ok(piece))) => piece,
             };
@@ -127,8 +133,9 @@ impl Promise {
     /// Computes what the head or the trailer will be compared with, and nothing else.
     fn hasher(&self) -> ChecksumHasher {
         let trailer = self.trailer.as_deref().unwrap_or_default();
-        let wants =
-            |head: &Option<String>, name: &str| head.is_some() || trailer.split(',').any(|t| t.trim() == name);
+        let wants = |head: &Option<String>, name: &str| {
+            head.is_some() || trailer.split(',').any(|t| t.trim() == name)
+        };
         let head = &self.checksum;
         ChecksumHasher {
             crc32: wants(&head.checksum_crc32, "x-amz-checksum-crc32").then(Crc32::new),
@@ -141,7 +148,10 @@ impl Promise {
 
     fn check(&self, md5: &[u8; 16], computed: Checksum) -> S3Result<Checksum> {
         if self.md5.as_ref().is_some_and(|promised| *promised != base64(md5)) {
-            return Err(refuse(S3ErrorCode::BadDigest, "The Content-MD5 you specified did not match what was received."));
+            return Err(refuse(
+                S3ErrorCode::BadDigest,
+                "The Content-MD5 you specified did not match what was received.",
+            ));
         }
         let trailing = |name: &str| {
             let trailing = self.trailing.as_ref()?;
@@ -152,7 +162,10 @@ impl Promise {
             if computed.as_ref() == Some(&promised) {
                 return Ok(());
             }
-            Err(refuse(S3ErrorCode::BadDigest, format!("The {name} you specified did not match what was received.")))
+            Err(refuse(
+                S3ErrorCode::BadDigest,
+                format!("The {name} you specified did not match what was received."),
+            ))
         };
         let head = &self.checksum;
         compare("x-amz-checksum-crc32", &head.checksum_crc32, &computed.checksum_crc32)?;
@@ -178,7 +191,8 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let word = group.iter().enumerate().fold(0u32, |word, (i, byte)| word | u32::from(*byte) << (16 - 8 * i));
+        let word =
+            group.iter().enumerate().fold(0u32, |word, (i, byte)| word | u32::from(*byte) << (16 - 8 * i));
         for i in 0..4 {
             let digit = ALPHABET[(word >> (18 - 6 * i) & 63) as usize];
             text.push(if i <= group.len() { char::from(digit) } else { '=' });
@@ -193,7 +207,9 @@ mod tests {
 
     #[test]
     fn base64_pads_as_the_rfc_shows() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }

@@ -21,7 +21,10 @@ pub(crate) fn not_implemented(what: &str) -> S3Error {
 
 /// A key that can't become a path below the bucket's folder.
 pub(crate) fn unusable_key(why: &str) -> S3Error {
-    refuse(S3ErrorCode::InvalidArgument, format!("This endpoint keeps an object at the path its key names; {why}."))
+    refuse(
+        S3ErrorCode::InvalidArgument,
+        format!("This endpoint keeps an object at the path its key names; {why}."),
+    )
 }
 
 /// A failing disk. Paths stay out of the message: it goes to strangers.
@@ -33,7 +36,9 @@ pub(crate) fn from_io(error: Error) -> S3Error {
     }
     match error.kind() {
         ErrorKind::NotFound => no_such_key(),
-        ErrorKind::PermissionDenied => refuse(S3ErrorCode::AccessDenied, "The file can't be accessed by the server."),
+        ErrorKind::PermissionDenied => {
+            refuse(S3ErrorCode::AccessDenied, "The file can't be accessed by the server.")
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             tracing::error!(%error, "s3: no room for an upload");
             refuse(S3ErrorCode::ServiceUnavailable, "There is no room left on the server's disk.")

@@ -21,26 +21,31 @@ use super::{S3, S3Error};
 /// Largest head of a request: twice what S3 allows keys and metadata together.
 const HEAD_BYTES: usize = 32 << 10;
 /// What a connection past the limit is told, whatever it was about to ask.
-const FULL: &[u8] = b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\nretry-after: 1\r\n\r\n";
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\nretry-after: 1\r\n\r\n";
 
 /// Travels with a request, so that its answer can be counted under the operation it turned out to be.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OperationName(Arc<OnceLock<&'static str>>);
+pub(crate) struct OperationName(Arc<OnceLock<String>>);
 
 impl OperationName {
     /// Called once the operation is known.
-    pub(crate) fn set(&self, name: &'static str) {
+    pub(crate) fn set(&self, name: &str) {
         // A request is one operation; a second name can't come.
-        let _ = self.0.set(name);
+        let _ = self.0.set(name.to_owned());
     }
 
-    fn get(&self) -> &'static str {
-        self.0.get().copied().unwrap_or("none")
+    fn get(&self) -> &str {
+        self.0.get().map_or("none", String::as_str)
     }
 }
 
 /// Accepts until `shutdown`, then waits for running requests within the drain time.
-pub(crate) async fn serve(s3: &S3, listener: TcpListener, shutdown: CancellationToken) -> Result<(), S3Error> {
+pub(crate) async fn serve(
+    s3: &S3,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), S3Error> {
     let room = Arc::new(Semaphore::new(s3.limits.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -75,7 +80,10 @@ pub(crate) async fn serve(s3: &S3, listener: TcpListener, shutdown: Cancellation
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(s3.limits.drain, drained).await.is_err() {
-        tracing::warn!(connections = connections.len(), "s3: requests were still running at the end of the drain time");
+        tracing::warn!(
+            connections = connections.len(),
+            "s3: requests were still running at the end of the drain time"
+        );
         s3.metrics.connections.sub(connections.len() as i64);
         connections.shutdown().await;
     }
@@ -157,7 +165,8 @@ fn is_form(request: &Request<Body>) -> bool {
 fn forgive_range(request: &mut Request<Body>) {
     let signed = request.headers().contains_key(header::AUTHORIZATION)
         || request.uri().query().is_some_and(|query| query.contains("Signature"));
-    let unreadable = |value: &http::HeaderValue| value.to_str().is_ok_and(|v| s3s::dto::Range::parse(v).is_err());
+    let unreadable =
+        |value: &http::HeaderValue| value.to_str().is_ok_and(|v| s3s::dto::Range::parse(v).is_err());
     if !signed && request.headers().get(header::RANGE).is_some_and(unreadable) {
         request.headers_mut().remove(header::RANGE);
     }

@@ -23,7 +23,9 @@ const FEATURES: [(&str, &[&str]); 10] = [
 pub(crate) fn check(headers: &HeaderMap) -> S3Result<()> {
     for (name, value) in headers {
         for (feature, harmless) in FEATURES {
-            if name.as_str().starts_with(feature) && !harmless.iter().any(|ok| value.as_bytes() == ok.as_bytes()) {
+            if name.as_str().starts_with(feature)
+                && !harmless.iter().any(|ok| value.as_bytes() == ok.as_bytes())
+            {
                 return Err(match feature {
                     "x-amz-acl" => not_implemented(
                         "An ACL (x-amz-acl; a file BUCKET.public beside the bucket's folder makes it public)",

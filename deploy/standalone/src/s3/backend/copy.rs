@@ -34,14 +34,19 @@ impl Backend {
             if_unmodified_since: input.copy_source_if_unmodified_since.clone(),
         };
         let _admitted = self.admit_upload()?;
-        let source = self.open_object(bucket.to_string(), key.to_string(), conditions).await.map_err(|error| {
-            // A copy that isn't wanted is a failed condition: 304 is for readers.
-            if error.code() == &S3ErrorCode::NotModified {
-                return refuse(S3ErrorCode::PreconditionFailed, "The copy source's conditions did not hold.");
-            }
-            error
-        })?;
-        let replace = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
+        let source =
+            self.open_object(bucket.to_string(), key.to_string(), conditions).await.map_err(|error| {
+                // A copy that isn't wanted is a failed condition: 304 is for readers.
+                if error.code() == &S3ErrorCode::NotModified {
+                    return refuse(
+                        S3ErrorCode::PreconditionFailed,
+                        "The copy source's conditions did not hold.",
+                    );
+                }
+                error
+            })?;
+        let replace =
+            input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
         let given = if replace { uploaded_attributes!(input) } else { source.attributes.clone() };
         let this = self.clone();
         on_disk(move || {
@@ -49,9 +54,13 @@ impl Backend {
             let file = TemporaryFile::name(&this.bodies);
             let value = copy_file(source, &file, this.bounds.bytes)?;
             let attributes = Attributes { etag: value.clone(), ..given };
-            let version = this.objects.commit(&place, &input.key, file, &attributes, &Conditions::default())?;
-            let copied =
-                CopyObjectResult { e_tag: etag(&value), last_modified: Some(version.modified()), ..Default::default() };
+            let version =
+                this.objects.commit(&place, &input.key, file, &attributes, &Conditions::default())?;
+            let copied = CopyObjectResult {
+                e_tag: etag(&value),
+                last_modified: Some(version.modified()),
+                ..Default::default()
+            };
             Ok(CopyObjectOutput { copy_object_result: Some(copied), ..Default::default() })
         })
         .await
@@ -61,7 +70,10 @@ impl Backend {
 /// Copies an open version; returns the MD5 in hexadecimal.
 fn copy_file(source: Opened, to: &TemporaryFile, most_bytes: u64) -> S3Result<String> {
     if source.version.size > most_bytes {
-        return Err(refuse(S3ErrorCode::EntityTooLarge, format!("This endpoint keeps at most {most_bytes} bytes an object.")));
+        return Err(refuse(
+            S3ErrorCode::EntityTooLarge,
+            format!("This endpoint keeps at most {most_bytes} bytes an object."),
+        ));
     }
     let (mut from, mut into) = (source.file, File::create_new(&to.path).map_err(from_io)?);
     let mut md5 = Md5::new();
@@ -75,7 +87,10 @@ fn copy_file(source: Opened, to: &TemporaryFile, most_bytes: u64) -> S3Result<St
         into.write_all(&piece[..read]).map_err(from_io)?;
     }
     if from.metadata().map(|m| Version::of(&m)).map_err(from_io)? != source.version {
-        return Err(refuse(S3ErrorCode::OperationAborted, "The source changed while it was copied; try again."));
+        return Err(refuse(
+            S3ErrorCode::OperationAborted,
+            "The source changed while it was copied; try again.",
+        ));
     }
     into.sync_all().map_err(from_io)?;
     Ok(hex::encode(md5.finalize()))

@@ -12,7 +12,9 @@ const MAX_KEYS: i32 = 1000;
 
 fn max_keys(asked: Option<i32>) -> S3Result<i32> {
     match asked.unwrap_or(MAX_KEYS) {
-        negative @ ..0 => Err(refuse(S3ErrorCode::InvalidArgument, format!("max-keys {negative} is negative."))),
+        negative @ ..0 => {
+            Err(refuse(S3ErrorCode::InvalidArgument, format!("max-keys {negative} is negative.")))
+        }
         max => Ok(max.min(MAX_KEYS)),
     }
 }
@@ -24,7 +26,9 @@ fn encoder(encoding: Option<&EncodingType>) -> S3Result<fn(&str) -> String> {
         let mut encoded = String::with_capacity(text.len());
         for byte in text.bytes() {
             match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => encoded.push(char::from(byte)),
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                    encoded.push(char::from(byte))
+                }
                 _ => encoded.push_str(&format!("%{byte:02X}")),
             }
         }
@@ -33,7 +37,9 @@ fn encoder(encoding: Option<&EncodingType>) -> S3Result<fn(&str) -> String> {
     match encoding.map(EncodingType::as_str) {
         None => Ok(str::to_owned),
         Some(EncodingType::URL) => Ok(encode),
-        Some(other) => Err(refuse(S3ErrorCode::InvalidArgument, format!("encoding-type {other} is unknown."))),
+        Some(other) => {
+            Err(refuse(S3ErrorCode::InvalidArgument, format!("encoding-type {other} is unknown.")))
+        }
     }
 }
 
@@ -53,7 +59,9 @@ impl Backend {
             let contents = objects
                 .into_iter()
                 .map(|object| Object {
-                    e_tag: etag(&this.objects.attributes.get(&bucket.name, &object.key, &object.version).etag),
+                    e_tag: etag(
+                        &this.objects.attributes.get(&bucket.name, &object.key, &object.version).etag,
+                    ),
                     key: Some(encode(&object.key)),
                     last_modified: Some(object.version.modified()),
                     size: Some(object.version.size as i64),
@@ -68,7 +76,10 @@ impl Backend {
         .await
     }
 
-    pub(super) async fn list_second_version(&self, input: ListObjectsV2Input) -> S3Result<ListObjectsV2Output> {
+    pub(super) async fn list_second_version(
+        &self,
+        input: ListObjectsV2Input,
+    ) -> S3Result<ListObjectsV2Output> {
         let max = max_keys(input.max_keys)?;
         let encode = encoder(input.encoding_type.as_ref())?;
         let bound = match (&input.continuation_token, &input.start_after) {

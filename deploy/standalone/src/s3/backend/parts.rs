@@ -37,10 +37,14 @@ impl Backend {
     pub(super) async fn take_part(&self, mut req: S3Request<UploadPartInput>) -> S3Result<UploadPartOutput> {
         let number = req.input.part_number;
         if !(1..=LAST_PART).contains(&number) {
-            return Err(refuse(S3ErrorCode::InvalidArgument, format!("Part number must be 1 to {LAST_PART}.")));
+            return Err(refuse(
+                S3ErrorCode::InvalidArgument,
+                format!("Part number must be 1 to {LAST_PART}."),
+            ));
         }
         let _admitted = self.admit_upload()?;
-        let (bucket, key, id) = (req.input.bucket.clone(), req.input.key.clone(), req.input.upload_id.clone());
+        let (bucket, key, id) =
+            (req.input.bucket.clone(), req.input.key.clone(), req.input.upload_id.clone());
         let this = self.clone();
         let upload = on_disk(move || {
             this.find_writable(&bucket)?;
@@ -100,7 +104,10 @@ impl Backend {
     }
 
     /// All in one page: there are no more than the limit on unfinished uploads.
-    pub(super) async fn list_uploads(&self, input: ListMultipartUploadsInput) -> S3Result<ListMultipartUploadsOutput> {
+    pub(super) async fn list_uploads(
+        &self,
+        input: ListMultipartUploadsInput,
+    ) -> S3Result<ListMultipartUploadsOutput> {
         if input.delimiter.is_some() || input.key_marker.is_some() || input.upload_id_marker.is_some() {
             return Err(super::not_implemented("ListMultipartUploads with a delimiter or marker"));
         }
@@ -142,7 +149,8 @@ impl Backend {
         }
         let conditions =
             Conditions { if_match: input.if_match, if_none_match: input.if_none_match, ..Default::default() };
-        let (this, bucket, key, id) = (self.clone(), input.bucket.clone(), input.key.clone(), input.upload_id);
+        let (this, bucket, key, id) =
+            (self.clone(), input.bucket.clone(), input.key.clone(), input.upload_id);
         let value = on_disk(move || {
             let place = this.find_place(&bucket, &key)?;
             let upload = this.multipart.find(&bucket, &key, &id)?;

@@ -54,7 +54,10 @@ fn keys_come_in_byte_order_whatever_the_page_size() {
         assert_eq!(all(&bucket, "", Some("/"), max), ["a b+c", "<a-b/>", "a.b", "<a/>", "a0", "<b/>", "z"]);
         assert_eq!(all(&bucket, "a/", Some("/"), max), ["a/b", "<a/b-/>", "a/b.c", "<a/c/>"]);
         assert_eq!(all(&bucket, "a/c", Some("/"), max), ["<a/c/>"]);
-        assert_eq!(all(&bucket, "", Some("b"), max), ["<a b>", "<a-b>", "<a.b>", "<a/b>", "a/c/d/e", "a/c/d0", "a0", "<b>", "z"]);
+        assert_eq!(
+            all(&bucket, "", Some("b"), max),
+            ["<a b>", "<a-b>", "<a.b>", "<a/b>", "a/c/d/e", "a/c/d0", "a0", "<b>", "z"]
+        );
     }
     assert!(all(&bucket, "../", None, 10).is_empty());
     assert!(all(&bucket, "nothing/here", None, 10).is_empty());
@@ -78,7 +81,8 @@ fn links_are_listed_inside_and_never_out_or_round() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "x").unwrap();
     put(&bucket, "real/film.flv");
-    let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, bucket.root.join(name)).unwrap();
+    let link =
+        |target: &Path, name: &str| std::os::unix::fs::symlink(target, bucket.root.join(name)).unwrap();
     link(&outside.path().join("secret"), "stolen");
     link(outside.path(), "stolen-folder");
     link(Path::new("real/film.flv"), "film.flv");
