@@ -1,1 +1,286 @@
-//! Placeholder.
+//! A whole cluster on loopback, each box a process: etcd, an S3 endpoint behind a counting proxy, control, two shields, two
+//! edges.
+//!
+//! The S3 endpoint is a standalone's (its other parts idle). Shields reach it only through the proxy, so every request a
+//! shield makes is counted by something that isn't the product.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::counting_proxy::CountingProxy;
+use crate::process::{Running, product};
+use crate::standalone::{Options, Standalone};
+use crate::{eventually, http};
+
+const TOKEN: &str = "the-token-of-the-test-cluster";
+
+/// The streaming distribution over the public bucket `media`.
+pub const PUBLIC: &str = "s0000000public.penstock.localhost";
+/// A CNAME of it.
+pub const ALIAS: &str = "films.example.com";
+/// A web distribution over the same bucket.
+pub const WEB: &str = "d0000000000web.penstock.localhost";
+/// A disabled one.
+pub const DISABLED: &str = "s0000000disabl.penstock.localhost";
+/// One over the private bucket `vault`, with the right keys.
+pub const READER: &str = "s0000000reader.penstock.localhost";
+/// One over `vault` without keys.
+pub const STRANGER: &str = "s0000000strang.penstock.localhost";
+/// One over `vault` with wrong keys.
+pub const FORGER: &str = "s0000000forger.penstock.localhost";
+
+/// How one is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// What bucket `media` shows; the shared media if `None`.
+    pub media: Option<PathBuf>,
+    /// YAML under the edges' `edge:`.
+    pub edge: String,
+    /// YAML under the shields' `shield:`.
+    pub shield: String,
+}
+
+/// One box: a process, how to start it again, and its ports.
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The process.
+    pub process: Running,
+    /// `IP:PORT` of what it is for: RTMP, gRPC.
+    pub addr: String,
+    /// `IP:PORT` of health and metrics.
+    pub metrics: String,
+    program: PathBuf,
+    args: Vec<String>,
+    log: PathBuf,
+}
+
+impl Node {
+    fn start(
+        name: &str,
+        program: PathBuf,
+        args: Vec<String>,
+        addr: String,
+        metrics: String,
+        folder: &Path,
+    ) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let process = Running::start(&program, &args, &[], &log).unwrap();
+        Self { name: name.into(), process, addr, metrics, program, args, log }
+    }
+
+    /// Starts it again, as it was; it must have ended.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = Running::start(&self.program, &self.args, &[], &self.log).unwrap();
+    }
+
+    /// Waits until it says it is ready.
+    pub fn wait_ready(&mut self) {
+        eventually(&format!("{} ready", self.name), Duration::from_secs(40), || {
+            if let Some(status) = self.process.ended() {
+                panic!("{} ended with {status}\n{}", self.name, self.process.log());
+            }
+            http::get(&self.metrics, "/readyz").is_ok_and(|a| a.status == 200).then_some(())
+        });
+    }
+
+    /// The sum of all samples of a metric; 0 while it can't be had.
+    pub fn metric(&self, name: &str) -> f64 {
+        let samples = http::metrics(&self.metrics).unwrap_or_default();
+        samples.iter().filter(|(k, _)| k.split('{').next() == Some(name)).map(|(_, v)| v).sum()
+    }
+
+    /// All samples of its metrics page.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        http::metrics(&self.metrics).unwrap()
+    }
+}
+
+/// A running cluster. Dropping it ends all of it.
+pub struct Cluster {
+    /// Two edges.
+    pub edges: Vec<Node>,
+    /// Two shields.
+    pub shields: Vec<Node>,
+    /// Control.
+    pub control: Node,
+    /// etcd.
+    pub etcd: Node,
+    /// What stands between the shields and S3.
+    pub proxy: CountingProxy,
+    /// The S3 endpoint.
+    pub s3: Standalone,
+    folder: tempfile::TempDir,
+}
+
+/// An address nobody listens on now. (Another process could take it before we do: loopback ports are plenty.)
+fn free() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+/// Indents a piece of YAML below a key.
+fn below(key: &str, text: &str) -> String {
+    let lines: String = text.lines().filter(|l| !l.trim().is_empty()).map(|l| format!("  {l}\n")).collect();
+    if lines.is_empty() { String::new() } else { format!("{key}:\n{lines}") }
+}
+
+impl Cluster {
+    /// Starts one and waits until every box is ready and both edges know the distributions.
+    pub fn start(setup: Setup) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path();
+        let s3 = Standalone::with(Options { media: setup.media, ..Default::default() });
+        let proxy = CountingProxy::start(s3.s3());
+        let vault = s3.bucket("vault");
+        vault.create(false);
+
+        let (clients, peers) = (free(), free());
+        let etcd_args = [
+            format!("--data-dir={}", folder.join("etcd").display()),
+            format!("--listen-client-urls=http://{clients}"),
+            format!("--advertise-client-urls=http://{clients}"),
+            format!("--listen-peer-urls=http://{peers}"),
+            format!("--initial-advertise-peer-urls=http://{peers}"),
+            format!("--initial-cluster=default=http://{peers}"),
+        ];
+        let etcd =
+            Node::start("etcd", "etcd".into(), etcd_args.to_vec(), clients.clone(), clients.clone(), folder);
+        eventually("etcd", Duration::from_secs(20), || {
+            http::get(&clients, "/health").is_ok_and(|a| a.text().contains("true")).then_some(())
+        });
+
+        let distributions = write(folder, "distributions.yaml", &distributions());
+        let (grpc, metrics) = (free(), free());
+        let config = write(folder, "control.yaml", &control_yaml(&grpc, &metrics, &clients, &distributions));
+        let mut control = Node::start(
+            "control",
+            product("penstock-control"),
+            with_config(&config),
+            grpc.clone(),
+            metrics,
+            folder,
+        );
+        control.wait_ready();
+
+        let (id, secret) = s3.keys();
+        let mut shields: Vec<Node> = (1..=2)
+            .map(|n| {
+                let (addr, metrics) = (free(), free());
+                let own = format!("{}\n{}", origins_yaml(proxy.addr(), id, secret), setup.shield);
+                let node = node_yaml(&format!("shield-{n}"), &grpc, &addr, &metrics, folder);
+                let config =
+                    write(folder, &format!("shield-{n}.yaml"), &format!("{node}{}", below("shield", &own)));
+                Node::start(
+                    &format!("shield-{n}"),
+                    product("penstock-shield"),
+                    with_config(&config),
+                    addr,
+                    metrics,
+                    folder,
+                )
+            })
+            .collect();
+        shields.iter_mut().for_each(Node::wait_ready);
+        let mut edges: Vec<Node> = (1..=2)
+            .map(|n| {
+                let (addr, metrics) = (free(), free());
+                let node = node_yaml(&format!("edge-{n}"), &grpc, &addr, &metrics, folder);
+                let config = write(
+                    folder,
+                    &format!("edge-{n}.yaml"),
+                    &format!("{node}{}", below("edge", &setup.edge)),
+                );
+                Node::start(
+                    &format!("edge-{n}"),
+                    product("penstock-edge"),
+                    with_config(&config),
+                    addr,
+                    metrics,
+                    folder,
+                )
+            })
+            .collect();
+        edges.iter_mut().for_each(Node::wait_ready);
+        let cluster = Self { edges, shields, control, etcd, proxy, s3, folder: temp };
+        cluster.wait_shields(2);
+        cluster
+    }
+
+    /// Waits until both edges know this many shields.
+    pub fn wait_shields(&self, count: usize) {
+        for edge in &self.edges {
+            eventually(&format!("{count} shields known to {}", edge.name), Duration::from_secs(40), || {
+                (edge.metric("penstock_shield_client_shields") == count as f64).then_some(())
+            });
+        }
+    }
+
+    /// The RTMP address of an edge.
+    pub fn rtmp(&self, edge: usize) -> &str {
+        &self.edges[edge].addr
+    }
+
+    /// Where the boxes keep their files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs `penstock-control` with these words and the cluster's config.
+    pub fn control_command(&self, words: &[&str]) -> crate::players::Outcome {
+        let config = self.folder().join("control.yaml").display().to_string();
+        let mut args = vec!["--config", &config];
+        args.extend(words);
+        crate::players::run(20, product("penstock-control").to_str().unwrap(), &args)
+    }
+}
+
+fn with_config(path: &str) -> Vec<String> {
+    vec!["--config".into(), path.into()]
+}
+
+fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str) -> String {
+    format!(
+        "listen: {grpc}\nmetrics: {metrics}\ntoken: {TOKEN}\nstore:\n  etcd:\n    endpoints: ['http://{etcd}']\ndistributions_file: {distributions}\n"
+    )
+}
+
+fn node_yaml(name: &str, control: &str, addr: &str, metrics: &str, folder: &Path) -> String {
+    let state = folder.join(name);
+    let listen = if name.starts_with("edge") { format!("[{addr}]") } else { addr.to_owned() };
+    format!(
+        "node_id: {name}\ntoken: {TOKEN}\ncontrol: ['http://{control}']\nlisten: {listen}\nmetrics: {metrics}\nstate_dir: {}\n",
+        state.display()
+    )
+}
+
+fn origins_yaml(endpoint: &str, id: &str, secret: &str) -> String {
+    format!(
+        "origins:\n  media.s3.amazonaws.com: {{endpoint: 'http://{endpoint}'}}\n  vault.s3.amazonaws.com: {{endpoint: 'http://{endpoint}'}}\n\
+         credentials:\n  reader: {{access_key_id: '{id}', secret_access_key: '{secret}'}}\n  forger: {{access_key_id: '{id}', secret_access_key: wrong}}\n"
+    )
+}
+
+fn distributions() -> String {
+    let entry = |name: &str, n: u32, domain: &str, bucket: &str, more: &str| {
+        format!(
+            "  - {{name: {name}, id: E00000000000{n}, domain: {domain}, origin: {bucket}.s3.amazonaws.com{more}}}\n"
+        )
+    };
+    let mut text = "distributions:\n".to_owned();
+    text += &entry("public", 1, PUBLIC, "media", &format!(", aliases: [{ALIAS}]"));
+    text += &entry("web", 2, WEB, "media", ", kind: web");
+    text += &entry("disabled", 3, DISABLED, "media", ", enabled: false");
+    text += &entry("reader", 4, READER, "vault", ", credential: reader");
+    text += &entry("stranger", 5, STRANGER, "vault", "");
+    text += &entry("forger", 6, FORGER, "vault", ", credential: forger");
+    text
+}

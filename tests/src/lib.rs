@@ -17,6 +17,7 @@ pub mod media;
 pub mod packets;
 pub mod players;
 pub mod process;
+pub mod rml;
 pub mod s3;
 pub mod standalone;
 pub mod wire;

@@ -53,3 +53,59 @@ pub fn play_name(key: &str) -> String {
         _ => format!("mp4:{key}"),
     }
 }
+
+/// A folder for films that are too big for the set; made in Rust or with ffmpeg when first asked for.
+fn big_folder() -> PathBuf {
+    let path = folder().with_file_name("big");
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Writes `name` once, by rename.
+fn once(name: &str, write: impl FnOnce(&Path)) -> PathBuf {
+    let path = big_folder().join(name);
+    if !path.exists() {
+        let temporary = big_folder().join(format!(".{}-{name}", std::process::id()));
+        write(&temporary);
+        std::fs::rename(temporary, &path).unwrap();
+    }
+    path
+}
+
+/// An FLV of `mebibytes` without an index: a Sorenson keyframe of about 256 KiB of noise every 250 ms. No two stretches of it
+/// are alike, so a block in a wrong place can't go unseen.
+pub fn noise_film(mebibytes: u32) -> PathBuf {
+    use std::io::Write;
+    once(&format!("noise-{mebibytes}.flv"), |path| {
+        let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path).unwrap());
+        out.write_all(b"FLV\x01\x01\0\0\0\x09\0\0\0\0").unwrap();
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut body = Vec::with_capacity(256 << 10);
+        for i in 0..mebibytes * 4 {
+            body.clear();
+            body.push(0x12);
+            while body.len() < (256 << 10) - 15 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                body.extend(state.to_le_bytes());
+            }
+            let (len, time) = ((body.len() as u32).to_be_bytes(), (i * 250).to_be_bytes());
+            out.write_all(&[9, len[1], len[2], len[3], time[1], time[2], time[3], time[0], 0, 0, 0]).unwrap();
+            out.write_all(&body).unwrap();
+            out.write_all(&(body.len() as u32 + 11).to_be_bytes()).unwrap();
+        }
+        out.flush().unwrap();
+    })
+}
+
+/// An MP4 of 200 s and about 200 MB whose moov comes last.
+pub fn heavy_mp4() -> PathBuf {
+    once("heavy.mp4", |path| {
+        let text = "-nostdin -v error -y -f lavfi -i testsrc2=size=160x90:rate=25:duration=200 -f lavfi -i sine=440:d=200 \
+             -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 50 -bf 0 -b:v 8M -minrate 8M -maxrate 8M -bufsize 8M \
+             -x264-params nal-hrd=cbr:force-cfr=1 -c:a aac -b:a 64k -f mp4";
+        let done = Command::new("ffmpeg").args(text.split_whitespace()).arg(path).status().unwrap();
+        assert!(done.success());
+    })
+}

@@ -103,6 +103,36 @@ fn s11_proxy_headers_of_peers_not_listed_are_closed() {
 }
 
 #[test]
+fn s11_proxy_headers_of_listed_peers_are_required_and_name_the_viewer() {
+    let config = Some("edge:\n  proxy_protocol_from: ['127.0.0.0/8']\n".to_owned());
+    let server = Standalone::with(Options { config, ..Default::default() });
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    header.extend([192, 0, 2, 77, 192, 0, 2, 2, 0x12, 0x34, 0x07, 0x8f]);
+    let mut stream = TcpStream::connect(server.rtmp()).unwrap();
+    stream.write_all(&header).unwrap();
+    tests::wire::handshake::run(&mut stream, tests::wire::handshake::Kind::Digest(0)).unwrap();
+    let mut client = Client::over(stream);
+    client.connect("cfx/st", &server.url(), &[]);
+    assert_eq!(client.wait_answer(1.0, PATIENCE).0, "_result");
+    eventually("the viewer's address in the log", PATIENCE, || {
+        server.log().contains("192.0.2.77").then_some(())
+    });
+    // A header that says nothing of addresses (LOCAL, as balancers' health checks send it) is taken too.
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0<policy-file-request/>\0";
+    assert!(exchange(server.rtmp(), local, PATIENCE).ends_with(b"\0"));
+    for garbage in [
+        &b"\x03"[..],
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff",
+    ] {
+        let mut bytes = garbage.to_vec();
+        bytes.extend([0; 200]);
+        assert!(exchange(server.rtmp(), &bytes, Duration::from_secs(15)).is_empty(), "{garbage:?}");
+    }
+}
+
+#[test]
 fn s11_silence_is_closed_by_a_deadline_before_and_within_the_handshake() {
     let quiet = TcpStream::connect(shared().rtmp()).unwrap();
     let mut slow = TcpStream::connect(shared().rtmp()).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::counting_proxy::CountingProxy;
 use tests::standalone::{Standalone, shared};
-use tests::{eventually, media, parallel, players};
+use tests::{eventually, media, packets, parallel, players, rml};
 
 const FILMS: [&str; 11] = [
     "film.mp4",
@@ -76,6 +76,21 @@ fn ffmpeg_says_what_the_server_said_of_a_missing_file() {
         players::ffmpeg_copy(&["-rtmp_live", "recorded"], &input, &["-t", "1"], &folder.path().join("o.flv"))
             .expect(1);
     assert!(done.stderr.contains("stream not found"), "{}", done.stderr);
+}
+
+#[test]
+fn the_client_of_rml_rtmp_plays_every_payload() {
+    for key in ["clip.flv", "first.mp4", "fragmented.mp4", "bare.mp3", "song.m4a"] {
+        let got = rml::play(shared().rtmp(), "cfx/st", &media::play_name(key), Duration::from_secs(20));
+        assert_eq!(got.unhandled, Vec::<String>::new(), "{key}");
+        let source = packets::of(&media::file(key)).unwrap();
+        let count = |kind: &str| source.get(kind).map_or(0, Vec::len);
+        // Each picture or sound of the file, and a codec header of each kind that has one.
+        let pictures = got.video.iter().filter(|(_, b)| b.len() > 5 && b[1] == 1).count();
+        let sounds = got.audio.iter().filter(|(_, b)| b[0] >> 4 == 2 || (b.len() > 2 && b[1] == 1)).count();
+        assert_eq!((pictures, sounds), (count("video"), count("audio")), "{key}");
+        assert!(got.video.is_sorted_by_key(|(t, _)| *t) && got.audio.is_sorted_by_key(|(t, _)| *t), "{key}");
+    }
 }
 
 /// How often the log tells of a seek command.
