@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::{Codec, Container, Index, Kind, Limits, Media, MediaError, Step, Track, tag};
 use crate::object::ReadAt;
+use crate::object::read::contiguous;
 use fragments::Fragments;
 use fragments::discover::{self, Discovered};
 use moov::{Movie, MovieTrack};
@@ -76,7 +77,30 @@ pub async fn open<R: ReadAt>(reader: &mut R, limits: &Limits) -> Result<Media, M
     } else {
         Discovered::default()
     };
+    read_mp3_flags(reader, &mut movie, &behind).await?;
     assemble(movie, behind, found.moov_offset, reader.size())
+}
+
+/// MP3's rate and channels from its first frame: sample descriptions are not to be trusted (ffmpeg writes two channels into
+/// every MP4).
+async fn read_mp3_flags<R: ReadAt>(
+    reader: &mut R,
+    movie: &mut Movie,
+    behind: &Discovered,
+) -> Result<(), MediaError> {
+    for (track, fragment) in movie.tracks.iter_mut().zip(behind.first_bytes) {
+        if !matches!(track.description.codec, Codec::Mp3 { .. }) {
+            continue;
+        }
+        let listed =
+            track.table.next(&mut track.table.position(0)).filter(|raw| raw.len >= 4).map(|raw| raw.offset);
+        let Some(offset) = listed.or(fragment).filter(|offset| offset + 4 <= reader.size()) else { continue };
+        let frame = contiguous(reader.read_at(offset, 4).await?);
+        if let Some((rate_hz, channels)) = codec::mp3_frame(&frame) {
+            track.description = codec::mp3(&track.description.sample_type, rate_hz, channels);
+        }
+    }
+    Ok(())
 }
 
 fn assemble(

@@ -116,19 +116,17 @@ fn check_avc(config: &[u8]) -> Result<(), MediaError> {
 
 fn audio(name: [u8; 4], body: &[u8]) -> Result<Option<Description>, MediaError> {
     let sample_type = boxes::name(name);
-    let mp3 = |sound: &Sound| Description {
-        codec: Codec::Mp3 { flags: mp3_flags(sound.rate_hz, sound.channels) },
-        sample_type: sample_type.clone(),
-        details: Details::Audio { rate_hz: sound.rate_hz, channels: sound.channels, object_type: None },
-    };
     match &name {
-        b".mp3" | b"mp3 " | b"ms\0U" => Ok(Some(mp3(&Sound::read(body)?))),
+        b".mp3" | b"mp3 " | b"ms\0U" => {
+            let sound = Sound::read(body)?;
+            Ok(Some(mp3(&sample_type, sound.rate_hz, sound.channels)))
+        }
         b"mp4a" => {
             let sound = Sound::read(body)?;
             let Some(esds) = find_esds(body, sound.extensions) else { return Ok(None) };
             let Some((object_type, config)) = decoder_config(esds)? else { return Ok(None) };
             match object_type {
-                0x69 | 0x6b => Ok(Some(mp3(&sound))),
+                0x69 | 0x6b => Ok(Some(mp3(&sample_type, sound.rate_hz, sound.channels))),
                 0x40 | 0x66 | 0x67 | 0x68 => {
                     let Some(aac) = AudioConfig::read(config).filter(AudioConfig::is_aac) else {
                         return Ok(None);
@@ -227,6 +225,29 @@ fn find_descriptor(mut rest: &[u8], tag: u8) -> Result<Option<&[u8]>, MediaError
         rest = &after[at + length..];
     }
     Ok(None)
+}
+
+/// A description of MP3.
+pub(crate) fn mp3(sample_type: &str, rate_hz: u32, channels: u16) -> Description {
+    Description {
+        codec: Codec::Mp3 { flags: mp3_flags(rate_hz, channels) },
+        sample_type: sample_type.to_owned(),
+        details: Details::Audio { rate_hz, channels, object_type: None },
+    }
+}
+
+/// Rate and channels by the header of an MPEG audio frame.
+pub(crate) fn mp3_frame(header: &[u8]) -> Option<(u32, u16)> {
+    let &[0xff, version, rate, mode, ..] = header else { return None };
+    let rate_hz = [44100, 48000, 32000].get(usize::from(rate >> 2 & 3))?;
+    // MPEG-1, 2 and 2.5: each of half the rate of the one before.
+    let halvings = match version {
+        0xf8..=0xff => 0,
+        0xf0..=0xf7 => 1,
+        0xe0..=0xe7 => 2,
+        _ => return None,
+    };
+    Some((rate_hz >> halvings, if mode >> 6 == 3 { 1 } else { 2 }))
 }
 
 /// FLV's sound flags for MP3. FLV knows four rates (and 8 kHz as a format of its own); others take the nearest above,

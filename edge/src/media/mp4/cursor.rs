@@ -20,7 +20,8 @@ const LEAD_SAMPLES_MAX: usize = 8192;
 /// A reading position in an MP4 file.
 #[derive(Clone, Debug, Default)]
 pub struct Mp4Cursor {
-    lanes: [Option<Lane>; 2],
+    /// In the order of the film's tracks.
+    lanes: Vec<Lane>,
     /// Where fragments go on; `None` if there are no more.
     walk: Option<Walk>,
 }
@@ -91,23 +92,24 @@ pub(super) fn precedes(a: &Sample, b: &Sample) -> bool {
 impl Mp4Cursor {
     /// A cursor that goes on with these samples of the tables, and with fragments from `walk`.
     pub(super) fn new(index: &Mp4Index, samples: [u32; 2], walk: Option<Walk>) -> Self {
-        let mut cursor = Self { walk, ..Self::default() };
-        for (lane, (track, sample)) in cursor.lanes.iter_mut().zip(index.tracks.iter().zip(samples)) {
-            *lane = Some(Lane { table: track.table.position(sample), ..Lane::default() });
-        }
-        cursor
+        let lanes = index
+            .tracks
+            .iter()
+            .zip(samples)
+            .map(|(track, sample)| Lane { table: track.table.position(sample), ..Lane::default() });
+        Self { lanes: lanes.collect(), walk }
     }
 
     /// Passes over what fragments hold of a track before `from`, in ticks of the presentation.
     pub(super) fn pass_over(&mut self, lane: usize, from: u64) {
-        if let Some(Some(lane)) = self.lanes.get_mut(lane) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
             lane.from = from;
         }
     }
 
     /// Whether more fragments are to be read before the next sample is chosen.
     fn looks_ahead(&self, index: &Mp4Index) -> bool {
-        let lanes = || self.lanes.iter().flatten().zip(&index.tracks);
+        let lanes = || self.lanes.iter().zip(&index.tracks);
         let all_empty = lanes().all(|(lane, _)| lane.head.is_none());
         let any_empty = lanes().any(|(lane, _)| lane.head.is_none());
         let bearable = |(lane, track): (&Lane, _)| {
@@ -124,7 +126,7 @@ pub(super) fn step<R: ReadAt>(
     reader: &mut R,
 ) -> Result<Step, MediaError> {
     loop {
-        for (lane, track) in at.lanes.iter_mut().flatten().zip(&index.tracks) {
+        for (lane, track) in at.lanes.iter_mut().zip(&index.tracks) {
             lane.fill(track);
         }
         if let (Some(mut walk), Some(fragments)) = (at.walk, &index.fragments)
@@ -137,23 +139,20 @@ pub(super) fn step<R: ReadAt>(
                 Found::End => at.walk = None,
                 Found::Fragment(fragment) => {
                     for (lane, samples) in at.lanes.iter_mut().zip(fragment.samples) {
-                        if let Some(lane) = lane {
-                            lane.queue.extend(samples);
-                        }
+                        lane.queue.extend(samples);
                     }
                 }
             }
             continue;
         }
-        let [first, second] = &mut at.lanes;
-        let chosen = match (first, second) {
-            (Some(a), Some(b)) => match (&a.head, &b.head) {
+        let chosen = match &mut at.lanes[..] {
+            [lane] => lane,
+            [a, b] => match (&a.head, &b.head) {
                 (Some(head), Some(other)) if precedes(other, head) => b,
                 (None, Some(_)) => b,
                 _ => a,
             },
-            (Some(lane), None) | (None, Some(lane)) => lane,
-            (None, None) => return Ok(Step::End),
+            _ => return Ok(Step::End),
         };
         return Ok(chosen.head.take().map_or(Step::End, Step::Sample));
     }

@@ -40,7 +40,8 @@ impl Timeline {
     }
 
     fn at(delay: u128, start: u64, movie_timescale: u32, timescale: u32) -> Result<Self, MediaError> {
-        let ticks = delay * u128::from(timescale) / u128::from(movie_timescale.max(1));
+        let movie_timescale = u128::from(movie_timescale.max(1));
+        let ticks = (delay * u128::from(timescale) + movie_timescale / 2) / movie_timescale;
         if ticks > u128::from(TICKS_MAX) || start > TICKS_MAX {
             return Err(invalid("the edit list shifts a track by centuries"));
         }
@@ -50,6 +51,11 @@ impl Timeline {
     /// The same, for a track whose most negative composition offset is `-reorder`.
     pub(crate) fn with_reorder(self, reorder: u32) -> Self {
         Self { reorder, ..self }
+    }
+
+    /// Whether decoding times are earlier than the file has them.
+    pub(crate) fn reorders(&self) -> bool {
+        self.reorder > 0
     }
 
     /// The track's own time at which the presentation begins.

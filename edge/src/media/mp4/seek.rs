@@ -15,6 +15,8 @@ use crate::object::ReadAt;
 
 /// How often a seek starts over from an earlier point, if fragments don't start with keyframes.
 const RETREATS_MAX: usize = 8;
+/// How far back audio is looked for that is due with a keyframe; fragments take seconds.
+const AUDIO_BEFORE_MS_MAX: u64 = 30_000;
 
 /// A cursor for `target_ms`, before the film's end.
 pub(super) async fn seek<R: ReadAt>(
@@ -43,7 +45,8 @@ fn in_tables(index: &Mp4Index, lead: &TrackIndex, target_ms: u64) -> Mp4Cursor {
         .filter(|&sample| sample >= lead.first);
     let samples = match key.and_then(|key| Some((key, lead.peek(key)?))) {
         Some((key, start)) => {
-            let mut samples = [key, 0];
+            // Several samples may be due at 0: what precedes the presentation's start is.
+            let mut samples = [if start.dts == 0 { lead.first } else { key }, 0];
             for (sample, track) in samples.iter_mut().zip(&index.tracks).skip(1) {
                 *sample = track.first_due_with(&start);
             }
@@ -79,17 +82,15 @@ async fn in_fragments<R: ReadAt>(
     for _ in 0..RETREATS_MAX {
         let point = fragments.before(target_ms, before);
         let walk = match point {
-            Some(point) => {
-                let own = |track: &TrackIndex| track.clock().own(point.time_ms);
-                Walk::at(point.offset, index.tracks.iter().map(own))
-            }
+            Some(point) => walk_from(index, point),
             None => Walk::at(fragments.first, index.tracks.iter().map(TrackIndex::end)),
         };
         if let Some(start) = last_key(fragments, lead, reader, walk, target_ms).await? {
             let ended = index.tracks.iter().map(|track| track.table.len());
             let mut samples = [0; 2];
             samples.iter_mut().zip(ended).for_each(|(sample, count)| *sample = count);
-            let mut cursor = Mp4Cursor::new(index, samples, Some(start.walk));
+            let walk = with_audio_before(index, fragments, lead, &start).unwrap_or(start.walk);
+            let mut cursor = Mp4Cursor::new(index, samples, Some(walk));
             cursor.pass_over(0, start.key.dts);
             for (lane, track) in index.tracks.iter().enumerate().skip(1) {
                 cursor.pass_over(lane, track.ticks_at(&start.key));
@@ -102,6 +103,27 @@ async fn in_fragments<R: ReadAt>(
         }
     }
     Ok(None)
+}
+
+/// Where to walk from if the fragment before the keyframe's holds audio that is due with the keyframe. It does where
+/// decoding times were moved ahead because of negative composition offsets: the file's writer interleaved by other times.
+fn with_audio_before(
+    index: &Mp4Index,
+    fragments: &Fragments,
+    lead: &TrackIndex,
+    start: &Start,
+) -> Option<Walk> {
+    if index.tracks.len() < 2 || !lead.timeline.reorders() {
+        return None;
+    }
+    let time_ms = start.key.time_ms();
+    let point = fragments.before(time_ms, start.walk.at)?;
+    let near = time_ms - point.time_ms <= AUDIO_BEFORE_MS_MAX;
+    near.then(|| walk_from(index, point))
+}
+
+fn walk_from(index: &Mp4Index, point: Point) -> Walk {
+    Walk::at(point.offset, index.tracks.iter().map(|track| track.clock().own(point.time_ms)))
 }
 
 /// Walks to the fragment that holds the last keyframe at or before the target.

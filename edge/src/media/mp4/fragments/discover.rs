@@ -37,6 +37,8 @@ pub(crate) struct Discovered {
     pub(crate) estimate_ms: Option<f64>,
     /// Samples and ticks of the first fragments, by track.
     pub(crate) pace: [(u64, u64); 2],
+    /// Where the first sample of each track stands.
+    pub(crate) first_bytes: [Option<u64>; 2],
 }
 
 /// Looks for the fragments behind `moov`. Sets what only fragments tell of the tracks: how far composition reaches back.
@@ -70,13 +72,16 @@ pub(crate) async fn discover<R: ReadAt>(
     let ahead = before_first(reader, window, after_moov, &clocks).await?;
     let mut found = Discovered::default();
     let Some(first) = ahead.moof else { return Ok(found) };
-    let walked = first_fragments(reader, &terrain, first, movie, &mut found).await?;
+    first_fragments(reader, &terrain, first, movie, &mut found).await?;
 
     let mut points = ahead.points;
+    // `mfra` stands behind the last fragment, so a `sidx` ends before it; a `sidx` of a single segment (DASH) covers next to nothing.
+    let mut covered = file_bytes - ahead.end.min(file_bytes) < TAIL_STEP_BYTES;
     if ahead.end < file_bytes {
         let tail = segment_index::read_mfra(reader, &clocks, limits.index_bytes).await?;
         if tail.len() > points.len() {
             points = tail;
+            covered = true;
         }
     }
     points.sort_unstable_by_key(|point| point.offset);
@@ -86,7 +91,7 @@ pub(crate) async fn discover<R: ReadAt>(
         points.clear();
     }
 
-    let last = match points.last() {
+    let last = match points.last().filter(|_| covered) {
         Some(point) => {
             let own = |clock: &Clock| clock.own(point.time_ms);
             Some((Walk::at(point.offset, clocks.iter().map(own)), true))
@@ -98,9 +103,10 @@ pub(crate) async fn discover<R: ReadAt>(
         None => false,
     };
     if !complete {
-        let (bytes, ms) = walked;
-        let share = (file_bytes - first) as f64 / bytes.max(1) as f64;
-        found.estimate_ms = movie.announced_ms.or((ms > 0.0).then_some(ms * share));
+        found.estimate_ms = match movie.announced_ms {
+            Some(announced) => Some(announced),
+            None => estimate(reader, &terrain, first, &clocks).await?,
+        };
     }
     found.fragments = Some(Fragments::new(terrain, after_moov, points));
     Ok(found)
@@ -156,16 +162,15 @@ async fn before_first<R: ReadAt>(
     Ok(ahead)
 }
 
-/// Reads the first fragments, until each track was seen; gives their bytes and length in milliseconds.
+/// Reads the first fragments, until each track was seen.
 async fn first_fragments<R: ReadAt>(
     reader: &mut R,
     terrain: &Terrain,
     first: u64,
     movie: &mut Movie,
     found: &mut Discovered,
-) -> Result<(u64, f64), MediaError> {
+) -> Result<(), MediaError> {
     let mut walk = Walk { at: first, ..Walk::default() };
-    let mut ms = 0.0f64;
     for _ in 0..FIRST_FRAGMENTS_MAX {
         let Some(fragment) = walk.wait(terrain, reader).await? else { break };
         for (lane, track) in movie.tracks.iter_mut().enumerate() {
@@ -174,7 +179,7 @@ async fn first_fragments<R: ReadAt>(
             let ticks = end.saturating_sub(head.dts);
             found.pace[lane].0 += samples.len() as u64;
             found.pace[lane].1 += ticks;
-            ms = ms.max(end as f64 * 1000.0 / f64::from(track.timescale));
+            found.first_bytes[lane] = found.first_bytes[lane].or(Some(head.offset));
             if track.kind == Kind::Video && track.table.len() == 0 {
                 let least = samples.iter().map(|sample| sample.cts).min().unwrap_or(0).min(0);
                 track.timeline = track.timeline.with_reorder(least.unsigned_abs().min(1 << 28));
@@ -185,7 +190,31 @@ async fn first_fragments<R: ReadAt>(
             break;
         }
     }
-    Ok((walk.at - first, ms))
+    Ok(())
+}
+
+/// The film's length, if it goes on as it starts.
+async fn estimate<R: ReadAt>(
+    reader: &mut R,
+    terrain: &Terrain,
+    first: u64,
+    clocks: &[Clock],
+) -> Result<Option<f64>, MediaError> {
+    let mut walk = Walk { at: first, ..Walk::default() };
+    let mut ends = [None; 2];
+    for _ in 0..FIRST_FRAGMENTS_MAX {
+        let Some(fragment) = walk.wait(terrain, reader).await? else { break };
+        // What precedes this fragment in the file are the samples of those before it.
+        if ends.iter().take(clocks.len()).all(Option::is_some) {
+            let bytes = fragment.offset.saturating_sub(first).max(1);
+            let ms = ends.iter().flatten().fold(0, |longest, &ms| u64::max(longest, ms));
+            return Ok(Some(ms as f64 * (terrain.file_bytes - first) as f64 / bytes as f64));
+        }
+        for ((ms, end), clock) in ends.iter_mut().zip(fragment.ends).zip(clocks) {
+            *ms = end.map(|end| clock.ms(end, clock.timescale)).or(*ms);
+        }
+    }
+    Ok(None)
 }
 
 fn note_ends(fragment: &Fragment, found: &mut Discovered) {
