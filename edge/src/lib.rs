@@ -132,7 +132,8 @@ async fn refresh_gauges(shared: Arc<Shared>, shutdown: CancellationToken) {
 
 /// The names this machine goes by: its host name, with and without domain.
 fn own_hosts() -> Vec<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_ascii_lowercase();
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_ascii_lowercase();
     let short = name.split('.').next().unwrap_or_default().to_owned();
     let mut hosts: Vec<String> = [name, short].into_iter().filter(|host| !host.is_empty()).collect();
     hosts.dedup();

@@ -49,7 +49,11 @@ struct Place {
 
 impl Place {
     /// A place for a connection from `address`, or the name of the limit that refuses it.
-    fn take(census: &Arc<Mutex<Census>>, address: IpAddr, shared: &Arc<Shared>) -> Result<Self, &'static str> {
+    fn take(
+        census: &Arc<Mutex<Census>>,
+        address: IpAddr,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, &'static str> {
         let mut counts = census.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= shared.config.max_connections {
             return Err("max_connections");
@@ -84,7 +88,8 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
     let census = Arc::new(Mutex::new(Census::default()));
     let tracker = TaskTracker::new();
     for listener in listeners {
-        let (shared, census, sessions, shutdown) = (shared.clone(), census.clone(), tracker.clone(), shutdown.clone());
+        let (shared, census, sessions, shutdown) =
+            (shared.clone(), census.clone(), tracker.clone(), shutdown.clone());
         tracker.spawn(async move {
             loop {
                 let accepted = tokio::select! {
@@ -93,7 +98,8 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
                 };
                 match accepted {
                     Ok((stream, peer)) => {
-                        let connection = serve_connection(shared.clone(), census.clone(), stream, peer, shutdown.clone());
+                        let connection =
+                            serve_connection(shared.clone(), census.clone(), stream, peer, shutdown.clone());
                         sessions.spawn(connection);
                     }
                     Err(error) => {
@@ -130,7 +136,8 @@ async fn serve_connection(
     let trusted = shared.config.proxy_protocol_from.iter().any(|net| net.contains(&peer.ip().to_canonical()));
     let mut early = BytesMut::with_capacity(4096);
     let greeting = async {
-        let viewer = if trusted { proxy::read_header(&mut stream, &mut early).await?.unwrap_or(peer) } else { peer };
+        let viewer =
+            if trusted { proxy::read_header(&mut stream, &mut early).await?.unwrap_or(peer) } else { peer };
         if early.is_empty() && stream.read_buf(&mut early).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }

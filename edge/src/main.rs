@@ -97,7 +97,8 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     readiness.set("config", false);
 
-    let metrics = TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
+    let metrics =
+        TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
     let mut listeners = Vec::new();
     for address in &file.listen {
         listeners.push(TcpListener::bind(address).await.with_context(|| format!("listen: {address}"))?);
@@ -120,7 +121,8 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     let shields = ShieldClient::new(&token, node.shields.clone(), file.shield_client, &registry)?;
     let edge = Edge::new(file.edge, Arc::new(shields), node.catalogue.clone(), &registry)?;
     // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good.
-    let telemetry = tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
+    let telemetry =
+        tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     let bound: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     tokio::select! {
         () = node.synced() => {}
@@ -144,7 +146,9 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
 
 /// Returns at SIGTERM or SIGINT.
 async fn stop_signal() {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

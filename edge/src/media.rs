@@ -202,7 +202,12 @@ pub fn sniff(head: &[u8]) -> Option<Container> {
     if head.starts_with(b"FLV") {
         return Some(Container::Flv);
     }
-    if head.len() >= 8 && matches!(&head[4..8], b"ftyp" | b"moov" | b"mdat" | b"free" | b"skip" | b"wide" | b"pnot" | b"styp" | b"uuid") {
+    if head.len() >= 8
+        && matches!(
+            &head[4..8],
+            b"ftyp" | b"moov" | b"mdat" | b"free" | b"skip" | b"wide" | b"pnot" | b"styp" | b"uuid"
+        )
+    {
         return Some(Container::Mp4);
     }
     if head.starts_with(b"ID3") || mp3::is_frame_header(head) {
@@ -229,7 +234,11 @@ pub async fn open<R: ReadAt>(reader: &mut R, limits: &Limits) -> Result<Media, M
 impl Media {
     /// A cursor whose first video sample is the last keyframe at or before `target_ms` (audio from the same place in time). A target past
     /// the end gives a cursor that ends at once. Media without video starts at the last sample at or before the target.
-    pub async fn cursor<R: ReadAt>(self: &Arc<Self>, reader: &mut R, target_ms: u64) -> Result<Cursor, MediaError> {
+    pub async fn cursor<R: ReadAt>(
+        self: &Arc<Self>,
+        reader: &mut R,
+        target_ms: u64,
+    ) -> Result<Cursor, MediaError> {
         let at = match &self.index {
             Index::Flv(index) => Position::Flv(flv::seek(self, index, reader, target_ms).await?),
             Index::Mp4(index) => Position::Mp4(mp4::seek(self, index, reader, target_ms).await?),

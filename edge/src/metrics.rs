@@ -3,7 +3,8 @@
 //! No distribution, key or session appears in a label: their number is the viewers' to choose.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    exponential_buckets,
 };
 
 /// The edge's metrics.
@@ -78,11 +79,16 @@ impl Metrics {
         };
         let histogram = |name: &str, help: &str| -> prometheus::Result<Histogram> {
             let buckets = exponential_buckets(0.005, 2.0, 14)?;
-            let metric = Histogram::with_opts(HistogramOpts::new(format!("penstock_edge_{name}"), help).buckets(buckets))?;
+            let metric = Histogram::with_opts(
+                HistogramOpts::new(format!("penstock_edge_{name}"), help).buckets(buckets),
+            )?;
             registry.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
-        let limits = prometheus::IntGaugeVec::new(Opts::new("penstock_edge_limit", "Configured limits, by name"), &["limit"])?;
+        let limits = prometheus::IntGaugeVec::new(
+            Opts::new("penstock_edge_limit", "Configured limits, by name"),
+            &["limit"],
+        )?;
         registry.register(Box::new(limits.clone()))?;
         let session_seconds = HistogramVec::new(
             HistogramOpts::new("penstock_edge_session_seconds", "Session length by how it ended")
@@ -93,7 +99,11 @@ impl Metrics {
         Ok(Self {
             connections: gauge("connections", "Connections open now")?,
             accepted: counters("accepted_total", "Connections by protocol of their first bytes", "protocol")?,
-            refused: counters("refused_total", "Connections refused or ended by the edge, by reason", "reason")?,
+            refused: counters(
+                "refused_total",
+                "Connections refused or ended by the edge, by reason",
+                "reason",
+            )?,
             rejected: counters("rejected_total", "Connects rejected, by code", "code")?,
             sessions: gauge("sessions", "Sessions connected now")?,
             playing: gauge("playing_streams", "Streams playing now")?,
@@ -102,7 +112,10 @@ impl Metrics {
             commands: counters("commands_total", "Commands by name", "command")?,
             sent_bytes: counter("sent_bytes_total", "Bytes written to viewers")?,
             received_bytes: counter("received_bytes_total", "Bytes read from viewers")?,
-            first_media_seconds: histogram("first_media_seconds", "From a play command to its first media message")?,
+            first_media_seconds: histogram(
+                "first_media_seconds",
+                "From a play command to its first media message",
+            )?,
             wait_seconds: histogram("wait_seconds", "Time a stream waited for bytes not in memory")?,
             block_hits: counter("block_hits_total", "Demand for blocks that were cached")?,
             block_misses: counter("block_misses_total", "Demand for blocks that were not cached")?,

@@ -149,7 +149,12 @@ pub(crate) struct Session {
 }
 
 /// Serves one viewer on `transport` until either side ends it.
-pub async fn serve<T: Transport>(shared: Arc<Shared>, mut transport: T, peer: SocketAddr, shutdown: CancellationToken) {
+pub async fn serve<T: Transport>(
+    shared: Arc<Shared>,
+    mut transport: T,
+    peer: SocketAddr,
+    shutdown: CancellationToken,
+) {
     let mut session = Session::new(shared.clone(), peer);
     let end = session.run(&mut transport, shutdown).await;
     session.log_end(&end);
@@ -244,11 +249,16 @@ impl Session {
         }
         match self.phase {
             Phase::Handshake(_) => (self.started + ms(config.handshake_timeout_ms), End::Silent("handshake")),
-            Phase::Greeted => (self.started + ms(config.handshake_timeout_ms + config.connect_timeout_ms), End::Silent("connect")),
+            Phase::Greeted => (
+                self.started + ms(config.handshake_timeout_ms + config.connect_timeout_ms),
+                End::Silent("connect"),
+            ),
             Phase::Connected(_) if !self.out.batch.is_empty() => {
                 (self.heard_at.max(self.wrote_at) + ms(config.stall_timeout_ms), End::Stalled)
             }
-            Phase::Connected(_) => (self.heard_at.max(self.wrote_at) + ms(config.idle_timeout_ms), End::Silent("idle")),
+            Phase::Connected(_) => {
+                (self.heard_at.max(self.wrote_at) + ms(config.idle_timeout_ms), End::Silent("idle"))
+            }
         }
     }
 
@@ -311,7 +321,9 @@ impl Session {
     }
 
     fn acknowledge(&mut self) {
-        if self.peer_window_bytes > 0 && self.received_bytes - self.acknowledged_bytes >= self.peer_window_bytes {
+        if self.peer_window_bytes > 0
+            && self.received_bytes - self.acknowledged_bytes >= self.peer_window_bytes
+        {
             self.acknowledged_bytes = self.received_bytes;
             crate::rtmp::control::acknowledgement(self.received_bytes as u32, &mut self.out.batch);
         }
@@ -322,7 +334,17 @@ impl Session {
         if matches!(self.phase, Phase::Connected(_)) {
             let text = "The server is shutting down.";
             let extra = [];
-            self.out.command(0, crate::rtmp::reply::status("status", "NetConnection.Connect.Closed", text, None, &self.id, &extra));
+            self.out.command(
+                0,
+                crate::rtmp::reply::status(
+                    "status",
+                    "NetConnection.Connect.Closed",
+                    text,
+                    None,
+                    &self.id,
+                    &extra,
+                ),
+            );
             self.out.command(0, crate::rtmp::reply::close());
         }
     }

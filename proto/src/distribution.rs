@@ -26,7 +26,9 @@ fn invalid<T>(field: &'static str, reason: impl Into<String>) -> Result<T, Inval
 /// Checks every field of a document.
 pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
     let id_tail = doc.id.strip_prefix('E').unwrap_or("");
-    if !(12..=13).contains(&id_tail.len()) || !id_tail.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
+    if !(12..=13).contains(&id_tail.len())
+        || !id_tail.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    {
         return invalid("id", format!("'{}' is not E and 12 or 13 of [0-9A-Z]", doc.id));
     }
     let letter = match doc.kind() {
@@ -36,8 +38,14 @@ pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
     };
     let (label, zone) = doc.domain.split_once('.').unwrap_or((&doc.domain, ""));
     let tail = label.strip_prefix(letter).unwrap_or("");
-    if tail.len() != 13 || !tail.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) || !is_host(zone) {
-        return invalid("domain", format!("'{}' is not {letter}, 13 of [a-z0-9], a dot and a zone", doc.domain));
+    if tail.len() != 13
+        || !tail.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        || !is_host(zone)
+    {
+        return invalid(
+            "domain",
+            format!("'{}' is not {letter}, 13 of [a-z0-9], a dot and a zone", doc.domain),
+        );
     }
     if doc.aliases.len() > 100 {
         return invalid("aliases", format!("{} names, over 100", doc.aliases.len()));
@@ -54,7 +62,10 @@ pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
         return invalid("comment", "is over 128 characters");
     }
     if !is_origin_host(&doc.origin_host) {
-        return invalid("origin", format!("'{}' is not a bucket host such as BUCKET.s3.amazonaws.com", doc.origin_host));
+        return invalid(
+            "origin",
+            format!("'{}' is not a bucket host such as BUCKET.s3.amazonaws.com", doc.origin_host),
+        );
     }
     if doc.origin_id != OriginId::of(&doc.origin_host, &doc.credential).as_str() {
         return invalid("origin_id", "does not belong to the origin and credential");
@@ -76,7 +87,9 @@ pub fn is_host(host: &str) -> bool {
         && host.len() <= 253
         && host.split('.').all(|label| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         })

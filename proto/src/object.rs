@@ -137,7 +137,8 @@ pub fn split_s3_host(host: &str) -> Option<(&str, Option<&str>)> {
     }
     let (head, region) = rest.rsplit_once('.')?;
     let bucket = head.strip_suffix(".s3")?;
-    let region_ok = !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let region_ok = !region.is_empty()
+        && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     (check_bucket(bucket) && region_ok).then_some((bucket, Some(region)))
 }
 
@@ -159,7 +160,10 @@ mod tests {
     #[test]
     fn an_origin_id_is_fixed_by_its_bytes() {
         // Golden: a change here splits every cache and every ring of a running cluster.
-        assert_eq!(OriginId::of("media.s3.amazonaws.com", "").as_str(), OriginId::of("MEDIA.s3.amazonaws.com.", "").as_str());
+        assert_eq!(
+            OriginId::of("media.s3.amazonaws.com", "").as_str(),
+            OriginId::of("MEDIA.s3.amazonaws.com.", "").as_str()
+        );
         assert_eq!(OriginId::of("media.s3.amazonaws.com", "").as_str().len(), 32);
     }
 
@@ -172,7 +176,10 @@ mod tests {
     #[test]
     fn s3_hosts_split_into_bucket_and_region() {
         assert_eq!(split_s3_host("media.s3.amazonaws.com"), Some(("media", None)));
-        assert_eq!(split_s3_host("my.media.s3.eu-west-1.amazonaws.com"), Some(("my.media", Some("eu-west-1"))));
+        assert_eq!(
+            split_s3_host("my.media.s3.eu-west-1.amazonaws.com"),
+            Some(("my.media", Some("eu-west-1")))
+        );
         assert_eq!(split_s3_host("s3.amazonaws.com"), None);
         assert_eq!(split_s3_host("media.s3-accelerate.amazonaws.com"), None);
         assert_eq!(split_s3_host("media.example.com"), None);

@@ -63,7 +63,12 @@ impl Reason {
     pub fn is_worth_another_shield(self) -> bool {
         matches!(
             self,
-            Reason::UnknownOrigin | Reason::Overloaded | Reason::Unavailable | Reason::Internal | Reason::OriginFailed | Reason::Deadline
+            Reason::UnknownOrigin
+                | Reason::Overloaded
+                | Reason::Unavailable
+                | Reason::Internal
+                | Reason::OriginFailed
+                | Reason::Deadline
         )
     }
 }
@@ -87,7 +92,8 @@ impl RemoteError {
 
 impl From<RemoteError> for Status {
     fn from(error: RemoteError) -> Self {
-        let (_, code, text) = TABLE.iter().find(|row| row.0 == error.reason).copied().unwrap_or(TABLE[TABLE.len() - 1]);
+        let (_, code, text) =
+            TABLE.iter().find(|row| row.0 == error.reason).copied().unwrap_or(TABLE[TABLE.len() - 1]);
         let mut status = Status::new(code, error.message);
         status.metadata_mut().insert(REASON_KEY, MetadataValue::from_static(text));
         status
@@ -97,18 +103,19 @@ impl From<RemoteError> for Status {
 impl From<Status> for RemoteError {
     fn from(status: Status) -> Self {
         let named = status.metadata().get(REASON_KEY).and_then(|v| v.to_str().ok());
-        let reason = TABLE.iter().find(|row| Some(row.2) == named).map(|row| row.0).unwrap_or(match status.code() {
-            Code::NotFound => Reason::NotFound,
-            Code::PermissionDenied => Reason::Forbidden,
-            Code::FailedPrecondition => Reason::VersionRetired,
-            Code::DeadlineExceeded => Reason::Deadline,
-            Code::ResourceExhausted => Reason::Overloaded,
-            Code::InvalidArgument | Code::OutOfRange => Reason::Invalid,
-            Code::Unauthenticated => Reason::Unauthenticated,
-            // A cut connection reaches us as Unknown or Cancelled: the peer is gone, another may be there.
-            Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Aborted => Reason::Unavailable,
-            _ => Reason::Internal,
-        });
+        let reason =
+            TABLE.iter().find(|row| Some(row.2) == named).map(|row| row.0).unwrap_or(match status.code() {
+                Code::NotFound => Reason::NotFound,
+                Code::PermissionDenied => Reason::Forbidden,
+                Code::FailedPrecondition => Reason::VersionRetired,
+                Code::DeadlineExceeded => Reason::Deadline,
+                Code::ResourceExhausted => Reason::Overloaded,
+                Code::InvalidArgument | Code::OutOfRange => Reason::Invalid,
+                Code::Unauthenticated => Reason::Unauthenticated,
+                // A cut connection reaches us as Unknown or Cancelled: the peer is gone, another may be there.
+                Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Aborted => Reason::Unavailable,
+                _ => Reason::Internal,
+            });
         Self { reason, message: status.message().to_owned() }
     }
 }

@@ -11,7 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::Shield;
 
 /// Keeps `shield` at the newest `catalogue` until `shutdown` or until the catalogue's owner is gone.
-pub async fn follow(shield: Arc<Shield>, mut catalogue: watch::Receiver<Arc<Catalogue>>, shutdown: CancellationToken) {
+pub async fn follow(
+    shield: Arc<Shield>,
+    mut catalogue: watch::Receiver<Arc<Catalogue>>,
+    shutdown: CancellationToken,
+) {
     let mut done: HashSet<String> = HashSet::new();
     loop {
         let newest = catalogue.borrow_and_update().clone();

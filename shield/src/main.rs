@@ -80,7 +80,10 @@ fn main() -> anyhow::Result<()> {
     let token = files::load_token(file.token.as_deref(), file.token_file.as_deref())?;
     file.shield.validate().context("shield")?;
     let wildcard = file.listen.ip().is_unspecified();
-    anyhow::ensure!(!wildcard || !file.address.is_empty(), "address: is needed beside a wildcard listen address");
+    anyhow::ensure!(
+        !wildcard || !file.address.is_empty(),
+        "address: is needed beside a wildcard listen address"
+    );
     if flags.check_config {
         println!("the configuration is valid");
         return Ok(());
@@ -97,8 +100,10 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     readiness.set("config", false);
 
-    let metrics = TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
-    let listener = TcpListener::bind(file.listen).await.with_context(|| format!("listen: {}", file.listen))?;
+    let metrics =
+        TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
+    let listener =
+        TcpListener::bind(file.listen).await.with_context(|| format!("listen: {}", file.listen))?;
     let bound = listener.local_addr()?;
     let address = if file.address.is_empty() { bound.to_string() } else { file.address };
     let node = Node::start(
@@ -118,7 +123,8 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     )?;
     let shield = Shield::new(file.shield, &registry)?;
     // Health is answered from the start; ready once a catalogue is known, be it the last known good.
-    let telemetry = tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
+    let telemetry =
+        tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     tokio::select! {
         () = node.synced() => {}
         () = stop_signal() => return Ok(()),
@@ -146,7 +152,9 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
 
 /// Returns at SIGTERM or SIGINT.
 async fn stop_signal() {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -9,7 +9,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Serves `/healthz` and `/readyz` on `listener` until `shutdown`.
-pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
     let ready = move || {
         let readiness = readiness.clone();
         async move { answer(&readiness) }
@@ -21,6 +25,8 @@ pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: Cancel
 fn answer(readiness: &Readiness) -> Response {
     match readiness.missing() {
         missing if missing.is_empty() => "ready\n".into_response(),
-        missing => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))).into_response(),
+        missing => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))).into_response()
+        }
     }
 }

@@ -94,14 +94,19 @@ impl Options {
         let file: File = match &flags.config {
             None => File::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?;
-                let parsed: Option<File> = serde_yaml_ng::from_str(&text).with_context(|| path.display().to_string())?;
+                let text =
+                    std::fs::read_to_string(path).with_context(|| format!("--config {}", path.display()))?;
+                let parsed: Option<File> =
+                    serde_yaml_ng::from_str(&text).with_context(|| path.display().to_string())?;
                 parsed.unwrap_or_default()
             }
         };
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
-        let listen = [flags.listen, file.listen].into_iter().find(|l| !l.is_empty()).unwrap_or_else(|| vec![any(1935), any(8080)]);
+        let listen = [flags.listen, file.listen]
+            .into_iter()
+            .find(|l| !l.is_empty())
+            .unwrap_or_else(|| vec![any(1935), any(8080)]);
         let data = flags.data.or(file.data).map_or_else(default_data, Ok)?;
         let zone = file.zone.unwrap_or_else(|| "penstock.localhost".into());
         anyhow::ensure!(proto::distribution::is_host(&zone), "zone: '{zone}' is not a lower-case host name");
@@ -117,7 +122,10 @@ impl Options {
             metrics: flags.metrics.or(file.metrics).unwrap_or_else(|| local(9145)),
             ready_file: flags.ready_file.or(file.ready_file),
             zone,
-            log_filter: file.log_filter.or_else(|| std::env::var("RUST_LOG").ok()).unwrap_or_else(|| "info".into()),
+            log_filter: file
+                .log_filter
+                .or_else(|| std::env::var("RUST_LOG").ok())
+                .unwrap_or_else(|| "info".into()),
             edge,
             shield,
         })
@@ -127,7 +135,10 @@ impl Options {
 /// The shield's config, by defaults that suit a person who edits files: nothing is believed missing for long, and every open asks whether
 /// the file changed.
 fn shield_config(mut given: serde_yaml_ng::Mapping) -> anyhow::Result<shield::ShieldConfig> {
-    let defaults = [("negative_ttl_s", serde_yaml_ng::Value::from(1)), ("revalidate_always", serde_yaml_ng::Value::from(true))];
+    let defaults = [
+        ("negative_ttl_s", serde_yaml_ng::Value::from(1)),
+        ("revalidate_always", serde_yaml_ng::Value::from(true)),
+    ];
     for (field, value) in defaults {
         if !given.contains_key(field) {
             given.insert(field.into(), value);

@@ -88,14 +88,20 @@ impl Ready {
             Some((stem, "mp3")) => format!("mp3:{stem}"),
             _ => format!("mp4:{name}"),
         };
-        println!("Penstock serves bucket '{}' as distribution {} ({}).", self.bucket, self.distribution.id, self.distribution.domain);
+        println!(
+            "Penstock serves bucket '{}' as distribution {} ({}).",
+            self.bucket, self.distribution.id, self.distribution.domain
+        );
         println!();
         println!("  URL        rtmp://{host}/cfx/st/{stem}");
         println!("  rtmpdump   rtmpdump -r rtmp://{host}/cfx/st -a cfx/st -y '{stem}' -o /tmp/penstock.flv");
         println!("  ffplay     ffplay 'rtmp://{host}/cfx/st/{stem}'");
         println!("  mpv        mpv 'rtmp://{host}/cfx/st/{stem}'");
         println!();
-        println!("  S3         http://{}  (access key id {}; the secret is in the data folder)", self.s3, self.access_key_id);
+        println!(
+            "  S3         http://{}  (access key id {}; the secret is in the data folder)",
+            self.s3, self.access_key_id
+        );
         println!("  metrics    http://{}/metrics", self.metrics);
         println!();
         println!("Stop with Ctrl-C.");

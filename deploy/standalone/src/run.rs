@@ -98,7 +98,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     });
 
     // Control, over its embedded store, and the one distribution.
-    let store = control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
+    let store =
+        control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
     let config = ControlConfig { zone: options.zone.clone(), ..Default::default() };
     let control = Control::new(store, config, &registry)?;
     let domain = format!("{}.{}", identity.domain_label, options.zone);
@@ -127,7 +128,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         path_style: true,
         ..Default::default()
     });
-    let shield_node = Node::start(node(NodeRole::Shield, "shield", shield_address), &registry, shutdown.clone())?;
+    let shield_node =
+        Node::start(node(NodeRole::Shield, "shield", shield_address), &registry, shutdown.clone())?;
     let shield = Shield::new(shield_config, &registry)?;
     shield_node.synced().await;
     follow::apply(&shield, &shield_node.catalogue.borrow());
@@ -140,13 +142,22 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
     // The edge.
     let edge_node = Node::start(node(NodeRole::Edge, "edge", bound.rtmp[0]), &registry, shutdown.clone())?;
-    let shields = ShieldClient::new(&identity.node_token, edge_node.shields.clone(), ClientConfig::default(), &registry)?;
+    let shields = ShieldClient::new(
+        &identity.node_token,
+        edge_node.shields.clone(),
+        ClientConfig::default(),
+        &registry,
+    )?;
     let mut edge_config = options.edge;
     edge_config.default_distribution.get_or_insert_with(|| identity.distribution_id.clone());
     let edge = Edge::new(edge_config, Arc::new(shields), edge_node.catalogue.clone(), &registry)?;
     let origin = OriginId::of(&origin_host(), "");
     let served = async {
-        let known = |map: &Arc<proto::v1::ShieldMap>| map.shields.iter().any(|s| s.address == shield_address.to_string() && s.state() == NodeState::Ready);
+        let known = |map: &Arc<proto::v1::ShieldMap>| {
+            map.shields
+                .iter()
+                .any(|s| s.address == shield_address.to_string() && s.state() == NodeState::Ready)
+        };
         edge_node.shields.clone().wait_for(known).await?;
         edge_node.catalogue.clone().wait_for(|catalogue| catalogue.origins.contains_key(&origin)).await?;
         Ok::<_, anyhow::Error>(())
@@ -222,7 +233,8 @@ fn declared(identity: &Identity, domain: &str) -> DeclaredSet {
 /// A film to name in the printed commands: the sample, or the first one that lies in the media folder itself.
 fn first_film(media_dir: Option<&Path>) -> Option<String> {
     let Some(dir) = media_dir else { return Some("sample.mp4".into()) };
-    let mut names: Vec<String> = std::fs::read_dir(dir).ok()?.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir).ok()?.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     let rank = |name: &String| [".mp4", ".flv", ".mp3"].iter().position(|e| name.ends_with(e));
     names.into_iter().filter(|name| rank(name).is_some()).min_by_key(rank)

@@ -22,7 +22,10 @@ fn invalid(what: &str) -> io::Error {
 ///
 /// # Errors
 /// `InvalidData` for anything that is no PROXY v2 header, as soon as that is certain.
-pub async fn read_header<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<SocketAddr>> {
+pub async fn read_header<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+) -> io::Result<Option<SocketAddr>> {
     fill(stream, buffer, HEADER_BYTES).await?;
     let command = buffer[12];
     let family = buffer[13];

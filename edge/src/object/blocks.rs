@@ -132,7 +132,12 @@ impl BlockCache {
         let mut flight = match self.start(info, index..index + 1, Priority::Demand).pop() {
             Some(flight) => flight,
             // It landed between the look and the start.
-            None => return self.blocks.get(&id).ok_or_else(|| ReadError::Unavailable("the block was evicted at once".into())),
+            None => {
+                return self
+                    .blocks
+                    .get(&id)
+                    .ok_or_else(|| ReadError::Unavailable("the block was evicted at once".into()));
+            }
         };
         let outcome = match flight.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),

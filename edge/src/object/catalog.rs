@@ -33,7 +33,12 @@ pub struct Catalog {
 
 impl Catalog {
     /// A catalog over `blocks`, keeping at most `index_bytes` of media indexes.
-    pub fn new(blocks: Arc<BlockCache>, index_bytes: u64, limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(
+        blocks: Arc<BlockCache>,
+        index_bytes: u64,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let media = moka::future::Cache::builder()
             .max_capacity(index_bytes)
             .weigher(|_, media: &Arc<Media>| u32::try_from(media.weight_bytes).unwrap_or(u32::MAX))
@@ -83,7 +88,9 @@ impl Catalog {
                 this.metrics.index_seconds.observe(started.elapsed().as_secs_f64());
                 Ok::<_, MediaError>(Arc::new(media))
             });
-            task.await.unwrap_or_else(|error| Err(MediaError::StructureInvalid(format!("the parser failed: {error}"))))
+            task.await.unwrap_or_else(|error| {
+                Err(MediaError::StructureInvalid(format!("the parser failed: {error}")))
+            })
         };
         let media = self.media.try_get_with(id, build).await.map_err(|error| (*error).clone())?;
         Ok(Opened { media, reader })
@@ -93,7 +100,9 @@ impl Catalog {
     pub fn purge(&self, origin: &str, prefix: &str) {
         self.blocks.purge(origin, prefix);
         let (o, p) = (origin.to_owned(), prefix.to_owned());
-        let outcome = self.media.invalidate_entries_if(move |id, _| id.object.origin.as_str() == o && id.object.key.starts_with(&p));
+        let outcome = self.media.invalidate_entries_if(move |id, _| {
+            id.object.origin.as_str() == o && id.object.key.starts_with(&p)
+        });
         if let Err(error) = outcome {
             tracing::error!(%error, "a purge could not be registered with the index cache");
         }

@@ -36,7 +36,14 @@ pub struct ObjectReader {
 impl ObjectReader {
     /// A reader of the version that `info` describes, without read-ahead until [`set_pace`](Self::set_pace).
     pub fn new(cache: Arc<BlockCache>, info: Arc<ObjectInfo>) -> Self {
-        Self { cache, info, window: Vec::with_capacity(WINDOW_BLOCKS), ahead_bytes: 0, ahead_max_bytes: 0, ahead_until: 0 }
+        Self {
+            cache,
+            info,
+            window: Vec::with_capacity(WINDOW_BLOCKS),
+            ahead_bytes: 0,
+            ahead_max_bytes: 0,
+            ahead_until: 0,
+        }
     }
 
     /// What is read.
@@ -61,7 +68,9 @@ impl ObjectReader {
             return;
         }
         // Asked for again when half of it is used up, so that runs stay long.
-        if self.ahead_until >= offset.saturating_add(self.ahead_bytes / 2) || self.ahead_until >= self.info.size_bytes {
+        if self.ahead_until >= offset.saturating_add(self.ahead_bytes / 2)
+            || self.ahead_until >= self.info.size_bytes
+        {
             return;
         }
         let start = self.ahead_until.max(offset / BLOCK_BYTES * BLOCK_BYTES);
@@ -154,7 +163,10 @@ impl ReadAt for ObjectReader {
                 }
             };
             let Some(slice) = clip(&block, index, range) else {
-                return Err(ReadError::Unavailable(format!("{}: block {index} is short", self.info.id.object)));
+                return Err(ReadError::Unavailable(format!(
+                    "{}: block {index} is short",
+                    self.info.id.object
+                )));
             };
             slices.push(slice);
         }

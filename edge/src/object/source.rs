@@ -19,7 +19,11 @@ use super::ReadError;
 /// Where an edge gets bytes from.
 pub trait RangeSource: Send + Sync + 'static {
     /// Describes the object's current version. `retired` names a version known to be gone: an answer that names it is out of date.
-    fn stat(&self, object: &ObjectKey, retired: Option<Arc<str>>) -> BoxFuture<'static, Result<ObjectInfo, ReadError>>;
+    fn stat(
+        &self,
+        object: &ObjectKey,
+        retired: Option<Arc<str>>,
+    ) -> BoxFuture<'static, Result<ObjectInfo, ReadError>>;
 
     /// The bytes of `range`, in order and without gaps, as (offset, bytes).
     fn read(
@@ -32,7 +36,11 @@ pub trait RangeSource: Send + Sync + 'static {
 }
 
 impl RangeSource for ShieldClient {
-    fn stat(&self, object: &ObjectKey, retired: Option<Arc<str>>) -> BoxFuture<'static, Result<ObjectInfo, ReadError>> {
+    fn stat(
+        &self,
+        object: &ObjectKey,
+        retired: Option<Arc<str>>,
+    ) -> BoxFuture<'static, Result<ObjectInfo, ReadError>> {
         let (client, object) = (self.clone(), object.clone());
         Box::pin(async move { client.stat(&object, retired.as_deref()).await.map_err(ReadError::from) })
     }
@@ -44,7 +52,9 @@ impl RangeSource for ShieldClient {
         range: ByteRange,
         priority: Priority,
     ) -> BoxStream<'static, Result<(u64, Bytes), ReadError>> {
-        ShieldClient::read(self, object, size_bytes, range, priority).map(|item| item.map_err(ReadError::from)).boxed()
+        ShieldClient::read(self, object, size_bytes, range, priority)
+            .map(|item| item.map_err(ReadError::from))
+            .boxed()
     }
 }
 

@@ -83,7 +83,8 @@ fn done(check: &BandwidthCheck) -> Bytes {
     let kilobits = (check.bytes * 8) as f64 / 1000.0;
     let seconds = check.elapsed_ms.max(1.0) / 1000.0;
     let name = if check.native { "_onbwdone" } else { "onBWDone" };
-    let figures = [(kilobits / seconds).round().max(1.0), kilobits, seconds, check.latency_ms.round().max(1.0)];
+    let figures =
+        [(kilobits / seconds).round().max(1.0), kilobits, seconds, check.latency_ms.round().max(1.0)];
     let mut args = vec![Value::Null];
     args.extend(figures.map(Value::Number));
     command::encode(name, 0.0, &args)

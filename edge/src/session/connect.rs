@@ -38,7 +38,11 @@ impl Session {
         }
         let field = |key: &str| command.object.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
         let (app, tc_url) = (field("app"), field("tcUrl"));
-        let encoding = if command.object.get("objectEncoding").and_then(Value::as_number) == Some(3.0) { 3.0 } else { 0.0 };
+        let encoding = if command.object.get("objectEncoding").and_then(Value::as_number) == Some(3.0) {
+            3.0
+        } else {
+            0.0
+        };
         match admit(&self.shared, &app, &tc_url) {
             Ok(connection) => {
                 info!(session = self.id, peer = %self.peer, distribution = connection.distribution.id, app, tc_url,
@@ -60,7 +64,10 @@ impl Session {
             Err(rejection) => {
                 info!(session = self.id, peer = %self.peer, app, tc_url, code = rejection.code, "connect rejected: {}", rejection.text);
                 self.shared.metrics.rejected.with_label_values(&[rejection.code]).inc();
-                self.out.command(0, reply::connect_rejected(command.transaction, rejection.code, &rejection.text));
+                self.out.command(
+                    0,
+                    reply::connect_rejected(command.transaction, rejection.code, &rejection.text),
+                );
                 self.out.command(0, reply::close());
                 Err(End::Rejected(rejection.code))
             }
@@ -71,7 +78,8 @@ impl Session {
 /// Finds the distribution for a connect, or why there is none.
 fn admit(shared: &Shared, app: &str, tc_url: &str) -> Result<Connection, Rejection> {
     let folders = folders_of(app, shared.config.folders_in_app)?;
-    let host = host_of(tc_url).ok_or_else(|| Rejection { code: "InvalidURI", text: "tcUrl names no host".into() })?;
+    let host = host_of(tc_url)
+        .ok_or_else(|| Rejection { code: "InvalidURI", text: "tcUrl names no host".into() })?;
     let distribution = find_distribution(shared, &host)?;
     if !distribution.enabled {
         return reject("DistributionNotFound", format!("the distribution of {host} is disabled"));
@@ -91,8 +99,16 @@ fn find_distribution(shared: &Shared, host: &str) -> Result<Arc<Distribution>, R
     let own = host.parse::<IpAddr>().is_ok()
         || host == "localhost"
         || shared.own_hosts.iter().chain(&shared.config.default_hosts).any(|own| own == host);
-    let default = shared.config.default_distribution.as_ref().filter(|_| own).and_then(|id| catalogue.distributions.get(id));
-    default.cloned().ok_or_else(|| Rejection { code: "DistributionNotFound", text: format!("no distribution has the name {host}") })
+    let default = shared
+        .config
+        .default_distribution
+        .as_ref()
+        .filter(|_| own)
+        .and_then(|id| catalogue.distributions.get(id));
+    default.cloned().ok_or_else(|| Rejection {
+        code: "DistributionNotFound",
+        text: format!("no distribution has the name {host}"),
+    })
 }
 
 /// Takes an app apart; what follows the instance are folders.
@@ -101,11 +117,15 @@ fn folders_of(app: &str, folders_allowed: bool) -> Result<String, Rejection> {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty()).peekable();
     match segments.next() {
         Some("cfx") => {}
-        other => return reject("InvalidURI", format!("the application is {:?}, not cfx", other.unwrap_or(""))),
+        other => {
+            return reject("InvalidURI", format!("the application is {:?}, not cfx", other.unwrap_or("")));
+        }
     }
     match segments.next() {
         Some("st") => {}
-        other => return reject("InvalidInstance", format!("the instance is {:?}, not st", other.unwrap_or(""))),
+        other => {
+            return reject("InvalidInstance", format!("the instance is {:?}, not st", other.unwrap_or("")));
+        }
     }
     segments.next_if_eq(&"_definst_");
     let folders = segments.collect::<Vec<_>>().join("/");
@@ -134,7 +154,9 @@ mod tests {
 
     #[test]
     fn the_app_may_be_written_in_many_ways() {
-        for app in ["cfx/st", "cfx/st/", "/cfx/st/", "cfx/st?x=y", "cfx/st/_definst_", "/cfx//st/_definst_/?a"] {
+        for app in
+            ["cfx/st", "cfx/st/", "/cfx/st/", "cfx/st?x=y", "cfx/st/_definst_", "/cfx//st/_definst_/?a"]
+        {
             assert_eq!(folders_of(app, true), Ok(String::new()), "{app}");
             assert_eq!(folders_of(app, false), Ok(String::new()), "{app}");
         }

@@ -105,23 +105,50 @@ impl Session {
 
     fn count(&self, name: &str) {
         const KNOWN: &[&str] = &[
-            "connect", "createStream", "deleteStream", "closeStream", "getStreamLength", "FCSubscribe", "checkBandwidth", "_checkbw",
-            "play", "play2", "seek", "pause", "pauseRaw", "receiveAudio", "receiveVideo", "releaseStream", "FCPublish", "publish",
-            "_result", "_error",
+            "connect",
+            "createStream",
+            "deleteStream",
+            "closeStream",
+            "getStreamLength",
+            "FCSubscribe",
+            "checkBandwidth",
+            "_checkbw",
+            "play",
+            "play2",
+            "seek",
+            "pause",
+            "pauseRaw",
+            "receiveAudio",
+            "receiveVideo",
+            "releaseStream",
+            "FCPublish",
+            "publish",
+            "_result",
+            "_error",
         ];
         let label = if KNOWN.contains(&name) { name } else { "other" };
         self.shared.metrics.commands.with_label_values(&[label]).inc();
     }
 
     /// onStatus on a stream.
-    pub(super) fn status(&mut self, stream_id: u32, level: &str, code: &str, description: &str, details: &str) {
+    pub(super) fn status(
+        &mut self,
+        stream_id: u32,
+        level: &str,
+        code: &str,
+        description: &str,
+        details: &str,
+    ) {
         self.out.command(stream_id, reply::status(level, code, description, Some(details), &self.id, &[]));
     }
 
     fn on_create_stream(&mut self, transaction: f64) {
         if self.connection().is_none() || self.streams.len() >= self.shared.config.max_streams {
             self.shared.metrics.refused.with_label_values(&["streams"]).inc();
-            self.out.command(0, reply::error(transaction, "NetConnection.Call.Failed", "no more streams on this connection"));
+            self.out.command(
+                0,
+                reply::error(transaction, "NetConnection.Call.Failed", "no more streams on this connection"),
+            );
             return;
         }
         let id = self.next_stream_id;
@@ -147,8 +174,15 @@ impl Session {
         stream.playlist.clear();
         if let State::Playing(playing) = std::mem::replace(&mut stream.state, State::Idle) {
             metrics.playing.dec();
-            info!(session, stream = stream_id, name = playing.request.name.display, sent_bytes = playing.playback.sent_bytes,
-                at_ms = playing.playback.time_ms, finished = playing.over, "stop");
+            info!(
+                session,
+                stream = stream_id,
+                name = playing.request.name.display,
+                sent_bytes = playing.playback.sent_bytes,
+                at_ms = playing.playback.time_ms,
+                finished = playing.over,
+                "stop"
+            );
         }
     }
 
@@ -163,7 +197,8 @@ impl Session {
         match (name, self.connection()) {
             (Some(name), Some(connection)) if self.calls.len() < self.shared.config.max_calls => {
                 let name = StreamName::parse(&connection.folders, name);
-                let length = opening::length_seconds(self.shared.catalog.clone(), connection.origin.clone(), name);
+                let length =
+                    opening::length_seconds(self.shared.catalog.clone(), connection.origin.clone(), name);
                 self.calls.push(Box::pin(async move { (transaction, length.await) }));
             }
             _ => self.answer_length(transaction, 0.0),
@@ -192,7 +227,13 @@ impl Session {
         if let Some((name, at_ms)) = details {
             let text = format!("Seeking {at_ms} (stream ID: {stream_id}).");
             self.status(stream_id, "status", "NetStream.Seek.Notify", &text, &name);
-            self.status(stream_id, "status", "NetStream.Play.Start", &format!("Started playing {name}."), &name);
+            self.status(
+                stream_id,
+                "status",
+                "NetStream.Play.Start",
+                &format!("Started playing {name}."),
+                &name,
+            );
         }
     }
 }

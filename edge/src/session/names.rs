@@ -27,7 +27,8 @@ impl StreamName {
         let (path, query) = split_query(name);
         let joined = if folders.is_empty() { path.clone() } else { format!("{folders}/{path}") };
         let mut prefix = None;
-        let segments: Vec<String> = joined.split('/').map(|segment| strip_prefix(segment, &mut prefix).to_owned()).collect();
+        let segments: Vec<String> =
+            joined.split('/').map(|segment| strip_prefix(segment, &mut prefix).to_owned()).collect();
         // The name's own prefix counts before one that the app carried.
         strip_prefix(&path, &mut prefix);
         let key = segments.join("/").trim_start_matches('/').to_owned();
@@ -82,7 +83,10 @@ fn percent_decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let escape = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let escape = bytes
+            .get(at + 1..at + 3)
+            .filter(|_| bytes[at] == b'%')
+            .and_then(|hex| std::str::from_utf8(hex).ok());
         match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 out.push(byte);
@@ -120,7 +124,9 @@ mod tests {
 
     #[test]
     fn folders_come_from_the_app_or_the_name() {
-        for (folders, name) in [("a/b", "mp4:x.mp4"), ("a", "mp4:b/mp4:x.mp4"), ("", "mp4:a/b/x.mp4"), ("mp4:a/b", "x.mp4")] {
+        for (folders, name) in
+            [("a/b", "mp4:x.mp4"), ("a", "mp4:b/mp4:x.mp4"), ("", "mp4:a/b/x.mp4"), ("mp4:a/b", "x.mp4")]
+        {
             let parsed = StreamName::parse(folders, name);
             assert_eq!(parsed.candidates[..2], ["a/b/x.mp4", "a/b/x.mp4.mp4"], "{folders} {name}");
         }
@@ -130,7 +136,10 @@ mod tests {
     #[test]
     fn the_query_never_reaches_the_key() {
         let parsed = StreamName::parse("", "mp4:a.mp4?Expires=1&Signature=x~");
-        assert_eq!((parsed.display.as_str(), parsed.query.as_deref()), ("a.mp4", Some("Expires=1&Signature=x~")));
+        assert_eq!(
+            (parsed.display.as_str(), parsed.query.as_deref()),
+            ("a.mp4", Some("Expires=1&Signature=x~"))
+        );
         assert_eq!(parsed.candidates[0], "a.mp4");
         let escaped = StreamName::parse("", "mp4:a.mp4%3FExpires%3D1%26x%3D2");
         assert_eq!(escaped.query.as_deref(), Some("Expires=1&x=2"));
@@ -147,7 +156,10 @@ mod tests {
     fn nothing_leaves_the_bucket() {
         for bad in ["../x", "a/../../x", "..", "a\0b", "mp4:..%2fx", "", "mp4:", "a//b"] {
             let names = StreamName::parse("", bad).candidates;
-            assert!(names.iter().all(|n| !n.contains("..") || n.contains("%2f") || n == ".flv"), "{bad:?}: {names:?}");
+            assert!(
+                names.iter().all(|n| !n.contains("..") || n.contains("%2f") || n == ".flv"),
+                "{bad:?}: {names:?}"
+            );
             assert!(names.iter().all(|n| proto::object::check_key(n).is_ok()), "{bad:?}");
         }
     }

@@ -19,7 +19,11 @@ pub(crate) struct Ready {
 }
 
 /// Opens the first of `name`'s candidates that exists in `origin`.
-pub(crate) async fn open(catalog: &Arc<Catalog>, origin: &OriginId, name: &StreamName) -> Result<Opened, MediaError> {
+pub(crate) async fn open(
+    catalog: &Arc<Catalog>,
+    origin: &OriginId,
+    name: &StreamName,
+) -> Result<Opened, MediaError> {
     let mut missing = ReadError::NotFound("no key can have this name".into());
     for candidate in &name.candidates {
         let object = ObjectKey::new(origin.clone(), candidate);

@@ -32,7 +32,15 @@ impl Outgoing {
         }
     }
 
-    fn write(&mut self, csid: u32, timestamp: u32, type_id: u8, stream_id: u32, head: &[u8], payload: &[Bytes]) {
+    fn write(
+        &mut self,
+        csid: u32,
+        timestamp: u32,
+        type_id: u8,
+        stream_id: u32,
+        head: &[u8],
+        payload: &[Bytes],
+    ) {
         let message = OutMessage { csid, timestamp, type_id, stream_id, head, payload };
         if let Err(error) = self.writer.write(&mut self.batch, message) {
             // Only a payload over 16 MiB fails, and media limits keep samples below that.

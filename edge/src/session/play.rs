@@ -79,7 +79,12 @@ impl Session {
             stream.state = State::Waiting(request, None);
             return;
         }
-        let opening = opening::open_at(catalog, OriginId::clone(&connection.origin), request.name.clone(), request.start_ms());
+        let opening = opening::open_at(
+            catalog,
+            OriginId::clone(&connection.origin),
+            request.name.clone(),
+            request.start_ms(),
+        );
         stream.op = Some(Box::pin(async move { Done::Opened(opening.await) }));
         stream.state = State::Opening(request);
     }
@@ -116,12 +121,14 @@ impl Session {
             MediaError::Read(ReadError::NotFound(_)) => {
                 ("NetStream.Play.StreamNotFound", format!("Failed to play {display}; stream not found."))
             }
-            MediaError::StructureInvalid(_) => {
-                ("NetStream.Play.FileStructureInvalid", format!("Failed to play {display}; file structure is invalid."))
-            }
-            MediaError::NoSupportedTrack(_) => {
-                ("NetStream.Play.NoSupportedTrackFound", format!("Failed to play {display}; no supported track found."))
-            }
+            MediaError::StructureInvalid(_) => (
+                "NetStream.Play.FileStructureInvalid",
+                format!("Failed to play {display}; file structure is invalid."),
+            ),
+            MediaError::NoSupportedTrack(_) => (
+                "NetStream.Play.NoSupportedTrackFound",
+                format!("Failed to play {display}; no supported track found."),
+            ),
             // JW Player has no case for NetStream.Play.Failed and would show a spinner for ever.
             MediaError::Read(_) => ("NetStream.Failed", failed),
         };
@@ -146,7 +153,13 @@ impl Session {
             let text = format!("Playing and resetting {display}.");
             self.status(stream_id, "status", "NetStream.Play.Reset", &text, &display);
         }
-        self.status(stream_id, "status", "NetStream.Play.Start", &format!("Started playing {display}."), &display);
+        self.status(
+            stream_id,
+            "status",
+            "NetStream.Play.Start",
+            &format!("Started playing {display}."),
+            &display,
+        );
         self.out.data(stream_id, 0, reply::sample_access(false, false));
         self.out.data(stream_id, 0, reply::data_start());
 
@@ -163,7 +176,8 @@ impl Session {
         shared.metrics.playing.inc();
         reader.set_pace(media.bytes_per_second, config.read_ahead_seconds, config.read_ahead_viewer_bytes);
         let (origin, extent) = (request.start_ms(), request.extent);
-        let playback = Playback::new(media, reader, cursor, origin, extent, config.max_buffer_ms, request.unpaced);
+        let playback =
+            Playback::new(media, reader, cursor, origin, extent, config.max_buffer_ms, request.unpaced);
         let Some(stream) = self.stream(stream_id) else { return };
         stream.state = State::Playing(Box::new(Playing {
             request,
@@ -203,7 +217,14 @@ impl Session {
             self.open(stream_id, request);
             return None;
         }
-        let wanted = Wanted { stream_id, buffer_ms: stream.buffer_ms, audio: stream.audio, video: stream.video, batch_bytes, tick_ms };
+        let wanted = Wanted {
+            stream_id,
+            buffer_ms: stream.buffer_ms,
+            audio: stream.audio,
+            video: stream.video,
+            batch_bytes,
+            tick_ms,
+        };
         let paused = stream.paused;
         let State::Playing(playing) = &mut stream.state else { return None };
         if stream.op.is_some() || playing.over {
@@ -308,8 +329,13 @@ impl Session {
         }
         playing.over = true;
         playing.playback.announce_end(&mut self.out, stream_id, &playing.request.name.display, &self.id);
-        info!(session = self.id, stream = stream_id, name = playing.request.name.display,
-            sent_bytes = playing.playback.sent_bytes, "end of file");
+        info!(
+            session = self.id,
+            stream = stream_id,
+            name = playing.request.name.display,
+            sent_bytes = playing.playback.sent_bytes,
+            "end of file"
+        );
     }
 
     fn play_next(&mut self, stream_id: u32) {

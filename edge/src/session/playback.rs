@@ -122,7 +122,14 @@ impl Playback {
     }
 
     /// The cursor jumped (a seek or an unpause) to `time_ms` of the stream; a new window opens.
-    pub(crate) fn jump(&mut self, cursor: Cursor, reader: ObjectReader, time_ms: u64, cap_ms: u64, snapshot: bool) {
+    pub(crate) fn jump(
+        &mut self,
+        cursor: Cursor,
+        reader: ObjectReader,
+        time_ms: u64,
+        cap_ms: u64,
+        snapshot: bool,
+    ) {
         self.cursor = cursor;
         self.reader = reader;
         self.next = None;
@@ -144,7 +151,11 @@ impl Playback {
 
     /// What precedes media after every play, seek and unpause: metadata and codec headers, stamped with the time of the first sample to come.
     /// Returns false while that sample isn't known yet (bytes are missing): ask again.
-    pub(crate) fn begin(&mut self, out: &mut Outgoing, wanted: Wanted) -> Result<Option<(u64, u64)>, MediaError> {
+    pub(crate) fn begin(
+        &mut self,
+        out: &mut Outgoing,
+        wanted: Wanted,
+    ) -> Result<Option<(u64, u64)>, MediaError> {
         if self.next.is_none() {
             match self.cursor.step(&mut self.reader)? {
                 Step::Sample(sample) => self.next = Some(sample),
@@ -200,7 +211,11 @@ impl Playback {
                 let (offset, len) = (sample.offset, u64::from(sample.len));
                 self.next = Some(sample);
                 if offset.checked_add(len).is_none_or(|end| end > self.reader.size()) {
-                    return Filled::Failed(MediaError::Read(ReadError::PastEnd { offset, len, size: self.reader.size() }));
+                    return Filled::Failed(MediaError::Read(ReadError::PastEnd {
+                        offset,
+                        len,
+                        size: self.reader.size(),
+                    }));
                 }
                 return Filled::Need { offset, len };
             };
@@ -266,6 +281,9 @@ impl Playback {
         control::stream_eof(stream_id, &mut out.batch);
         let description = format!("Stopped playing {display}.");
         let reason = [("reason", Value::String(String::new()))];
-        out.command(stream_id, reply::status("status", "NetStream.Play.Stop", &description, Some(display), client_id, &reason));
+        out.command(
+            stream_id,
+            reply::status("status", "NetStream.Play.Stop", &description, Some(display), client_id, &reason),
+        );
     }
 }

@@ -56,7 +56,14 @@ impl Session {
         let name = playing.request.name.display.clone();
         let at_ms = ms.map_or(playing.playback.time_ms, |ms| ms as u64);
         let (origin_ms, over) = (playing.playback.origin_ms, playing.over);
-        info!(session = self.id, stream = stream_id, name, at_ms, "{}", if pause { "pause" } else { "unpause" });
+        info!(
+            session = self.id,
+            stream = stream_id,
+            name,
+            at_ms,
+            "{}",
+            if pause { "pause" } else { "unpause" }
+        );
         if let Some(stream) = self.stream(stream_id) {
             stream.paused = pause;
         }
@@ -65,7 +72,13 @@ impl Session {
             self.status(stream_id, "status", "NetStream.Pause.Notify", &format!("Pausing {name}."), &name);
         } else if over {
             // Everything was sent and announced: there is nothing to go on with.
-            self.status(stream_id, "status", "NetStream.Unpause.Notify", &format!("Unpausing {name}."), &name);
+            self.status(
+                stream_id,
+                "status",
+                "NetStream.Unpause.Notify",
+                &format!("Unpausing {name}."),
+                &name,
+            );
         } else {
             self.reposition(stream_id, Reposition::Unpause { ms: at_ms }, origin_ms.saturating_add(at_ms));
         }
@@ -75,7 +88,8 @@ impl Session {
     fn reposition(&mut self, stream_id: u32, why: Reposition, target_ms: u64) {
         let Some(stream) = self.stream(stream_id) else { return };
         let State::Playing(playing) = &mut stream.state else { return };
-        (playing.end_due, playing.over, playing.sleeps_until, playing.waits_since) = (None, false, None, None);
+        (playing.end_due, playing.over, playing.sleeps_until, playing.waits_since) =
+            (None, false, None, None);
         let (media, mut reader) = (playing.playback.media.clone(), playing.playback.reader.clone());
         stream.op = Some(Box::pin(async move {
             let cursor = media.cursor(&mut reader, target_ms).await;
@@ -121,7 +135,13 @@ impl Session {
                 }
             }
             Reposition::Unpause { .. } => {
-                self.status(stream_id, "status", "NetStream.Unpause.Notify", &format!("Unpausing {name}."), &name);
+                self.status(
+                    stream_id,
+                    "status",
+                    "NetStream.Unpause.Notify",
+                    &format!("Unpausing {name}."),
+                    &name,
+                );
                 self.status(stream_id, "status", "NetStream.Play.Start", &start, &name);
             }
         }
@@ -133,7 +153,9 @@ impl Session {
     pub(super) fn apply(&mut self, stream_id: u32, done: Done) {
         match done {
             Done::Opened(result) => self.on_opened(stream_id, result),
-            Done::Repositioned(why, target_ms, result) => self.on_repositioned(stream_id, why, target_ms, result),
+            Done::Repositioned(why, target_ms, result) => {
+                self.on_repositioned(stream_id, why, target_ms, result)
+            }
             Done::Fetched(fetched) => self.on_fetched(stream_id, fetched),
         }
     }

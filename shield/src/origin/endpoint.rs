@@ -57,9 +57,8 @@ pub fn resolve(config: &ShieldConfig, host: &str) -> Result<Place, PlaceError> {
         let named = match (&origin.bucket, key.starts_with('.')) {
             (Some(bucket), _) => bucket.as_str(),
             // A suffix as short as `.amazonaws.com` takes every region of AWS's form.
-            (None, true) => {
-                split_s3_host(&host).map_or_else(|| host.strip_suffix(key.as_str()).unwrap_or(&host), |(b, _)| b)
-            }
+            (None, true) => split_s3_host(&host)
+                .map_or_else(|| host.strip_suffix(key.as_str()).unwrap_or(&host), |(b, _)| b),
             (None, false) => {
                 split_s3_host(&host).map_or_else(|| host.split('.').next().unwrap_or(&host), |(b, _)| b)
             }
