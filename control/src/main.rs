@@ -1,2 +1,109 @@
-//! placeholder
-fn main() {}
+//! `penstock-control`: the control service, and the operator's calls to it.
+//!
+//! In reading order: the command line, the service (flags → config → store → ports → run → drain), then the calls.
+
+mod cli;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use penstock_control::client::telemetry::{self, Readiness};
+use penstock_control::settings::Settings;
+use penstock_control::{Control, DeclaredSet, declare};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use cli::{Command, Options};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let config = options.config.as_deref();
+    let result = match &options.command {
+        _ if options.check_config => check(config),
+        None | Some(Command::Serve) => serve(config).await,
+        Some(command) => cli::call(&options, command).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("penstock-control: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(config: Option<&Path>) -> Result<()> {
+    let settings = Settings::load(config)?;
+    settings.node_token()?;
+    if let Some(file) = &settings.distributions_file {
+        let set = DeclaredSet::read(file).context("distributions_file")?;
+        set.check(&settings.zone).with_context(|| format!("distributions_file {}", file.display()))?;
+    }
+    println!("the configuration is valid");
+    Ok(())
+}
+
+async fn serve(config: Option<&Path>) -> Result<()> {
+    let settings = Settings::load(config)?;
+    let token = settings.node_token()?;
+    let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
+    let store = settings.open_store().await.context("store")?;
+    let registry = Registry::new();
+    let control = Control::new(store, settings.control(), &registry)?;
+
+    let listener =
+        TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
+    let metrics =
+        TcpListener::bind(settings.metrics).await.with_context(|| format!("metrics {}", settings.metrics))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %listener.local_addr()?,
+        metrics = %metrics.local_addr()?,
+        "control starts"
+    );
+
+    let shutdown = CancellationToken::new();
+    let (readiness, again) = (Readiness::new(), Arc::new(Notify::new()));
+    readiness.set("store read", false);
+    tokio::spawn(signals(shutdown.clone(), again.clone())?);
+    tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
+    tokio::spawn({
+        let control = control.clone();
+        async move {
+            control.loaded().await;
+            readiness.set("store read", true);
+        }
+    });
+    if let Some(file) = settings.distributions_file.clone() {
+        let (control, shutdown) = (control.clone(), shutdown.clone());
+        tokio::spawn(async move { declare::watch::follow(&control, &file, &again, &shutdown, || ()).await });
+    }
+    control.serve(listener, &token, shutdown).await?;
+    tracing::info!("control stopped");
+    Ok(())
+}
+
+/// SIGTERM and SIGINT stop the service, SIGHUP applies the declarative file again.
+fn signals(stop: CancellationToken, again: Arc<Notify>) -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => again.notify_one(),
+            }
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    })
+}

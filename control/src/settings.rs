@@ -1,1 +1,272 @@
-//! What the service is started with: placeholder until the binary lands.
+//! What `penstock-control serve` is configured with: a YAML file and `PENSTOCK_*` variables, checked whole before any
+//! port opens. [`REFERENCE`] describes each field; `--help` shows it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::client::config::{self, ConfigError};
+use crate::client::telemetry::LogFormat;
+use crate::publish::PublishConfig;
+use crate::service::ControlConfig;
+use crate::store::etcd::{Etcd, EtcdConfig};
+use crate::store::{Store, StoreError, redb};
+
+/// Every field with its unit and default.
+pub const REFERENCE: &str = "\
+Fields of the configuration file (YAML). Each is also read from the environment: store.etcd.endpoints from
+PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
+
+  listen                  gRPC address for nodes and operators        [default: 0.0.0.0:7400]
+  metrics                 address of /healthz, /readyz, /metrics,
+                          /log-level                                  [default: 127.0.0.1:7480]
+  token                   node token, 16 to 512 visible ASCII characters; or
+  token_file              a file that holds it
+  zone                    zone of generated domains                   [default: penstock.localhost]
+  store.etcd.endpoints    http://HOST:PORT of each etcd member; or
+  store.etcd.prefix       keys are below /penstock/PREFIX/            [default: default]
+  store.etcd.user         etcd user                                   [default: none]
+  store.etcd.password     its password                                [default: none]
+  store.redb.path         one file, for a single replica
+  distributions_file      declarative file, applied at start, when it
+                          changes and on SIGHUP                       [default: none]
+  lease_ms                a node's lease, 3000 to 60000 milliseconds  [default: 8000]
+  purge_kept_seconds      how long nodes that were away still hear of
+                          a purge, in seconds                         [default: 86400]
+  history_changes         changes kept for nodes that resume          [default: 1024]
+  compare_every_seconds   how often the store is read whole and
+                          compared, in seconds                        [default: 180]
+  page_documents          documents a snapshot page holds, 1 to 1000  [default: 200]
+  subscriber_queue_events events that wait for a slow node            [default: 64]
+  log.format              text or json                                [default: text]
+  log.filter              such as info or warn,penstock_control=debug [default: info]
+";
+
+/// See [`REFERENCE`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "REFERENCE describes each field once, for operators and readers alike")]
+pub struct Settings {
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    #[serde(default = "default_metrics")]
+    pub metrics: SocketAddr,
+    #[serde(default)]
+    pub token: Option<String>,
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    #[serde(default = "default_zone")]
+    pub zone: String,
+    pub store: StoreSettings,
+    #[serde(default)]
+    pub distributions_file: Option<PathBuf>,
+    #[serde(default = "default_lease_ms")]
+    pub lease_ms: u64,
+    #[serde(default = "default_purge_kept_seconds")]
+    pub purge_kept_seconds: u64,
+    #[serde(default = "default_history_changes")]
+    pub history_changes: usize,
+    #[serde(default = "default_compare_every_seconds")]
+    pub compare_every_seconds: u64,
+    #[serde(default = "default_page_documents")]
+    pub page_documents: usize,
+    #[serde(default = "default_subscriber_queue_events")]
+    pub subscriber_queue_events: usize,
+    #[serde(default)]
+    pub log: LogSettings,
+}
+
+/// Exactly one of the two.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    /// A cluster's store.
+    #[serde(default)]
+    pub etcd: Option<EtcdConfig>,
+    /// One file.
+    #[serde(default)]
+    pub redb: Option<RedbSettings>,
+}
+
+/// Where the file is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedbSettings {
+    /// Its path.
+    pub path: PathBuf,
+}
+
+/// How logs look and what they hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// An `EnvFilter`.
+    pub filter: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".into() }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    ([0, 0, 0, 0], 7400).into()
+}
+fn default_metrics() -> SocketAddr {
+    ([127, 0, 0, 1], 7480).into()
+}
+fn default_zone() -> String {
+    ControlConfig::default().zone
+}
+fn default_lease_ms() -> u64 {
+    8000
+}
+fn default_purge_kept_seconds() -> u64 {
+    86_400
+}
+fn default_history_changes() -> usize {
+    1024
+}
+fn default_compare_every_seconds() -> u64 {
+    180
+}
+fn default_page_documents() -> usize {
+    200
+}
+fn default_subscriber_queue_events() -> usize {
+    64
+}
+
+impl Settings {
+    /// Reads and checks a configuration; the errors name the file and field.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let settings: Self = config::load(path)?;
+        settings.check().map_err(|reason| ConfigError::Field {
+            origin: path.map_or_else(|| "config".into(), |p| p.display().to_string()),
+            reason,
+        })?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !proto::distribution::is_host(&self.zone) {
+            return Err(format!("zone: '{}' is not a lower-case host name", self.zone));
+        }
+        let within = |field: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{field}: {value} is not within {low} and {high}"))
+            }
+        };
+        within("lease_ms", self.lease_ms, 3000, 60_000)?;
+        within("purge_kept_seconds", self.purge_kept_seconds, 60, 30 * 86_400)?;
+        within("history_changes", self.history_changes as u64, 0, 1 << 20)?;
+        within("compare_every_seconds", self.compare_every_seconds, 1, 86_400)?;
+        within("page_documents", self.page_documents as u64, 1, 1000)?;
+        within("subscriber_queue_events", self.subscriber_queue_events as u64, 1, 1 << 16)?;
+        match (&self.store.etcd, &self.store.redb) {
+            (Some(etcd), None) => check_etcd(etcd),
+            (None, Some(_)) => Ok(()),
+            _ => Err("store: give exactly one of store.etcd and store.redb".into()),
+        }
+    }
+
+    /// The node token.
+    pub fn node_token(&self) -> Result<String, ConfigError> {
+        config::load_token(self.token.as_deref(), self.token_file.as_deref())
+    }
+
+    /// How the replica works.
+    pub fn control(&self) -> ControlConfig {
+        ControlConfig {
+            zone: self.zone.clone(),
+            lease: Duration::from_millis(self.lease_ms),
+            purge_ttl: Duration::from_secs(self.purge_kept_seconds),
+            history: self.history_changes,
+            compare_every: Duration::from_secs(self.compare_every_seconds),
+            publish: PublishConfig {
+                page_documents: self.page_documents,
+                queue: self.subscriber_queue_events,
+                ..PublishConfig::default()
+            },
+        }
+    }
+
+    /// Opens the store. etcd is not asked yet; a redb file is opened.
+    pub async fn open_store(&self) -> Result<Store, StoreError> {
+        match (&self.store.etcd, &self.store.redb) {
+            (Some(etcd), None) => Ok(Arc::new(Etcd::new(etcd.clone()))),
+            (None, Some(file)) => redb::open(&file.path).await,
+            _ => Err(StoreError::Damaged("give exactly one of store.etcd and store.redb".into())),
+        }
+    }
+}
+
+fn check_etcd(etcd: &EtcdConfig) -> Result<(), String> {
+    if etcd.endpoints.is_empty() {
+        return Err("store.etcd.endpoints: names no endpoint".into());
+    }
+    for endpoint in &etcd.endpoints {
+        let host = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
+        if host.is_none_or(|h| h.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err())) {
+            return Err(format!("store.etcd.endpoints: '{endpoint}' is not http://HOST:PORT"));
+        }
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if etcd.prefix.is_empty() || !etcd.prefix.bytes().all(plain) {
+        return Err(format!("store.etcd.prefix: '{}' is not of [A-Za-z0-9._-]", etcd.prefix));
+    }
+    if etcd.user.is_some() != etcd.password.is_some() {
+        return Err("store.etcd.password: user and password come together".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(yaml: &str) -> Result<Settings, String> {
+        let settings: Settings = serde_yaml_ng::from_str(yaml).map_err(|e| e.to_string())?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn each_field_stands_in_the_reference() {
+        for field in config::fields::of::<Settings>() {
+            let path = field.path.join(".");
+            assert!(REFERENCE.contains(&format!("  {path} ")), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let etcd = "store: {etcd: {endpoints: ['http://127.0.0.1:2379']}}";
+        assert!(parse(etcd).is_ok());
+        assert!(parse("store: {redb: {path: /x}}").is_ok());
+        let cases = [
+            ("store: {}", "store:"),
+            ("{}", "store"),
+            ("store: {etcd: {endpoints: []}}", "store.etcd.endpoints:"),
+            ("store: {etcd: {endpoints: ['127.0.0.1:2379']}}", "store.etcd.endpoints:"),
+            ("store: {etcd: {endpoints: ['http://a:1'], prefix: a/b}}", "store.etcd.prefix:"),
+            ("store: {etcd: {endpoints: ['http://a:1'], user: a}}", "store.etcd.password:"),
+            ("store: {redb: {path: /x}}\nzone: Bad", "zone:"),
+            ("store: {redb: {path: /x}}\nlease_ms: 1", "lease_ms:"),
+            ("store: {redb: {path: /x}}\nlisten: here", "listen:"),
+            ("store: {redb: {path: /x}}\ncolour: red", "colour"),
+        ];
+        for (yaml, says) in cases {
+            let error = parse(yaml).unwrap_err();
+            assert!(error.contains(says), "{yaml}: {error}");
+        }
+    }
+}
