@@ -87,6 +87,7 @@ impl Subscription {
     async fn serve(&mut self) -> Result<std::convert::Infallible, Gone> {
         let mut map_sent: Option<Arc<ShieldMap>> = None;
         let mut ahead_since: Option<Instant> = None;
+        let mut greeted = false;
         loop {
             let view = self.views.borrow_and_update().clone();
             let ahead = view.is_loaded()
@@ -111,6 +112,10 @@ impl Subscription {
                 if differs {
                     map_sent = Some(view.shield_map.clone());
                     self.send(Event::ShieldMap((*view.shield_map).clone())).await?;
+                }
+                if !std::mem::replace(&mut greeted, true) {
+                    // Tells one that resumed and lacks nothing so.
+                    self.send(Event::Alive(view.revision())).await?;
                 }
             }
             tokio::select! {

@@ -58,6 +58,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Writes the last known good after each change, and keeps trying while the disk refuses.
 pub(crate) async fn keep_saved(shared: Arc<Shared>) {
     let (mut catalogue, mut shields) = (shared.catalogue.subscribe(), shared.shields.subscribe());
+    // A publication may have come before this task first ran.
+    catalogue.mark_changed();
     let mut retry = None;
     loop {
         let again = async {
@@ -220,7 +222,9 @@ impl Follower {
 
     fn alive(&mut self, revision: &Revision) {
         let known = self.shared.catalogue.borrow().revision.clone();
-        if known == *revision {
+        if revision.store_id.is_empty() {
+            // This replica has not read its store yet: it lives, and knows less than we do.
+        } else if known == *revision {
             self.current();
         } else {
             self.shared.metrics.connected.set(0);

@@ -374,6 +374,25 @@ async fn a_purge_reaches_every_node_as_a_change_and_newcomers_in_the_snapshot() 
 }
 
 #[tokio::test]
+async fn a_control_that_has_not_read_its_store_confirms_nothing() {
+    let mut etcd = EtcdProcess::start().await;
+    let store = etcd.store("late");
+    put(&store, A, "a.example").await;
+    etcd.kill().await;
+    let replica = Replica::start(store.clone(), "127.0.0.1:0", quick()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let edge = node("edge-1", NodeRole::Edge, &[replica.url()], dir.path());
+    let mut admin = crate::client::admin::Admin::new(&replica.url(), TOKEN).unwrap();
+    assert_eq!(admin.nodes().await.unwrap_err().reason, Reason::Unavailable);
+    etcd.restart().await;
+    let mut live = edge.node.live.clone();
+    drop(tokio::time::timeout(LONG, live.wait_for(|live| *live)).await.unwrap().unwrap());
+    // Live means a snapshot was read, never an empty sign of life.
+    assert!(edge.node.catalogue.borrow().find_host("a.example").is_some());
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn without_the_token_nothing_is_answered() {
     let replica = Replica::start(memory::open().await.unwrap(), "127.0.0.1:0", quick()).await;
     let mut admin = crate::client::admin::Admin::new(&replica.url(), "fedcba9876543210").unwrap();
