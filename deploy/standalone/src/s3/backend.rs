@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use s3s::dto::*;
 use s3s::{S3 as Operations, S3ErrorCode, S3Request, S3Response, S3Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -242,9 +242,8 @@ impl Operations for Backend {
         };
         let opened = self.open_object(input.bucket, input.key.clone(), conditions).await?;
         let (range, content_range) = select(input.range, input.part_number, &headers, &opened)?;
-        let status = if content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         let attributes = opened.attributes;
-        let output = HeadObjectOutput {
+        Ok(S3Response::new(HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             content_type: content_type(&attributes, &input.key),
             content_length: Some((range.1 - range.0) as i64),
@@ -258,8 +257,7 @@ impl Operations for Backend {
             content_encoding: attributes.content_encoding,
             content_language: attributes.content_language,
             ..Default::default()
-        };
-        Ok(S3Response::with_status(output, status))
+        }))
     }
 
     async fn put_object(&self, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
@@ -304,7 +302,7 @@ impl Operations for Backend {
             this.objects.remove(&bucket, &input.key, &conditions)
         })
         .await?;
-        Ok(S3Response::with_status(DeleteObjectOutput::default(), StatusCode::NO_CONTENT))
+        Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
     async fn delete_objects(
@@ -437,7 +435,7 @@ impl Operations for Backend {
             this.objects.attributes.remove_bucket(&bucket.name).map_err(from_io)
         })
         .await?;
-        Ok(S3Response::with_status(DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
+        Ok(S3Response::new(DeleteBucketOutput::default()))
     }
 
     async fn create_multipart_upload(
@@ -481,6 +479,6 @@ impl Operations for Backend {
             this.multipart.find(&input.bucket, &input.key, &input.upload_id)?.end()
         })
         .await?;
-        Ok(S3Response::with_status(AbortMultipartUploadOutput::default(), StatusCode::NO_CONTENT))
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 }

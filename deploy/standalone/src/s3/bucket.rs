@@ -138,7 +138,20 @@ impl Bucket {
     /// The canonical path an existing key leads to; `NotFound` for all that isn't there or isn't ours to show.
     pub(crate) fn locate(&self, key: &str) -> Result<PathBuf> {
         let relative = path::relative(key, self.hide_dot_names).ok_or(ErrorKind::NotFound)?;
-        let found = fs::canonicalize(self.root.join(relative)).map_err(|error| match error.kind() {
+        let named = self.root.join(relative);
+        let found = self.inside(&named)?;
+        // Where links are on the way, each step has to stay inside: not out by one link and back in by the next name.
+        if found != named {
+            for step in named.ancestors().skip(1).take_while(|step| *step != self.root) {
+                self.inside(step)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The canonical path of one that exists in the bucket.
+    fn inside(&self, path: &Path) -> Result<PathBuf> {
+        let found = fs::canonicalize(path).map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => error,
             // A file where a folder would have to be, a loop of links, a name too long: no such object.
             _ => ErrorKind::NotFound.into(),

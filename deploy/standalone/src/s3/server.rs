@@ -141,12 +141,19 @@ async fn answer(s3: &S3, request: Request<Incoming>) -> Result<Response<Body>, I
         forgive_range(&mut request);
         s3.service.call(request).await.map_err(|error| format!("{error:?}"))
     };
-    let response = answered.unwrap_or_else(|error| {
+    let mut response = answered.unwrap_or_else(|error| {
         tracing::error!(error, "s3: no answer could be made");
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     });
+    // The protocol layer forgets that HEAD answers as GET would.
+    if method == Method::HEAD
+        && response.headers().contains_key(header::CONTENT_RANGE)
+        && response.status().is_success()
+    {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
     let status = response.status().as_u16();
     s3.metrics.answer(operation.get(), status);
     // The query of a presigned URL is as good as a password: only the path is logged.
