@@ -397,15 +397,6 @@ fn s39_no_name_leaves_the_bucket() {
 }
 
 #[test]
-fn s39_id3_names_give_tags() {
-    let mut client = downloading();
-    client.play(1, "id3:cbr", &[0.0]);
-    let tags = client.wait("onId3", PATIENCE, |m| m.is_data("onId3")).data().unwrap().1;
-    assert!(tags[0].field("title") == "Tone" || tags[0].field("songtitle") == "Tone", "{tags:?}");
-    assert_eq!(tags[0].field("artist"), "Penstock", "{tags:?}");
-}
-
-#[test]
 fn t13_a_new_stream_on_the_same_connection_takes_up_where_an_old_one_stopped() {
     let mut client = streaming();
     client.play(1, "minute", &[0.0]);
