@@ -144,6 +144,8 @@ pub(crate) struct Session {
     heard_at: Instant,
     wrote_at: Instant,
     started: Instant,
+    /// A stream stopped filling only because the batch was full.
+    more: bool,
     /// Set when the rest of the batch is all that is still to be sent.
     ending: Option<End>,
 }
@@ -186,6 +188,7 @@ impl Session {
             heard_at: now,
             wrote_at: now,
             started: now,
+            more: false,
             ending: None,
         }
     }
@@ -213,6 +216,8 @@ impl Session {
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
             let backlog = self.out.batch.len_bytes() >= 4 * self.shared.config.batch_bytes;
             let writing = !self.out.batch.is_empty();
+            // The batch was full and the transport has taken all of it: there is more to send at once.
+            let more = std::mem::take(&mut self.more) && !writing;
             tokio::select! {
                 ready = transport.readable(), if self.ending.is_none() && !backlog => {
                     if let Err(error) = ready.and_then(|()| self.read(transport)) {
@@ -231,6 +236,7 @@ impl Session {
                 Some((transaction, seconds)) = self.calls.next(), if !self.calls.is_empty() => {
                     self.answer_length(transaction, seconds);
                 }
+                () = tokio::task::yield_now(), if more => {}
                 () = &mut timer => {}
                 () = shutdown.cancelled(), if self.ending.is_none() => {
                     self.say_goodbye();

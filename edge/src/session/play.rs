@@ -252,7 +252,11 @@ impl Session {
                 self.shared.metrics.first_media_seconds.observe(elapsed.as_secs_f64());
             }
             match filled {
-                Filled::Enough | Filled::Snapshot => return None,
+                Filled::Enough => {
+                    self.more = true;
+                    return None;
+                }
+                Filled::Snapshot => return None,
                 Filled::At(at) => {
                     playing.sleeps_until = Some(at);
                     return Some(at);
