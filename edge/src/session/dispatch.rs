@@ -215,7 +215,8 @@ impl Session {
         let mut details = None;
         if let Some(stream) = self.stream(stream_id) {
             let flag = if video { &mut stream.video } else { &mut stream.audio };
-            let turned_on = on && !std::mem::replace(flag, on);
+            let was_on = std::mem::replace(flag, on);
+            let turned_on = on && !was_on;
             if let Some(playing) = stream.playing().filter(|_| turned_on) {
                 if video {
                     playing.playback.await_keyframe();
