@@ -2,7 +2,7 @@
 //!
 //! [`BlockCache`] is the seam: [`memory`] is the one there is, a disk below it comes later. A block's key starts with its
 //! origin, which stands for the credential too, so a block read with one credential is never found through another. A block
-//! belongs to one version and never changes; freshness is a matter of the [`stat`](crate::stat) cache alone.
+//! belongs to one version and never changes; freshness is a matter of the `stat` cache alone.
 
 use std::sync::Arc;
 

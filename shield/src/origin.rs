@@ -6,7 +6,7 @@
 //! [`freshness`] how long an answer may be believed.
 //!
 //! An origin retries until response headers have arrived and no further: whoever reads the body knows how much has arrived,
-//! so resuming it is the [`fill`](crate::fill)'s work. An error says what kind it is, because a 404, a 412 and a broken
+//! so resuming it is the `fill`'s work. An error says what kind it is, because a 404, a 412 and a broken
 //! connection lead to different answers.
 
 use std::sync::Arc;

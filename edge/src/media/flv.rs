@@ -1,7 +1,7 @@
 //! FLV: tags, played as they are stored.
 //!
 //! A tag's body is an RTMP message's payload, so a sample is a tag body, whatever its codec. [`open`] reads the start (header,
-//! onMetaData, codec configuration) and the end (the last tag's time, which is the duration); nothing between. [`seek`] trusts
+//! onMetaData, codec configuration) and the end (the last tag's time, which is the duration); nothing between. [`mod@seek`] trusts
 //! a keyframe index if the file has one and it proves true, else searches by bytes. [`step`] walks tag headers.
 //!
 //! How it fails: a file whose tags make no sense is `StructureInvalid` at once. A truncated one plays to its last whole tag and

@@ -1,6 +1,6 @@
 //! From object keys to opened media.
 //!
-//! [`Catalog::open`] asks for the object's current version (a Stat, never from memory while shields answer), then for its
+//! [`Catalog::stat`] asks for the object's current version (a Stat, never from memory while shields answer), [`Catalog::media`] for its
 //! media index, which is cached by version, weighed by what it holds, and built once however many viewers open the file at
 //! the same time. While no shield answers, the last known description serves: what is cached plays on.
 
