@@ -141,7 +141,7 @@ impl Cluster {
         let s3 = Standalone::with(Options { media: setup.media, ..Default::default() });
         let proxy = CountingProxy::start(s3.s3());
         let vault = s3.bucket("vault");
-        vault.create(false);
+        vault.create();
 
         let (clients, peers) = (free(), free());
         let etcd_args = [

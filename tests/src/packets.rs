@@ -26,7 +26,8 @@ pub fn of(file: &Path) -> Result<Packets> {
         .output()?;
     ensure!(out.status.success(), "ffprobe {}: {}", file.display(), String::from_utf8_lossy(&out.stderr));
     let mut packets = Packets::new();
-    for line in String::from_utf8_lossy(&out.stdout).lines() {
+    // Side data (encoder delay) makes ffprobe break a packet's line in two; what follows begins with the separator.
+    for line in String::from_utf8_lossy(&out.stdout).replace("\n|", "|").lines() {
         let field = |name: &str| {
             line.split('|').find_map(|f| f.strip_prefix(name)?.strip_prefix('=')).unwrap_or("").to_owned()
         };

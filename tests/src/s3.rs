@@ -22,10 +22,9 @@ impl Bucket {
         Self { addr: addr.into(), name: name.into(), key_id: key_id.into(), secret: secret.into() }
     }
 
-    /// Makes the bucket, private, or readable by everyone.
-    pub fn create(&self, public: bool) {
-        let acl: &[(&str, &str)] = if public { &[("x-amz-acl", "public-read")] } else { &[] };
-        let made = self.send("PUT", "", acl, &[]);
+    /// Makes the bucket; it is private.
+    pub fn create(&self) {
+        let made = self.send("PUT", "", &[], &[]);
         assert!(made.status == 200, "create {}: {} {}", self.name, made.status, made.text());
     }
 

@@ -167,6 +167,7 @@ fn s32_s34_the_red5_client_seeks_pauses_and_resumes_on_every_container() {
             "count",
             "seek=100000",
             "until=NetStream.Seek.Notify",
+            "count",
             "wait=700",
             "count",
             "pause=100500",
@@ -182,12 +183,12 @@ fn s32_s34_the_red5_client_seeks_pauses_and_resumes_on_every_container() {
         ];
         let done = players::red5(&format!("rtmp://{}/cfx/st", relay.addr()), &media::play_name(key), &steps)
             .expect(0);
-        let [start, sought, _, paused, resumed] = &counts(&done.stdout)[..] else {
+        let [start, _, sought, _, paused, resumed] = &counts(&done.stdout)[..] else {
             panic!("{key}: {done:?}")
         };
         let moved = |c: &[i64]| c[0] + c[1];
         assert!(moved(start) > 20 && start[3] == 0, "{key}: {}", done.stdout);
-        assert!(moved(sought) > 20 && (97_000..=100_100).contains(&sought[3]), "{key}: {}", done.stdout);
+        assert!(moved(sought) > 20 && (97_000..=103_000).contains(&sought[3]), "{key}: {}", done.stdout);
         assert_eq!(moved(paused), 0, "{key}: media while paused\n{}", done.stdout);
         assert!(moved(resumed) > 20 && (97_000..=100_600).contains(&resumed[3]), "{key}: {}", done.stdout);
         let share = relay.bytes() as f64 / std::fs::metadata(media::file(key)).unwrap().len() as f64;
