@@ -1,6 +1,6 @@
 //! The documents edges act on, and when one is valid.
 //!
-//! A [`Distribution`](crate::v1::Distribution) joins names viewers use (a domain, CNAMEs) to an origin. Control validates it before it is
+//! A [`Distribution`] joins names viewers use (a domain, CNAMEs) to an origin. Control validates it before it is
 //! stored; a node validates it again before it is applied, and refuses a single document that requires a feature the node lacks.
 
 use crate::object::{OriginId, check_bucket, split_s3_host};

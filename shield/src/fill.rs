@@ -6,7 +6,7 @@
 //! copied once, into the block they belong to, and each block goes to the cache and its waiters as soon as it is whole.
 //!
 //! A fill belongs to nobody: whoever asked first may hang up and the others still get their blocks. If a fill dies, by
-//! error, panic or shutdown, the drop of its [`Run`](fetch::Run) tells the waiters, so nobody waits for a fill that is gone.
+//! error, panic or shutdown, the drop of its [`Run`] tells the waiters, so nobody waits for a fill that is gone.
 
 use std::ops::Range;
 use std::sync::Arc;
