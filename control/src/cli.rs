@@ -33,7 +33,7 @@ pub(crate) struct Options {
         value_name = "URL",
         env = "PENSTOCK_CONTROL",
         value_delimiter = ',',
-        default_value = "http://127.0.0.1:7400",
+        default_value = "http://127.0.0.1:7300",
         global = true
     )]
     pub(crate) endpoints: Vec<String>,

@@ -20,9 +20,9 @@ pub const REFERENCE: &str = "\
 Fields of the configuration file (YAML). Each is also read from the environment: store.etcd.endpoints from
 PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
 
-  listen                  gRPC address for nodes and operators        [default: 0.0.0.0:7400]
+  listen                  gRPC address for nodes and operators        [default: 0.0.0.0:7300]
   metrics                 address of /healthz, /readyz, /metrics,
-                          /log-level                                  [default: 127.0.0.1:7480]
+                          /log-level                                  [default: 0.0.0.0:9145]
   token                   node token, 16 to 512 visible ASCII characters; or
   token_file              a file that holds it
   zone                    zone of generated domains                   [default: penstock.localhost]
@@ -116,10 +116,10 @@ impl Default for LogSettings {
 }
 
 fn default_listen() -> SocketAddr {
-    ([0, 0, 0, 0], 7400).into()
+    ([0, 0, 0, 0], 7300).into()
 }
 fn default_metrics() -> SocketAddr {
-    ([127, 0, 0, 1], 7480).into()
+    ([0, 0, 0, 0], 9145).into()
 }
 fn default_zone() -> String {
     ControlConfig::default().zone

@@ -13,7 +13,7 @@
 //!   │ session::connect  host of tcUrl → distribution (control::client::Catalogue)
 //!   │ session::play     name → candidate keys (session::names)
 //!   ▼
-//! session::opening ──── object::catalog: Stat, then media::open (flv, mp4, mp3): index from few ranges
+//! session::opening ──── library: Stat, then media::open (flv, mp4, mp3): index from few ranges
 //!   ▼
 //! session::playback ─── media::Cursor: samples in sending order; session::pacing: when
 //!   │
@@ -25,8 +25,11 @@
 //! shield::client ────── consistent-hash ring, channels, failover  ──gRPC──▶  shield ──▶ S3
 //! ```
 //!
-//! and back: bytes arrive as blocks, a sample is a slice of one, a message is a header plus slices, and the slices go to the socket by
-//! `writev` without having been copied.
+//! and back: bytes arrive as blocks, a sample is a slice of one, a message is a header plus slices ([`session`]'s `outgoing`, [`rtmp::chunk`]), and
+//! slices of 1 KiB and more go to the socket by `writev` without being copied ([`transport::tcp`]).
+//!
+//! The stations, with links: [`listener`], [`session`], [`library`], [`media`], [`object::reader`], [`object::blocks`], [`object::source`],
+//! [`shield::client`].
 //!
 //! An [`Edge`] is built from its [`config::EdgeConfig`], a [`object::RangeSource`] and the catalogue of distributions; sockets are passed in, so tests
 //! and standalone run the same code as `penstock-edge`.
@@ -41,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod config;
 pub mod http;
+pub mod library;
 pub mod listener;
 pub mod media;
 pub mod metrics;
@@ -50,10 +54,10 @@ pub mod session;
 pub mod transport;
 
 use config::EdgeConfig;
+use library::Library;
 use metrics::Metrics;
 use object::RangeSource;
 use object::blocks::{BlockCache, BlockLimits};
-use object::catalog::Catalog;
 use session::Shared;
 
 /// An edge, ready to serve.
@@ -81,9 +85,9 @@ impl Edge {
         };
         let blocks = BlockCache::new(source, limits, metrics.clone());
         let media_limits = media::Limits { index_bytes: config.index_bytes, ..Default::default() };
-        let catalog = Catalog::new(blocks, config.index_cache_bytes, media_limits, metrics.clone());
+        let library = Library::new(blocks, config.index_cache_bytes, media_limits, metrics.clone());
         let own_hosts = own_hosts();
-        Ok(Self { shared: Arc::new(Shared { config, catalog, catalogue, metrics, own_hosts }) })
+        Ok(Self { shared: Arc::new(Shared { config, library, catalogue, metrics, own_hosts }) })
     }
 
     /// Accepts viewers on `listeners` until `shutdown`; returns when the last session has ended.
@@ -105,7 +109,7 @@ async fn follow_purges(shared: Arc<Shared>, shutdown: CancellationToken) {
         for purge in &purges {
             if done.insert(purge.id.clone()) {
                 tracing::info!(origin = purge.origin_id, prefix = purge.key_prefix, "purge");
-                shared.catalog.purge(&purge.origin_id, &purge.key_prefix);
+                shared.library.purge(&purge.origin_id, &purge.key_prefix);
             }
         }
         // What control no longer lists it will not list again.
@@ -122,7 +126,7 @@ async fn refresh_gauges(shared: Arc<Shared>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                let bytes = shared.catalog.blocks().cached_bytes();
+                let bytes = shared.library.blocks().cached_bytes();
                 shared.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             }
             () = shutdown.cancelled() => return,

@@ -43,7 +43,7 @@ struct File {
     /// Failure zone or region.
     #[serde(default)]
     zone: String,
-    /// HOST:PORT shown to operators.
+    /// HOST:PORT shown to operators; the first listen address by default.
     #[serde(default)]
     address: String,
     #[serde(default = "default_listen")]
@@ -103,11 +103,13 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     for address in &file.listen {
         listeners.push(TcpListener::bind(address).await.with_context(|| format!("listen: {address}"))?);
     }
+    let bound: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    let first = bound.first().map(ToString::to_string).unwrap_or_default();
     let node = Node::start(
         NodeConfig {
             node_id: file.node_id.clone(),
             role: NodeRole::Edge,
-            address: file.address,
+            address: if file.address.is_empty() { first } else { file.address },
             zone: file.zone,
             weight: 0,
             control: file.control,
@@ -123,7 +125,6 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good.
     let telemetry =
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
-    let bound: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     tokio::select! {
         () = node.synced() => {}
         () = stop_signal() => return Ok(()),

@@ -8,10 +8,8 @@
 //! * [`reader`]: one viewer's position in one object version, its window of blocks and its read-ahead;
 //! * [`blocks`]: the edge's block cache, one in-flight fetch a block however many viewers ask;
 //! * [`source`]: the seam towards shields;
-//! * [`catalog`]: names of objects to opened media: Stat, index cache, what is retired.
 
 pub mod blocks;
-pub mod catalog;
 pub mod read;
 pub mod reader;
 pub mod source;

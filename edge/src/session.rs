@@ -1,14 +1,15 @@
 //! One viewer: from the handshake to the last byte.
 //!
 //! A session is one task. It owns everything about its viewer (protocol state, streams, queue of outgoing bytes) and shares only the
-//! catalog, the config and the metrics, so no lock is taken on the media path and a session that panics takes nobody along.
+//! library of objects, the catalogue of distributions, the config and the metrics. No lock is taken for a sample whose block is in the
+//! reader's window, and a session that panics takes nobody along.
 //!
 //! Its loop does four things, in this order, and then waits for whichever can go on:
 //!
 //! 1. fill the outgoing batch from the streams, as far as pacing and memory allow ([`stream`], [`playback`], [`pacing`]);
 //! 2. write as much of the batch as the transport takes;
 //! 3. read what the viewer sent and act on it ([`dispatch`], [`connect`], [`play`]);
-//! 4. apply what slow operations brought ([`opening`]).
+//! 4. apply what slow operations brought ([`opening`], [`reposition`]).
 //!
 //! Nothing in the loop waits for an object: opening, seeking and fetching are futures of their stream, dropped when a newer
 //! command makes them pointless.
@@ -28,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::config::EdgeConfig;
+use crate::library::Library;
 use crate::metrics::Metrics;
-use crate::object::catalog::Catalog;
 use crate::rtmp::chunk::{ChunkReader, ReaderLimits};
 use crate::rtmp::handshake::{HandshakeStep, ServerHandshake};
 use crate::transport::Transport;
@@ -55,7 +56,7 @@ pub struct Shared {
     /// Behaviour.
     pub config: EdgeConfig,
     /// Objects.
-    pub catalog: Arc<Catalog>,
+    pub library: Arc<Library>,
     /// Distributions.
     pub catalogue: watch::Receiver<Arc<Catalogue>>,
     /// Metrics.

@@ -1,7 +1,7 @@
 //! Byte ranges, and how they fall into blocks, runs and ring segments.
 //!
 //! * a **block** (1 MiB, aligned) is what caches hold and what one fill brings;
-//! * a **run** is a sequence of neighbouring missing blocks fetched by one GET, up to 8 MiB;
+//! * a **run** is a sequence of neighbouring missing blocks fetched by one GET, by default up to 8 MiB;
 //! * a **segment** (16 MiB, aligned) is what the ring places, so one long film spreads over shields while a run stays on
 //!   one.
 //!
@@ -9,7 +9,7 @@
 
 /// Bytes of a block.
 pub const BLOCK_BYTES: u64 = 1 << 20;
-/// Bytes a single GET may bring.
+/// Bytes a single GET brings at most, by default.
 pub const RUN_BYTES: u64 = 8 << 20;
 /// Bytes of a ring segment.
 pub const SEGMENT_BYTES: u64 = 16 << 20;

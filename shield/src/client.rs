@@ -1,12 +1,12 @@
 //! What an edge uses of shields.
 //!
 //! [`ShieldClient`] hides that there are several: it finds the home of the bytes on the [`ring`], talks to it over tuned
-//! connections (`channels`), notices that it is dead or stuck (`failover`), and goes on with the next one from the next
+//! connections (`channels`, `topology`), notices that it is dead or stuck (`failover`), and goes on with the next one from the next
 //! missing byte ([`read`](ShieldClient::read)). An error it returns has been tried elsewhere as far as that makes sense.
 //!
 //! It follows the shield map as a last value: each call looks at the map of that moment, a stream at each segment.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus::Registry;
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
@@ -139,8 +139,9 @@ impl ShieldClient {
         config.validate().map_err(ClientError::Config)?;
         let bearer = Bearer::new(token)?;
         let metrics = ClientMetrics::new(registry)?;
-        let topology = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { bearer, map, config, metrics, topology }) })
+        let inner = Arc::new(Inner { bearer, map: map.clone(), config, metrics, topology: Mutex::default() });
+        tokio::spawn(keep_topology(map, Arc::downgrade(&inner)));
+        Ok(Self { inner })
     }
 
     /// Describes the current version of an object. `retired` names a version the caller saw refused
@@ -164,6 +165,20 @@ impl ShieldClient {
     /// Whether any shield can be asked now.
     pub fn has_shields(&self) -> bool {
         !self.inner.topology().is_empty()
+    }
+}
+
+/// Follows the map without being asked, so that what operators see of it doesn't wait for a viewer.
+async fn keep_topology(mut map: watch::Receiver<Arc<ShieldMap>>, inner: Weak<Inner>) {
+    loop {
+        map.borrow_and_update();
+        match inner.upgrade() {
+            Some(inner) => drop(inner.topology()),
+            None => return,
+        }
+        if map.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -142,7 +142,7 @@ pub struct Reads {
     pub streams: usize,
     /// Blocks a stream asks for at once, so holds at most about as many (default 8).
     pub window_blocks: u64,
-    /// Milliseconds to wait for a block, or a description, when the caller names no deadline (default 30,000).
+    /// Most milliseconds to wait for a block or a description; a caller's shorter deadline counts (default 30,000).
     pub deadline_ms: u32,
     /// Milliseconds streams get to end once the shield stops (default 10,000).
     pub drain_ms: u64,

@@ -14,6 +14,7 @@
 //!           demand before read-ahead (schedule), bodies resumed (fetch)
 //!   cache   where blocks stay, keyed by origin, version and index
 //!   origin  the bucket behind it: s3; memory and fault for tests
+//!   follow  which origins there are, and what to forget, as control publishes it
 //! ```
 //!
 //! Every byte belongs to one version: the ETag a viewer's session found at open goes along as If-Match with every GET, so a

@@ -1,7 +1,8 @@
 //! Joining the parts: the same edge, shield and control as in a cluster, by real gRPC and real S3 calls, on loopback ports of their own.
 //!
 //! Order of start: ports, S3 endpoint, control with its store, shield, edge. Only when a viewer would be served is the ready file
-//! written. At SIGTERM or SIGINT everything stops in the opposite direction.
+//! written. At SIGTERM or SIGINT edge and shield deregister, then everything stops
+//! together.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -2,7 +2,7 @@
 //!
 //! The reader holds the few blocks its viewer is in (so that the hot path is a look into a three-entry window, without lock or
 //! allocation) and asks for the next ones ahead of time. Read-ahead starts at what the media's bitrate needs for
-//! `ahead_seconds` and doubles each time the viewer overtook it, up to `ahead_max_bytes`: a paced viewer costs little, a
+//! `read_ahead_seconds` and doubles each time the viewer overtook it, up to `read_ahead_viewer_bytes`: a paced viewer costs little, a
 //! download at line rate gets long runs.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::read::{ReadAt, ReadError, Slices};
 /// Blocks a reader holds on to: one for each of two tracks, and one to come.
 const WINDOW_BLOCKS: usize = 3;
 
-/// A block that was waited for: its index and bytes.
+/// The blocks that were waited for (index, bytes), or why they can't be had.
 pub type Fetched = Result<Vec<(u64, Bytes)>, ReadError>;
 
 /// One viewer's position in one object version. Cloning gives an independent position over the same cache.
@@ -51,7 +51,7 @@ impl ObjectReader {
         &self.info
     }
 
-    /// Sizes the read-ahead: `ahead_seconds` of media at `bytes_per_second`, at most `max_bytes`.
+    /// Sizes the read-ahead: `read_ahead_seconds` of media at `bytes_per_second`, at most `max_bytes`.
     pub fn set_pace(&mut self, bytes_per_second: u64, ahead_seconds: u64, max_bytes: u64) {
         self.ahead_max_bytes = max_bytes;
         self.ahead_bytes = bytes_per_second.saturating_mul(ahead_seconds).max(BLOCK_BYTES).min(max_bytes);

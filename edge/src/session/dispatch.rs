@@ -198,7 +198,7 @@ impl Session {
             (Some(name), Some(connection)) if self.calls.len() < self.shared.config.max_calls => {
                 let name = StreamName::parse(&connection.folders, name);
                 let length =
-                    opening::length_seconds(self.shared.catalog.clone(), connection.origin.clone(), name);
+                    opening::length_seconds(self.shared.library.clone(), connection.origin.clone(), name);
                 self.calls.push(Box::pin(async move { (transaction, length.await) }));
             }
             _ => self.answer_length(transaction, 0.0),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proto::object::{ObjectKey, OriginId};
 
 use super::names::StreamName;
+use crate::library::{Library, Opened};
 use crate::media::{Cursor, Media, MediaError};
-use crate::object::catalog::{Catalog, Opened};
 use crate::object::{ObjectReader, ReadError};
 
 /// A file that can be played.
@@ -20,15 +20,15 @@ pub(crate) struct Ready {
 
 /// Opens the first of `name`'s candidates that exists in `origin`.
 pub(crate) async fn open(
-    catalog: &Arc<Catalog>,
+    library: &Arc<Library>,
     origin: &OriginId,
     name: &StreamName,
 ) -> Result<Opened, MediaError> {
     let mut missing = ReadError::NotFound("no key can have this name".into());
     for candidate in &name.candidates {
         let object = ObjectKey::new(origin.clone(), candidate);
-        match catalog.stat(&object).await {
-            Ok(info) => return catalog.media(info).await,
+        match library.stat(&object).await {
+            Ok(info) => return library.media(info).await,
             Err(error @ ReadError::NotFound(_)) => missing = error,
             Err(error) => return Err(error.into()),
         }
@@ -38,7 +38,7 @@ pub(crate) async fn open(
 
 /// Opens `name` with a cursor at `start_ms` of the file.
 pub(crate) async fn open_at(
-    catalog: Arc<Catalog>,
+    library: Arc<Library>,
     origin: OriginId,
     name: Arc<StreamName>,
     start_ms: u64,
@@ -46,7 +46,7 @@ pub(crate) async fn open_at(
     let mut attempt = 0;
     loop {
         let result = async {
-            let Opened { media, mut reader } = open(&catalog, &origin, &name).await?;
+            let Opened { media, mut reader } = open(&library, &origin, &name).await?;
             let cursor = media.cursor(&mut reader, start_ms).await?;
             Ok(Ready { media, reader, cursor })
         }
@@ -60,8 +60,8 @@ pub(crate) async fn open_at(
 }
 
 /// The duration of `name` in seconds; 0 for what can't be played, for whatever reason: players wait for this answer.
-pub(crate) async fn length_seconds(catalog: Arc<Catalog>, origin: OriginId, name: StreamName) -> f64 {
-    match open(&catalog, &origin, &name).await {
+pub(crate) async fn length_seconds(library: Arc<Library>, origin: OriginId, name: StreamName) -> f64 {
+    match open(&library, &origin, &name).await {
         Ok(opened) => opened.media.duration_ms / 1000.0,
         Err(error) => {
             tracing::debug!(name = name.display, %error, "getStreamLength answers 0");

@@ -73,14 +73,14 @@ impl Session {
 
     /// Starts opening what `request` names.
     fn open(&mut self, stream_id: u32, request: PlayRequest) {
-        let (Some(connection), catalog) = (self.connection(), self.shared.catalog.clone()) else { return };
+        let (Some(connection), library) = (self.connection(), self.shared.library.clone()) else { return };
         let Some(stream) = self.stream(stream_id) else { return };
         if request.start == Start::LiveOnly {
             stream.state = State::Waiting(request, None);
             return;
         }
         let opening = opening::open_at(
-            catalog,
+            library,
             OriginId::clone(&connection.origin),
             request.name.clone(),
             request.start_ms(),

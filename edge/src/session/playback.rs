@@ -150,7 +150,7 @@ impl Playback {
     }
 
     /// What precedes media after every play, seek and unpause: metadata and codec headers, stamped with the time of the first sample to come.
-    /// Returns false while that sample isn't known yet (bytes are missing): ask again.
+    /// Returns the bytes that are missing (offset, length) while that sample isn't known yet: fetch them and ask again.
     pub(crate) fn begin(
         &mut self,
         out: &mut Outgoing,

@@ -1,6 +1,6 @@
 //! `seek` and `pause`: the same machinery, because an unpause is a seek to where the player says it is.
 //!
-//! What was queued for sending but not yet given to the connection is dropped (it is produced in small batches, so that is little); the
+//! What is already in the batch is still sent (it is small); the sample at hand is dropped. The
 //! replies precede the new media, because librtmp and ffmpeg throw away everything before Seek.Notify. A newer seek replaces one
 //! that is still looking for its place.
 

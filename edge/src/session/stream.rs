@@ -1,10 +1,10 @@
 //! One stream of a connection (createStream): what it plays, and what it waits for.
 //!
-//! A stream is in one of five states and has at most one slow operation under way (opening, repositioning, fetching bytes), a future
+//! A stream is in one of four states and has at most one slow operation under way (opening, repositioning, fetching bytes), a future
 //! that owns what it works on. A newer command replaces it, which drops the future: nothing to undo.
 //!
 //! ```text
-//! Idle ─play─▶ Opening ─found─▶ Playing ─end─▶ Idle (the file stays open for a seek back)
+//! Idle ─play─▶ Opening ─found─▶ Playing ─end─▶ Playing, `over` (the file stays open for a seek back)
 //!                │  ▲
 //!      missing, -2   └─ again after waiting_poll_ms
 //!                ▼  │

@@ -1,6 +1,6 @@
 //! From object keys to opened media.
 //!
-//! [`Catalog::stat`] asks for the object's current version (a Stat, never from memory while shields answer), [`Catalog::media`] for its
+//! [`Library::stat`] asks for the object's current version (a Stat, never from memory while shields answer), [`Library::media`] for its
 //! media index, which is cached by version, weighed by what it holds, and built once however many viewers open the file at
 //! the same time. While no shield answers, the last known description serves: what is cached plays on.
 
@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
 
-use super::blocks::BlockCache;
-use super::{ObjectReader, ReadError};
 use crate::media::{self, Limits, Media, MediaError};
 use crate::metrics::Metrics;
+use crate::object::blocks::BlockCache;
+use crate::object::{ObjectReader, ReadError};
 
 /// An opened object: its description, its media, and a reader at its start.
 pub struct Opened {
@@ -22,7 +22,7 @@ pub struct Opened {
 }
 
 /// Opens objects. Shared by all sessions of an edge.
-pub struct Catalog {
+pub struct Library {
     blocks: Arc<BlockCache>,
     media: moka::future::Cache<ObjectVersion, Arc<Media>>,
     /// What shields last said of an object; used only while none answers.
@@ -31,8 +31,8 @@ pub struct Catalog {
     metrics: Arc<Metrics>,
 }
 
-impl Catalog {
-    /// A catalog over `blocks`, keeping at most `index_bytes` of media indexes.
+impl Library {
+    /// A library over `blocks`, keeping at most `index_bytes` of media indexes.
     pub fn new(
         blocks: Arc<BlockCache>,
         index_bytes: u64,
