@@ -219,7 +219,10 @@ impl Cluster {
     pub fn wait_shields(&self, count: usize) {
         for edge in &self.edges {
             eventually(&format!("{count} shields known to {}", edge.name), Duration::from_secs(40), || {
-                (edge.metric("penstock_shield_client_shields") == count as f64).then_some(())
+                // The gauge of the client moves only with its next call; the log tells at once.
+                let log = edge.process.log();
+                let last = log.lines().rfind(|l| l.contains("shield map"))?;
+                last.contains(&format!("shields={count}")).then_some(())
             });
         }
     }
@@ -234,10 +237,10 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// Runs `penstock-control` with these words and the cluster's config.
+    /// Runs `penstock-control` with these words against the cluster's control.
     pub fn control_command(&self, words: &[&str]) -> crate::players::Outcome {
-        let config = self.folder().join("control.yaml").display().to_string();
-        let mut args = vec!["--config", &config];
+        let endpoint = format!("http://{}", self.control.addr);
+        let mut args = vec!["--control", &endpoint, "--token", TOKEN];
         args.extend(words);
         crate::players::run(20, product("penstock-control").to_str().unwrap(), &args)
     }
@@ -257,7 +260,7 @@ fn node_yaml(name: &str, control: &str, addr: &str, metrics: &str, folder: &Path
     let state = folder.join(name);
     let listen = if name.starts_with("edge") { format!("[{addr}]") } else { addr.to_owned() };
     format!(
-        "node_id: {name}\ntoken: {TOKEN}\ncontrol: ['http://{control}']\nlisten: {listen}\nmetrics: {metrics}\nstate_dir: {}\n",
+        "node_id: {name}\naddress: {addr}\ntoken: {TOKEN}\ncontrol: ['http://{control}']\nlisten: {listen}\nmetrics: {metrics}\nstate_dir: {}\n",
         state.display()
     )
 }

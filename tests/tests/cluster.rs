@@ -118,7 +118,7 @@ fn status_nodes_and_purge_tell_and_do() {
         assert!(nodes.contains(name), "{nodes}");
     }
     let status = cluster().control_command(&["status"]).expect(0).stdout;
-    assert!(status.contains(PUBLIC) && status.contains("Deployed"), "{status}");
+    assert!(status.contains(PUBLIC) && status.contains("deployed: all 4 live nodes"), "{status}");
     cluster().control_command(&["purge", "E000000000001", "first.mp4"]).expect(0);
     assert_ne!(cluster().control_command(&["purge", "ENOSUCH000000"]).code, 0);
 }
@@ -193,6 +193,9 @@ fn without_etcd_and_control_new_plays_work_and_an_edge_restarts_from_its_last_kn
         assert_eq!(play(cluster.rtmp(edge), PUBLIC, "mp4:last.mp4").1, "media");
         assert_eq!(play(cluster.rtmp(edge), ALIAS, "sorenson").1, "media");
     }
+    // A node writes its last known good a moment after it learned it.
+    let saved = cluster.folder().join("edge-1/last-known-good");
+    eventually("the last known good on disk", PATIENCE, || saved.exists().then_some(()));
     cluster.edges[0].restart();
     cluster.edges[0].wait_ready();
     assert_eq!(play(cluster.rtmp(0), PUBLIC, "mp4:clip.mov").1, "media");
