@@ -6,6 +6,8 @@
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub mod reference;
+
 /// Behaviour of an edge.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]

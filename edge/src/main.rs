@@ -19,13 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Penstock's edge: speaks RTMP to viewers and asks shields for byte ranges.
-///
-/// The configuration is a YAML file; a variable PENSTOCK_FIELD (PENSTOCK_EDGE_CACHE_BYTES for edge.cache_bytes) overrides one
-/// field. Fields: node_id, zone, address, listen (default 0.0.0.0:1935, 0.0.0.0:8080), metrics (default 0.0.0.0:9145),
-/// control (list of http://HOST:PORT), token or token_file, state_dir, log_format (text or json), log_filter (default info),
-/// edge (behaviour and limits), shield_client (connections and time limits towards shields).
 #[derive(Parser)]
-#[command(name = "penstock-edge", version)]
+#[command(name = "penstock-edge", version, after_help = edge::config::reference::REFERENCE)]
 struct Flags {
     /// The YAML configuration file.
     #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]

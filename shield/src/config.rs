@@ -10,6 +10,8 @@ use std::time::Duration;
 use proto::range::{BLOCK_BYTES, SEGMENT_BYTES};
 use serde::{Deserialize, Serialize};
 
+pub mod reference;
+
 /// A shield's configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -15,14 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Penstock's shield: the block cache between edges and S3.
-///
-/// The configuration is a YAML file; a variable PENSTOCK_FIELD (PENSTOCK_SHIELD_CACHE_BYTES for shield.cache_bytes) overrides
-/// one field. Fields: node_id, zone, weight (hundredths of a normal shield, default 100), address (HOST:PORT edges reach it by;
-/// default: where it listens), listen (default 0.0.0.0:7400), metrics (default 0.0.0.0:9145), control (list of
-/// http://HOST:PORT), token or token_file, state_dir, log_format (text or json), log_filter (default info), shield (cache,
-/// lifetimes, origins, credentials, timeouts).
 #[derive(Parser)]
-#[command(name = "penstock-shield", version)]
+#[command(name = "penstock-shield", version, after_help = penstock_shield::config::reference::REFERENCE)]
 struct Flags {
     /// The YAML configuration file.
     #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]

@@ -1,0 +1,83 @@
+//! Every field of `penstock-edge`'s configuration with its unit and default, as `--help` shows it.
+
+/// See the module.
+pub const REFERENCE: &str = "\
+Fields of the configuration file (YAML). Each is also read from the environment: edge.cache_bytes from
+PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
+
+  node_id                     unique, stable name of this node            (required)
+  control                     list of http://HOST:PORT                    (required)
+  token                       node token, 16 to 512 visible ASCII characters; or
+  token_file                  a file that holds it
+  state_dir                   folder for the last known good              (required)
+  listen                      addresses for viewers                       [default: 0.0.0.0:1935, 0.0.0.0:8080]
+  metrics                     address of /healthz, /readyz, /metrics,
+                              /log-level                                  [default: 0.0.0.0:9145]
+  address                     HOST:PORT shown to operators                [default: the first listen address]
+  zone                        failure zone or region                      [default: none]
+  log_format                  text or json                                [default: text]
+  log_filter                  such as info or info,penstock_edge=debug    [default: info]
+
+  edge.proxy_protocol_from    networks (CIDR) whose connections start
+                              with a PROXY v2 header                      [default: none]
+  edge.default_distribution   id of the distribution for tcUrl hosts that
+                              are addresses, localhost or this machine    [default: none]
+  edge.default_hosts          more hosts it answers to                    [default: none]
+  edge.folders_in_app         accept cfx/st/FOLDER                        [default: true]
+  edge.seek_timeline          clip (where play began) or file             [default: clip]
+  edge.play_start_after_seek  send Play.Start after Seek.Notify           [default: true]
+  edge.chunk_size_bytes       RTMP chunk size, 128 to 65536 bytes         [default: 4096]
+  edge.max_buffer_ms          furthest a viewer runs ahead, ms            [default: 3600000]
+  edge.tick_ms                media written at a time when pacing, ms     [default: 100]
+  edge.batch_bytes            bytes queued for a socket                   [default: 262144]
+  edge.handshake_timeout_ms   for the first byte and the handshake, ms    [default: 10000]
+  edge.connect_timeout_ms     from handshake to connect, ms               [default: 30000]
+  edge.idle_timeout_ms        silence of a connected session, ms          [default: 300000]
+  edge.stall_timeout_ms       a socket that takes no byte, ms             [default: 3600000]
+  edge.waiting_poll_ms        how often a missing name that a silent play
+                              waits for is looked up, ms                  [default: 500]
+  edge.max_connections        connections at once                         [default: 20000]
+  edge.max_connections_per_address                                        [default: 5000]
+  edge.max_streams            streams a connection                        [default: 16]
+  edge.max_playlist           playlist entries a stream                   [default: 64]
+  edge.max_calls              getStreamLength calls under way             [default: 16]
+  edge.message_bytes          largest message taken, bytes                [default: 65536]
+  edge.cache_bytes            block cache, bytes                          [default: 536870912]
+  edge.index_cache_bytes      cache of media indexes, bytes               [default: 134217728]
+  edge.index_bytes            largest index read, bytes                   [default: 67108864]
+  edge.read_ahead_seconds     read-ahead, seconds of media                [default: 4]
+  edge.read_ahead_viewer_bytes  read-ahead of a viewer at most, bytes     [default: 8388608]
+  edge.read_ahead_total_bytes   read-ahead under way in total, bytes      [default: 268435456]
+  edge.fetches                range reads from shields at once            [default: 256]
+
+  shield_client.demand_connections      connections a shield for demand   [default: 2]
+  shield_client.read_ahead_connections  and for read-ahead                [default: 1]
+  shield_client.connect_ms    to connect, ms                              [default: 2000]
+  shield_client.probe_after_ms  silence before a probe, ms                [default: 1200]
+  shield_client.probe_ms      for a probe's answer, ms                    [default: 600]
+  shield_client.stat_ms       for a description, ms                       [default: 10000]
+  shield_client.first_message_ms  until a stream's first bytes, ms        [default: 8000]
+  shield_client.stall_ms      between two messages of a stream, ms        [default: 5000]
+  shield_client.attempts      failures in a row until the caller hears    [default: 6]
+  shield_client.avoid_ms      a failed shield is asked last for, ms       [default: 1000]
+  shield_client.avoid_most_ms   and at most, ms                           [default: 10000]
+";
+
+#[cfg(test)]
+mod tests {
+    use super::REFERENCE;
+    use crate::config::EdgeConfig;
+    use control::client::config::fields;
+    use shield::client::ClientConfig;
+
+    #[test]
+    fn help_shows_every_field() {
+        let edge = fields::of::<EdgeConfig>();
+        let client = fields::of::<ClientConfig>();
+        assert!(edge.len() > 25 && client.len() > 8, "{} {}", edge.len(), client.len());
+        let names = edge.iter().map(|f| format!("  edge.{} ", f.path.join(".")));
+        let names = names.chain(client.iter().map(|f| format!("  shield_client.{} ", f.path.join("."))));
+        let missing: Vec<String> = names.filter(|name| !REFERENCE.contains(name.as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
