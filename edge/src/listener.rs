@@ -43,29 +43,33 @@ struct Census {
 /// Counts a connection for as long as it lives.
 struct Place {
     census: Arc<Mutex<Census>>,
-    address: IpAddr,
+    /// The viewer's, once it is known: behind a balancer only its header tells.
+    address: Option<IpAddr>,
     shared: Arc<Shared>,
 }
 
 impl Place {
-    /// A place for a connection from `address`, or the name of the limit that refuses it.
-    fn take(
-        census: &Arc<Mutex<Census>>,
-        address: IpAddr,
-        shared: &Arc<Shared>,
-    ) -> Result<Self, &'static str> {
+    /// A place for a connection, or the name of the limit that refuses it.
+    fn take(census: &Arc<Mutex<Census>>, shared: &Arc<Shared>) -> Result<Self, &'static str> {
         let mut counts = census.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= shared.config.max_connections {
             return Err("max_connections");
         }
+        counts.total += 1;
+        shared.metrics.connections.inc();
+        Ok(Self { census: census.clone(), address: None, shared: shared.clone() })
+    }
+
+    /// Counts it for `address` too, or names the limit that refuses it.
+    fn claim(&mut self, address: IpAddr) -> Result<(), &'static str> {
+        let mut counts = self.census.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = counts.by_address.entry(address).or_default();
-        if *of_address >= shared.config.max_connections_per_address {
+        if *of_address >= self.shared.config.max_connections_per_address {
             return Err("max_connections_per_address");
         }
         *of_address += 1;
-        counts.total += 1;
-        shared.metrics.connections.inc();
-        Ok(Self { census: census.clone(), address, shared: shared.clone() })
+        self.address = Some(address);
+        Ok(())
     }
 }
 
@@ -73,10 +77,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.census.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
-        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
+        if let Some(address) = self.address
+            && let Some(of_address) = counts.by_address.get_mut(&address)
+        {
             *of_address -= 1;
             if *of_address == 0 {
-                counts.by_address.remove(&self.address);
+                counts.by_address.remove(&address);
             }
         }
         self.shared.metrics.connections.dec();
@@ -124,7 +130,7 @@ async fn serve_connection(
     peer: SocketAddr,
     shutdown: CancellationToken,
 ) {
-    let place = match Place::take(&census, peer.ip().to_canonical(), &shared) {
+    let mut place = match Place::take(&census, &shared) {
         Ok(place) => place,
         Err(limit) => {
             shared.metrics.refused.with_label_values(&[limit]).inc();
@@ -160,6 +166,11 @@ async fn serve_connection(
         },
         () = shutdown.cancelled() => return,
     };
+    if let Err(limit) = place.claim(viewer.ip().to_canonical()) {
+        shared.metrics.refused.with_label_values(&[limit]).inc();
+        debug!(peer = %viewer, limit, "a connection is refused");
+        return;
+    }
     let accepted = |protocol: &str| shared.metrics.accepted.with_label_values(&[protocol]).inc();
     match early.first().copied() {
         Some(0x03) => {

@@ -7,6 +7,23 @@ use prometheus::{
     exponential_buckets,
 };
 
+/// Counts in a gauge for as long as it lives, whatever ends it.
+pub struct Counted(IntGauge);
+
+impl Counted {
+    /// One more.
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The edge's metrics.
 pub struct Metrics {
     /// Connections open now.

@@ -30,7 +30,7 @@ use tracing::{debug, info};
 
 use crate::config::EdgeConfig;
 use crate::library::Library;
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics};
 use crate::rtmp::chunk::{ChunkReader, ReaderLimits};
 use crate::rtmp::handshake::{HandshakeStep, ServerHandshake};
 use crate::transport::Transport;
@@ -64,6 +64,9 @@ pub struct Shared {
     /// This machine's own host names, lower case.
     pub own_hosts: Vec<String>,
 }
+
+/// Quiet after which a viewer is pinged.
+const PING_AFTER: Duration = Duration::from_secs(60);
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,7 @@ pub(crate) struct Connection {
     origin: proto::object::OriginId,
     /// Folders that followed the instance in the app.
     folders: String,
+    _counted: Counted,
 }
 
 /// An answered getStreamLength: its transaction and the seconds.
@@ -145,6 +149,9 @@ pub(crate) struct Session {
     heard_at: Instant,
     wrote_at: Instant,
     started: Instant,
+    pinged_at: Instant,
+    /// Input was left unread because too much waits to be sent.
+    unread: bool,
     /// A stream stopped filling only because the batch was full.
     more: bool,
     /// Set when the rest of the batch is all that is still to be sent.
@@ -189,6 +196,8 @@ impl Session {
             heard_at: now,
             wrote_at: now,
             started: now,
+            pinged_at: now,
+            unread: false,
             more: false,
             ending: None,
         }
@@ -209,13 +218,23 @@ impl Session {
             {
                 return end;
             }
+            if std::mem::take(&mut self.unread) && !self.is_backlogged() {
+                if let Err(end) = self.consume() {
+                    self.ending = Some(end);
+                }
+                continue;
+            }
+            self.ping_if_quiet(now);
             let (deadline, why) = self.deadline();
             if deadline <= now {
                 return self.ending.take().unwrap_or(why);
             }
-            timer.as_mut().reset(wake.map_or(deadline, |wake| wake.min(deadline)));
+            let ping = self.heard_at.max(self.pinged_at) + PING_AFTER;
+            timer
+                .as_mut()
+                .reset(wake.map_or(deadline, |wake| wake.min(deadline)).min(ping.max(now + PING_AFTER / 60)));
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
-            let backlog = self.out.batch.len_bytes() >= 4 * self.shared.config.batch_bytes;
+            let backlog = self.is_backlogged();
             let writing = !self.out.batch.is_empty();
             // The batch was full and the transport has taken all of it: there is more to send at once.
             let more = std::mem::take(&mut self.more) && !writing;
@@ -247,6 +266,22 @@ impl Session {
         }
     }
 
+    /// Whether so much waits for the viewer to read that nothing more is taken from it.
+    fn is_backlogged(&self) -> bool {
+        self.out.batch.len_bytes() >= 4 * self.shared.config.batch_bytes
+    }
+
+    /// Asks a viewer that has been quiet for a while whether it is still there: a player that is paused for an hour answers.
+    fn ping_if_quiet(&mut self, now: Instant) {
+        let since = self.heard_at.max(self.pinged_at);
+        if matches!(self.phase, Phase::Connected(_)) && self.out.batch.is_empty() && now >= since + PING_AFTER
+        {
+            self.pinged_at = now;
+            let elapsed_ms = now.duration_since(self.started).as_millis() as u32;
+            crate::rtmp::control::ping_request(elapsed_ms, &mut self.out.batch);
+        }
+    }
+
     /// When the session has waited too long, and for what.
     fn deadline(&self) -> (Instant, End) {
         let config = &self.shared.config;
@@ -264,9 +299,20 @@ impl Session {
                 (self.heard_at.max(self.wrote_at) + ms(config.stall_timeout_ms), End::Stalled)
             }
             Phase::Connected(_) => {
-                (self.heard_at.max(self.wrote_at) + ms(config.idle_timeout_ms), End::Silent("idle"))
+                // Pings are written too, so they don't count.
+                (self.quiet_since() + ms(config.idle_timeout_ms), End::Silent("idle"))
             }
         }
+    }
+
+    /// Since when neither the viewer was heard nor media was sent to it. (librtmp, receiving, may say nothing for long.)
+    fn quiet_since(&self) -> Instant {
+        let media = if self.wrote_at > self.pinged_at + Duration::from_secs(1) {
+            self.wrote_at
+        } else {
+            self.heard_at
+        };
+        self.heard_at.max(media)
     }
 
     fn write<T: Transport>(&mut self, transport: &mut T) -> std::io::Result<()> {
@@ -314,6 +360,11 @@ impl Session {
             }
         }
         while self.ending.is_none() {
+            if self.is_backlogged() {
+                // Answers wait for room; the rest of the input is read when there is some.
+                self.unread = true;
+                return Ok(());
+            }
             let message = self.reader.read(&mut self.input).map_err(|e| End::Protocol(e.to_string()))?;
             let skipped = self.reader.skipped();
             if skipped > self.skipped_messages {
@@ -375,12 +426,11 @@ impl Session {
         let seconds = self.started.elapsed().as_secs_f64();
         self.shared.metrics.session_seconds.with_label_values(&[end.label()]).observe(seconds);
         if let Some(connection) = self.connection() {
-            self.shared.metrics.sessions.dec();
             let (sent, received) = (self.sent_bytes, self.received_bytes);
             info!(session = self.id, peer = %self.peer, distribution = connection.distribution.id, sent_bytes = sent,
-                received_bytes = received, seconds, "disconnect: {end}");
+                received_bytes = received, seconds, end = end.to_string(), "disconnect");
         } else {
-            info!(session = self.id, peer = %self.peer, seconds, "connection ended before connect: {end}");
+            info!(session = self.id, peer = %self.peer, seconds, end = end.to_string(), "connection ended before connect");
         }
     }
 }

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -30,7 +31,19 @@ struct BlockId {
 }
 
 type Outcome = Option<Result<Bytes, ReadError>>;
-type Flights = Mutex<HashMap<BlockId, watch::Receiver<Outcome>>>;
+type Flights = Mutex<HashMap<BlockId, Flight>>;
+
+/// A fetch under way.
+#[derive(Clone)]
+struct Flight {
+    outcome: watch::Receiver<Outcome>,
+    priority: Priority,
+}
+
+/// How long demand waits for somebody's read-ahead before it asks for itself.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Times demand asks for a block that was evicted at once or whose fill was somebody's read-ahead and failed.
+const ATTEMPTS: usize = 3;
 
 /// Bounds of the cache.
 #[derive(Clone, Debug)]
@@ -129,21 +142,48 @@ impl BlockCache {
             return Ok(block);
         }
         self.metrics.block_misses.inc();
-        let mut flight = match self.start(info, index..index + 1, Priority::Demand).pop() {
-            Some(flight) => flight,
-            // It landed between the look and the start.
-            None => {
-                return self
-                    .blocks
-                    .get(&id)
-                    .ok_or_else(|| ReadError::Unavailable("the block was evicted at once".into()));
+        let mut failed = ReadError::Unavailable("the block was evicted at once".into());
+        for _ in 0..ATTEMPTS {
+            let Some(flight) = self.start(info, index..index + 1, Priority::Demand).pop() else {
+                // It landed between the look and the start.
+                match self.blocks.get(&id) {
+                    Some(block) => return Ok(block),
+                    None => continue,
+                }
+            };
+            let own = flight.priority == Priority::Demand;
+            let outcome = if own { landed(flight).await } else { self.overtake(info, index, flight).await };
+            match outcome {
+                // A read-ahead may be refused where demand is not: asked again, now for ourselves.
+                Err(error @ ReadError::Unavailable(_)) if !own => failed = error,
+                outcome => return outcome,
             }
+        }
+        Err(failed)
+    }
+
+    /// Waits for somebody's read-ahead, and past [`PATIENCE`] asks for the block itself: at the shield a demand read promotes the
+    /// read-ahead it joins.
+    async fn overtake(&self, info: &ObjectInfo, index: u64, flight: Flight) -> Result<Bytes, ReadError> {
+        let ahead = landed(flight);
+        tokio::pin!(ahead);
+        if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut ahead).await {
+            return outcome;
+        }
+        let range = block_range(index, info.size_bytes);
+        let own = async {
+            let mut stream = self.source.read(&info.id, info.size_bytes, range, Priority::Demand);
+            let mut part = Part::default();
+            while let Some(bytes) = stream.next().await {
+                part.push(bytes?.1);
+            }
+            part.take(range.len())
+                .ok_or_else(|| ReadError::Unavailable(format!("{}: short read", info.id.object)))
         };
-        let outcome = match flight.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
-        };
-        outcome.unwrap_or_else(|| Err(ReadError::Unavailable("the fill was abandoned".into())))
+        tokio::select! {
+            outcome = ahead => outcome,
+            outcome = own => outcome,
+        }
     }
 
     /// Starts fetching what of `range` is neither cached nor on its way, at low priority; never waits, and does nothing past the budget.
@@ -176,7 +216,7 @@ impl BlockCache {
         info: &ObjectInfo,
         blocks: std::ops::Range<u64>,
         priority: Priority,
-    ) -> Vec<watch::Receiver<Outcome>> {
+    ) -> Vec<Flight> {
         let mut receivers = Vec::new();
         let mut runs: Vec<Vec<(BlockId, watch::Sender<Outcome>)>> = Vec::new();
         {
@@ -194,9 +234,10 @@ impl BlockCache {
                     joined = false;
                     continue;
                 }
-                let (sender, receiver) = watch::channel(None);
-                flights.insert(id.clone(), receiver.clone());
-                receivers.push(receiver);
+                let (sender, outcome) = watch::channel(None);
+                let flight = Flight { outcome, priority };
+                flights.insert(id.clone(), flight.clone());
+                receivers.push(flight);
                 match runs.last_mut() {
                     Some(run) if joined => run.push((id, sender)),
                     _ => runs.push(vec![(id, sender)]),
@@ -213,6 +254,15 @@ impl BlockCache {
         }
         receivers
     }
+}
+
+/// What a flight brings.
+async fn landed(mut flight: Flight) -> Result<Bytes, ReadError> {
+    let outcome = match flight.outcome.wait_for(Option::is_some).await {
+        Ok(outcome) => outcome.clone(),
+        Err(_) => None,
+    };
+    outcome.unwrap_or_else(|| Err(ReadError::Unavailable("the fill was abandoned".into())))
 }
 
 /// Reads the run of blocks that `landing` waits for, and hands each out as soon as it is whole.

@@ -27,6 +27,8 @@ pub struct ObjectReader {
     cache: Arc<BlockCache>,
     info: Arc<ObjectInfo>,
     window: Vec<(u64, Bytes)>,
+    /// Blocks the window holds: more while one sample spans more.
+    window_blocks: usize,
     ahead_bytes: u64,
     ahead_max_bytes: u64,
     /// Where the last read-ahead ended.
@@ -40,6 +42,7 @@ impl ObjectReader {
             cache,
             info,
             window: Vec::with_capacity(WINDOW_BLOCKS),
+            window_blocks: WINDOW_BLOCKS,
             ahead_bytes: 0,
             ahead_max_bytes: 0,
             ahead_until: 0,
@@ -99,6 +102,7 @@ impl ObjectReader {
 
     /// Takes fetched blocks into the window.
     pub fn admit(&mut self, blocks: Vec<(u64, Bytes)>) {
+        self.window_blocks = WINDOW_BLOCKS.max(blocks.len() + 1);
         for (index, block) in blocks {
             self.remember(index, block);
         }
@@ -108,7 +112,7 @@ impl ObjectReader {
         if self.window.iter().any(|(i, _)| *i == index) {
             return;
         }
-        if self.window.len() >= WINDOW_BLOCKS {
+        while self.window.len() >= self.window_blocks {
             self.window.remove(0);
         }
         self.window.push((index, block));

@@ -12,6 +12,7 @@ use proto::v1::{Distribution, DistributionKind};
 use tracing::info;
 
 use super::{Connection, End, Phase, Session, Shared};
+use crate::metrics::Counted;
 use crate::rtmp::amf::Value;
 use crate::rtmp::command::Command;
 use crate::rtmp::{control, reply};
@@ -48,7 +49,6 @@ impl Session {
                 info!(session = self.id, peer = %self.peer, distribution = connection.distribution.id, app, tc_url,
                     flash_version = field("flashVer"), page = field("pageUrl"), swf = field("swfUrl"), "connect");
                 self.phase = Phase::Connected(Arc::new(connection));
-                self.shared.metrics.sessions.inc();
                 control::window_ack_size(WINDOW_BYTES, &mut self.out.batch);
                 control::set_peer_bandwidth(WINDOW_BYTES, &mut self.out.batch);
                 control::stream_begin(0, &mut self.out.batch);
@@ -62,7 +62,8 @@ impl Session {
                 Ok(())
             }
             Err(rejection) => {
-                info!(session = self.id, peer = %self.peer, app, tc_url, code = rejection.code, "connect rejected: {}", rejection.text);
+                info!(session = self.id, peer = %self.peer, app, tc_url, code = rejection.code,
+                    reason = rejection.text, "connect rejected");
                 self.shared.metrics.rejected.with_label_values(&[rejection.code]).inc();
                 self.out.command(
                     0,
@@ -88,7 +89,7 @@ fn admit(shared: &Shared, app: &str, tc_url: &str) -> Result<Connection, Rejecti
         return reject("DistributionTypeMismatch", format!("{host} is not a streaming distribution"));
     }
     let origin = OriginId::from_wire(&distribution.origin_id);
-    Ok(Connection { distribution, origin, folders })
+    Ok(Connection { distribution, origin, folders, _counted: Counted::new(&shared.metrics.sessions) })
 }
 
 fn find_distribution(shared: &Shared, host: &str) -> Result<Arc<Distribution>, Rejection> {

@@ -56,6 +56,8 @@ impl Session {
 
     fn on_command(&mut self, stream_id: u32, command: Command) -> Result<(), End> {
         self.count(&command.name);
+        // A stream that doesn't exist has no chunk streams to answer on: the connection's are used.
+        let stream_id = if self.stream(stream_id).is_some() { stream_id } else { 0 };
         let transaction = command.transaction;
         if command.name == "connect" {
             return self.on_connect(&command);
@@ -154,6 +156,7 @@ impl Session {
         let id = self.next_stream_id;
         self.next_stream_id += 1;
         self.streams.push(Stream::new(id, self.early_buffer_ms));
+        self.out.open_stream(id);
         self.out.command(0, reply::result(transaction, Value::Number(f64::from(id))));
     }
 
@@ -166,14 +169,19 @@ impl Session {
 
     /// Ends what a stream plays; the stream stays usable.
     pub(super) fn stop_stream(&mut self, stream_id: u32) {
-        let (session, metrics) = (self.id.clone(), self.shared.metrics.clone());
+        self.leave_file(stream_id);
         let Some(stream) = self.stream(stream_id) else { return };
-        stream.op = None;
         stream.early_seek_ms = None;
         stream.paused = false;
         stream.playlist.clear();
+    }
+
+    /// Ends what a stream plays and nothing else.
+    pub(super) fn leave_file(&mut self, stream_id: u32) {
+        let session = self.id.clone();
+        let Some(stream) = self.stream(stream_id) else { return };
+        (stream.op, stream.seeking) = (None, false);
         if let State::Playing(playing) = std::mem::replace(&mut stream.state, State::Idle) {
-            metrics.playing.dec();
             info!(
                 session,
                 stream = stream_id,
@@ -189,6 +197,7 @@ impl Session {
     pub(super) fn drop_stream(&mut self, stream_id: u32) {
         self.stop_stream(stream_id);
         self.streams.retain(|stream| stream.id != stream_id);
+        self.out.close_stream(stream_id);
     }
 
     fn on_get_stream_length(&mut self, command: &Command) {
@@ -217,6 +226,10 @@ impl Session {
             let flag = if video { &mut stream.video } else { &mut stream.audio };
             let was_on = std::mem::replace(flag, on);
             let turned_on = on && !was_on;
+            if let Some(playing) = stream.playing() {
+                // Nothing is sent, and nothing is due, while both are off.
+                playing.sleeps_until = None;
+            }
             if let Some(playing) = stream.playing().filter(|_| turned_on) {
                 if video {
                     playing.playback.await_keyframe();

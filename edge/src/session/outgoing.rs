@@ -15,6 +15,8 @@ const AUDIO: u8 = 8;
 
 /// A connection's outgoing side.
 pub(crate) struct Outgoing {
+    /// Streams by slot: a stream's chunk streams come from its slot, so they stay few however many streams come and go.
+    slots: Vec<Option<u32>>,
     /// Bytes not yet taken by the transport.
     pub(crate) batch: Batch,
     writer: ChunkWriter,
@@ -22,7 +24,38 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new() -> Self {
-        Self { batch: Batch::new(), writer: ChunkWriter::new() }
+        Self { slots: Vec::new(), batch: Batch::new(), writer: ChunkWriter::new() }
+    }
+
+    /// Gives `stream_id` chunk streams of its own.
+    pub(crate) fn open_stream(&mut self, stream_id: u32) {
+        match self.slots.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(stream_id),
+            None => self.slots.push(Some(stream_id)),
+        }
+    }
+
+    /// Takes them back.
+    pub(crate) fn close_stream(&mut self, stream_id: u32) {
+        for slot in self.slots.iter_mut().filter(|slot| **slot == Some(stream_id)) {
+            *slot = None;
+        }
+    }
+
+    /// The stream's times jump: the next message of each kind carries a full header.
+    pub(crate) fn jump(&mut self, stream_id: u32) {
+        let first = self.status_csid(stream_id);
+        for csid in first..first + 4 {
+            self.writer.forget(csid);
+        }
+    }
+
+    /// First of the four chunk streams of a stream; the commands' own for one that isn't open.
+    fn status_csid(&self, stream_id: u32) -> u32 {
+        match self.slots.iter().position(|slot| *slot == Some(stream_id)) {
+            Some(slot) => 4 + slot as u32 * 4,
+            None => 3,
+        }
     }
 
     /// Raises the chunk size if it isn't `size` yet.
@@ -50,13 +83,13 @@ impl Outgoing {
 
     /// A command (`_result`, `onStatus`, ...): `payload` is its AMF0 body.
     pub(crate) fn command(&mut self, stream_id: u32, payload: Bytes) {
-        let csid = if stream_id == 0 { 3 } else { status_csid(stream_id) };
+        let csid = self.status_csid(stream_id);
         self.write(csid, 0, COMMAND, stream_id, &[], &[payload]);
     }
 
     /// A data message (`onMetaData`, `onPlayStatus`, ...).
     pub(crate) fn data(&mut self, stream_id: u32, time_ms: u32, payload: Bytes) {
-        self.write(status_csid(stream_id) + 3, time_ms, DATA, stream_id, &[], &[payload]);
+        self.write(self.status_csid(stream_id) + 3, time_ms, DATA, stream_id, &[], &[payload]);
     }
 
     /// Audio, video, or script data of a file.
@@ -66,11 +99,6 @@ impl Outgoing {
             Kind::Video => (2, VIDEO),
             Kind::Data => (3, DATA),
         };
-        self.write(status_csid(stream_id) + offset, time_ms, type_id, stream_id, head, payload);
+        self.write(self.status_csid(stream_id) + offset, time_ms, type_id, stream_id, head, payload);
     }
-}
-
-/// First of the four chunk streams of a stream.
-fn status_csid(stream_id: u32) -> u32 {
-    4 + stream_id.saturating_sub(1) * 4
 }

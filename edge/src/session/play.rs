@@ -16,6 +16,7 @@ use super::playback::{Extent, Filled, Playback, Wanted};
 use super::stream::{Done, PlayRequest, Playing, Start, State};
 use super::{Connection, Session};
 use crate::media::{Container, MediaError};
+use crate::metrics::Counted;
 use crate::object::ReadError;
 use crate::rtmp::amf::Value;
 use crate::rtmp::command::Command;
@@ -42,7 +43,7 @@ impl Session {
             if stream.playlist.len() < limit {
                 stream.playlist.push_back(request);
             } else {
-                self.status(stream_id, "error", "NetStream.Failed", "The playlist is full.", name);
+                self.status(stream_id, "warning", "NetStream.Failed", "The playlist is full.", name);
             }
             return;
         }
@@ -73,6 +74,7 @@ impl Session {
 
     /// Starts opening what `request` names.
     fn open(&mut self, stream_id: u32, request: PlayRequest) {
+        self.leave_file(stream_id);
         let (Some(connection), library) = (self.connection(), self.shared.library.clone()) else { return };
         let Some(stream) = self.stream(stream_id) else { return };
         if request.start == Start::LiveOnly {
@@ -105,6 +107,8 @@ impl Session {
                 stream.state = State::Waiting(request, Some(Instant::now() + poll));
             }
             Err(error) => {
+                // What was asked of this name dies with it.
+                (stream.early_seek_ms, stream.paused) = (None, false);
                 let name = request.name.clone();
                 self.refuse(stream_id, &name, &error);
                 // A playlist goes on with its next item.
@@ -132,7 +136,14 @@ impl Session {
             // JW Player has no case for NetStream.Play.Failed and would show a spinner for ever.
             MediaError::Read(_) => ("NetStream.Failed", failed),
         };
-        warn!(session = self.id, stream = stream_id, name = name.display, code, "play failed: {error}");
+        warn!(
+            session = self.id,
+            stream = stream_id,
+            name = name.display,
+            code,
+            reason = error.to_string(),
+            "play failed"
+        );
         self.shared.metrics.play_errors.with_label_values(&[code]).inc();
         self.status(stream_id, "error", code, &text, &display);
     }
@@ -146,6 +157,7 @@ impl Session {
             own => own,
         };
         let display = request.name.display.clone();
+        self.out.jump(stream_id);
         control::stream_is_recorded(stream_id, &mut self.out.batch);
         self.out.chunk_size(chunk_size);
         control::stream_begin(stream_id, &mut self.out.batch);
@@ -173,13 +185,14 @@ impl Session {
             version = %reader.info().id.version, container, duration_ms = media.duration_ms,
             opened_ms = request.asked.elapsed().as_millis() as u64, "playing");
         shared.metrics.plays.with_label_values(&[container]).inc();
-        shared.metrics.playing.inc();
         reader.set_pace(media.bytes_per_second, config.read_ahead_seconds, config.read_ahead_viewer_bytes);
         let (origin, extent) = (request.start_ms(), request.extent);
         let playback =
             Playback::new(media, reader, cursor, origin, extent, config.max_buffer_ms, request.unpaced);
         let Some(stream) = self.stream(stream_id) else { return };
+        let early_pause = stream.paused;
         stream.state = State::Playing(Box::new(Playing {
+            _counted: Counted::new(&shared.metrics.playing),
             request,
             playback,
             begins: true,
@@ -188,7 +201,18 @@ impl Session {
             sleeps_until: None,
             waits_since: None,
         }));
-        if let Some(ms) = stream.early_seek_ms.take() {
+        let early_seek_ms = stream.early_seek_ms.take();
+        if early_pause {
+            control::stream_eof(stream_id, &mut self.out.batch);
+            self.status(
+                stream_id,
+                "status",
+                "NetStream.Pause.Notify",
+                &format!("Pausing {display}."),
+                &display,
+            );
+        }
+        if let Some(ms) = early_seek_ms {
             self.seek_to(stream_id, ms);
         }
     }

@@ -57,6 +57,9 @@ pub(crate) enum Extent {
     Ms(u64),
 }
 
+/// How far a single frame is looked for, in ms of media.
+const SNAPSHOT_MS: u64 = 15_000;
+
 /// One file being sent.
 pub(crate) struct Playback {
     pub(crate) media: Arc<Media>,
@@ -176,6 +179,10 @@ impl Playback {
 
     /// Writes what may leave now.
     pub(crate) fn fill(&mut self, now: Instant, out: &mut Outgoing, wanted: Wanted) -> Filled {
+        if !wanted.audio && !wanted.video && !self.snapshot {
+            // Nobody looks or listens: the film waits.
+            return Filled::At(now + std::time::Duration::from_secs(3600));
+        }
         loop {
             if out.batch.len_bytes() >= wanted.batch_bytes {
                 return Filled::Enough;
@@ -193,8 +200,13 @@ impl Playback {
             if self.is_past_the_extent(time_ms) {
                 return self.ended(wanted);
             }
-            if self.is_unwanted(&sample, wanted) {
-                continue;
+            if self.snapshot && time_ms > self.time_ms.saturating_add(SNAPSHOT_MS) {
+                // No picture here: audio only, or video switched off.
+                return if self.extent == Extent::OneFrame {
+                    self.ended(wanted)
+                } else {
+                    self.no_snapshot(sample)
+                };
             }
             let due = self.pacer.due(time_ms, wanted.buffer_ms);
             if due > now && !self.snapshot {
@@ -205,6 +217,10 @@ impl Playback {
                 }
                 // A tick's worth at a time: fewer, larger writes.
                 return Filled::At(due.max(now + std::time::Duration::from_millis(wanted.tick_ms)));
+            }
+            // After its time has come, not before: what is switched off passes at the pace of what isn't.
+            if self.is_unwanted(&sample, wanted) {
+                continue;
             }
             self.reader.advance(sample.offset);
             let Some(payload) = self.reader.buffered(sample.offset, u64::from(sample.len)) else {
@@ -236,6 +252,12 @@ impl Playback {
                 return Filled::Snapshot;
             }
         }
+    }
+
+    fn no_snapshot(&mut self, sample: Sample) -> Filled {
+        self.next = Some(sample);
+        self.snapshot = false;
+        Filled::Snapshot
     }
 
     fn track(&self, kind: Kind) -> Option<&Track> {

@@ -67,11 +67,13 @@ impl Session {
         if let Some(stream) = self.stream(stream_id) {
             stream.paused = pause;
         }
+        let seeking = self.stream(stream_id).is_some_and(|stream| stream.seeking);
         if pause {
             control::stream_eof(stream_id, &mut self.out.batch);
             self.status(stream_id, "status", "NetStream.Pause.Notify", &format!("Pausing {name}."), &name);
-        } else if over {
-            // Everything was sent and announced: there is nothing to go on with.
+        } else if over || seeking {
+            // Everything was sent and announced, so there is nothing to go on with; or a seek is on its way to where the viewer wants
+            // to be, and its media start when it is there.
             self.status(
                 stream_id,
                 "status",
@@ -91,6 +93,7 @@ impl Session {
         (playing.end_due, playing.over, playing.sleeps_until, playing.waits_since) =
             (None, false, None, None);
         let (media, mut reader) = (playing.playback.media.clone(), playing.playback.reader.clone());
+        stream.seeking = matches!(why, Reposition::Seek { .. });
         stream.op = Some(Box::pin(async move {
             let cursor = media.cursor(&mut reader, target_ms).await;
             Done::Repositioned(why, target_ms, cursor.map(|cursor| (cursor, reader)))
@@ -108,6 +111,7 @@ impl Session {
         let play_start = self.shared.config.play_start_after_seek;
         let Some(index) = self.streams.iter().position(|stream| stream.id == stream_id) else { return };
         let paused = self.streams[index].paused;
+        self.streams[index].seeking = false;
         let Some(playing) = self.streams[index].playing() else { return };
         let (cursor, reader) = match result {
             Ok(place) => place,
@@ -124,6 +128,7 @@ impl Session {
         if let Reposition::Seek { .. } = why {
             control::stream_eof(stream_id, &mut self.out.batch);
         }
+        self.out.jump(stream_id);
         control::stream_is_recorded(stream_id, &mut self.out.batch);
         control::stream_begin(stream_id, &mut self.out.batch);
         match why {

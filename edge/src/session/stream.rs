@@ -22,6 +22,7 @@ use super::names::StreamName;
 use super::opening::Ready;
 use super::playback::{Extent, Playback};
 use crate::media::{Cursor, MediaError};
+use crate::metrics::Counted;
 use crate::object::ObjectReader;
 use crate::object::reader::Fetched;
 
@@ -68,6 +69,7 @@ pub(crate) enum State {
 
 /// A file on a stream.
 pub(crate) struct Playing {
+    pub(crate) _counted: Counted,
     pub(crate) request: PlayRequest,
     pub(crate) playback: Playback,
     /// Metadata and headers still have to be sent before media.
@@ -108,6 +110,8 @@ pub(crate) struct Stream {
     pub(crate) audio: bool,
     pub(crate) video: bool,
     pub(crate) paused: bool,
+    /// A seek is looking for its place.
+    pub(crate) seeking: bool,
     pub(crate) op: Option<BoxFuture<'static, Done>>,
 }
 
@@ -122,6 +126,7 @@ impl Stream {
             audio: true,
             video: true,
             paused: false,
+            seeking: false,
             op: None,
         }
     }
