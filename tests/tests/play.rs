@@ -286,6 +286,55 @@ fn s30_on_meta_data_is_the_same_bytes_for_every_play_and_seek() {
 }
 
 #[test]
+fn t9_audiodelay_of_an_flv_passes_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = std::fs::read(media::file("clip.flv")).unwrap();
+    // The script tag grows by one property, named first.
+    let at = file.windows(10).position(|w| w == b"onMetaData").unwrap() + 10;
+    let extra = [&[0, 10][..], b"audiodelay", &[0], &0.25f64.to_be_bytes()].concat();
+    let size = u32::from_be_bytes([0, file[14], file[15], file[16]]) + extra.len() as u32;
+    let end = 13 + 11 + size as usize;
+    let mut made = [&file[..at + 5], &extra, &file[at + 5..]].concat();
+    made[14..17].copy_from_slice(&size.to_be_bytes()[1..]);
+    made[end..end + 4].copy_from_slice(&(size + 11).to_be_bytes());
+    std::fs::write(folder.path().join("delayed.flv"), made).unwrap();
+    let server = tests::standalone::Standalone::over(folder.path());
+    let mut client = Client::streaming(server.rtmp());
+    client.play(1, "delayed", &[0.0]);
+    client.wait("pictures", PATIENCE, Message::is_picture);
+    let messages = client.messages();
+    let (name, values) =
+        messages.iter().find_map(|m| m.data().filter(|(name, _)| name == "onMetaData")).unwrap();
+    assert_eq!(values[0].get("audiodelay"), Some(&Value::Number(0.25)), "{name} {values:?}");
+}
+
+#[test]
+fn t11_signed_and_shortened_names_of_jw_resolve() {
+    for name in
+        ["clip.flv?Expires=1&Signature=a-b_c~&Key-Pair-Id=APKA", "clip?x=.mp3", "cbr", "mp3:cbr", "song.m4a"]
+    {
+        let mut client = Client::streaming(shared().rtmp());
+        client.play(1, name, &[0.0]);
+        client.wait_status("NetStream.Play.Start");
+        client.wait("media", PATIENCE, Message::is_media);
+    }
+}
+
+#[test]
+fn t14_native_rtmp_plays_on_every_listener() {
+    let listen = vec!["127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()];
+    let server =
+        tests::standalone::Standalone::with(tests::standalone::Options { listen, ..Default::default() });
+    let addresses = server.ready["rtmp"].as_array().unwrap();
+    assert_eq!(addresses.len(), 2);
+    for address in addresses {
+        let mut client = Client::streaming(address.as_str().unwrap());
+        client.play(1, "clip", &[0.0]);
+        client.wait("pictures", PATIENCE, Message::is_picture);
+    }
+}
+
+#[test]
 fn t9_audiodelay_is_not_invented_for_mp4() {
     let mut client = streaming();
     client.play(1, "mp4:first.mp4", &[0.0]);

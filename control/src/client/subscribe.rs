@@ -60,7 +60,7 @@ pub(crate) async fn keep_saved(shared: Arc<Shared>) {
     let (mut catalogue, mut shields) = (shared.catalogue.subscribe(), shared.shields.subscribe());
     // A publication may have come before this task first ran.
     catalogue.mark_changed();
-    let mut retry = None;
+    let (mut retry, mut saved) = (None, false);
     loop {
         let again = async {
             match retry {
@@ -74,13 +74,19 @@ pub(crate) async fn keep_saved(shared: Arc<Shared>) {
             () = again => (),
             () = shared.shutdown.cancelled() => return,
         }
-        tokio::time::sleep(SAVE_AFTER).await;
+        // The first is saved at once: a node killed right after its start must find one.
+        if saved {
+            tokio::time::sleep(SAVE_AFTER).await;
+        }
         let (known, map) = (catalogue.borrow_and_update().clone(), shields.borrow_and_update().clone());
         if known.is_empty() {
             continue;
         }
         retry = match last_known_good::save(&shared.config.state_dir, &known, &map).await {
-            Ok(()) => None,
+            Ok(()) => {
+                saved = true;
+                None
+            }
             Err(error) => {
                 shared.metrics.save_failures.inc();
                 let dir = shared.config.state_dir.display();

@@ -1,9 +1,10 @@
 //! From a stream name to an opened file: the slow part of a play, as one future.
 //!
-//! Each candidate key is one Stat; the first that exists is opened. A play then gets its cursor; getStreamLength only wants the duration.
+//! Each candidate key is one Stat; the first that exists, in their order, is opened. A play then gets its cursor; getStreamLength only wants the duration.
 
 use std::sync::Arc;
 
+use futures::stream::{FuturesOrdered, StreamExt};
 use proto::object::{ObjectKey, OriginId};
 
 use super::names::StreamName;
@@ -24,13 +25,27 @@ pub(crate) async fn open(
     origin: &OriginId,
     name: &StreamName,
 ) -> Result<Opened, MediaError> {
-    let mut missing = ReadError::NotFound("no key can have this name".into());
-    for candidate in &name.candidates {
+    let stat = |candidate: &String| {
         let object = ObjectKey::new(origin.clone(), candidate);
-        match library.stat(&object).await {
-            Ok(info) => return library.media(info).await,
+        async move { library.stat(&object).await }
+    };
+    let Some((given, guesses)) = name.candidates.split_first() else {
+        return Err(ReadError::NotFound("no key can have this name".into()).into());
+    };
+    // The name as given is the usual case and costs one Stat. What is guessed is asked for at once, and judged in order.
+    match stat(given).await {
+        Err(ReadError::NotFound(missing)) if guesses.is_empty() => {
+            return Err(ReadError::NotFound(missing).into());
+        }
+        Err(ReadError::NotFound(_)) => {}
+        found => return library.media(found?).await,
+    }
+    let mut answers: FuturesOrdered<_> = guesses.iter().map(stat).collect();
+    let mut missing = ReadError::NotFound(given.clone());
+    while let Some(answer) = answers.next().await {
+        match answer {
             Err(error @ ReadError::NotFound(_)) => missing = error,
-            Err(error) => return Err(error.into()),
+            found => return library.media(found?).await,
         }
     }
     Err(missing.into())
