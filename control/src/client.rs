@@ -6,6 +6,7 @@
 //! * [`last_known_good`]: the file a node starts from while control is away;
 //! * [`heartbeat`]: the task that renews the lease;
 //! * [`admin`]: the operator's calls, and channels to control;
+//! * [`stop`]: SIGTERM and SIGINT;
 //! * [`telemetry`]: logs, `/healthz`, `/readyz`, `/metrics`;
 //! * [`config`]: YAML files, environment variables and tokens.
 //!
@@ -20,9 +21,11 @@ pub mod config;
 pub mod heartbeat;
 pub mod last_known_good;
 pub mod node;
+pub mod stop;
 pub mod subscribe;
 pub mod telemetry;
 
 pub use catalogue::{Catalogue, OriginEntry};
 pub use node::{Node, NodeConfig};
 pub use proto::v1::{NodeRole, NodeState, Revision, ShieldMap, ShieldNode};
+pub use stop::StopSignal;

@@ -8,14 +8,13 @@ use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
 use control::client::telemetry::{self, LogFormat, Readiness};
-use control::client::{Node, NodeConfig, NodeRole, NodeState};
+use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use edge::Edge;
 use edge::config::EdgeConfig;
 use penstock_edge as edge;
 use serde::Deserialize;
 use shield::client::{ClientConfig, ShieldClient};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Penstock's edge: speaks RTMP to viewers and asks shields for byte ranges.
@@ -87,6 +86,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(file: File, token: String) -> anyhow::Result<()> {
     let log = telemetry::init_logging(file.log_format, &file.log_filter);
+    let mut stop = StopSignal::new()?;
     let registry = prometheus::Registry::new();
     let shutdown = CancellationToken::new();
     let readiness = Readiness::new();
@@ -122,14 +122,14 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     tokio::select! {
         () = node.synced() => {}
-        () = stop_signal() => return Ok(()),
+        () = stop.received() => return Ok(()),
     }
     readiness.set("config", true);
     node.set_state(NodeState::Ready);
     tracing::info!(node = file.node_id, listen = ?bound, "the edge serves");
 
     let serving = tokio::spawn(edge.serve(listeners, shutdown.clone()));
-    stop_signal().await;
+    stop.received().await;
     tracing::info!("stopping: sessions are closed");
     readiness.set("config", false);
     node.set_state(NodeState::Draining);
@@ -138,17 +138,4 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     serving.await?;
     telemetry.await?;
     Ok(())
-}
-
-/// Returns at SIGTERM or SIGINT.
-async fn stop_signal() {
-    let (Ok(mut term), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

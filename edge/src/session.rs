@@ -218,7 +218,8 @@ impl Session {
             {
                 return end;
             }
-            if std::mem::take(&mut self.unread) && !self.is_backlogged() {
+            if self.unread && !self.is_backlogged() {
+                self.unread = false;
                 if let Err(end) = self.consume() {
                     self.ending = Some(end);
                 }

@@ -7,11 +7,10 @@ use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
 use control::client::telemetry::{self, LogFormat, Readiness};
-use control::client::{Node, NodeConfig, NodeRole, NodeState};
+use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use penstock_shield::{Shield, ShieldConfig, follow};
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Penstock's shield: the block cache between edges and S3.
@@ -89,6 +88,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(file: File, token: String) -> anyhow::Result<()> {
     let log = telemetry::init_logging(file.log_format, &file.log_filter);
+    let mut stop = StopSignal::new()?;
     let registry = prometheus::Registry::new();
     let shutdown = CancellationToken::new();
     let readiness = Readiness::new();
@@ -121,7 +121,7 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     tokio::select! {
         () = node.synced() => {}
-        () = stop_signal() => return Ok(()),
+        () = stop.received() => return Ok(()),
     }
     follow::apply(&shield, &node.catalogue.borrow());
     tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), shutdown.clone()));
@@ -133,7 +133,7 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     node.set_state(NodeState::Ready);
     tracing::info!(node = file.node_id, listen = %bound, address, "the shield serves");
 
-    stop_signal().await;
+    stop.received().await;
     tracing::info!("stopping: edges are sent to other shields");
     readiness.set("config", false);
     node.set_state(NodeState::Draining);
@@ -142,17 +142,4 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     serving.await??;
     telemetry.await?;
     Ok(())
-}
-
-/// Returns at SIGTERM or SIGINT.
-async fn stop_signal() {
-    let (Ok(mut term), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -1,11 +1,13 @@
 //! What an attacker found on the first working edge, each as a test: the session lives, nothing is lost or leaked.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use tests::media;
 use tests::standalone::{Options, Standalone, shared};
-use tests::wire::amf::Value;
-use tests::wire::chunk::Message;
+use tests::wire::amf::{self, Value};
+use tests::wire::chunk::{Chunker, Dechunker, Message};
 use tests::wire::{Client, PATIENCE};
 
 #[test]
@@ -122,4 +124,48 @@ fn gauges_count_what_is_there_and_logs_can_t_be_forged() {
             .map(|g| server.metric(&format!("penstock_edge_{g}")));
         (counts == [0.0; 3]).then_some(())
     });
+}
+
+#[test]
+fn a_viewer_that_sends_without_reading_is_not_read_from_and_then_gets_every_answer() {
+    const CALLS: usize = 400;
+    let mut stream = TcpStream::connect(shared().rtmp()).unwrap();
+    let mut greeting = vec![0; 1537];
+    greeting[0] = 3;
+    stream.write_all(&greeting).unwrap();
+    let mut answer = vec![0; 3073];
+    stream.read_exact(&mut answer).unwrap();
+    stream.write_all(&answer[1..1537]).unwrap();
+    // Each call is answered with its own 30 KB: 12 MB in all, far over what may wait for a viewer.
+    let name = "x".repeat(30_000);
+    let chunker = Chunker::default();
+    let calls: Vec<Vec<u8>> = (0..CALLS)
+        .map(|i| {
+            let args = [Value::Null, Value::String(format!("{i}:{name}"))];
+            chunker.message(3, 0, 20, 0, &amf::command("FCSubscribe", 0.0, &args))
+        })
+        .collect();
+    let mut writing = stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || calls.iter().try_for_each(|call| writing.write_all(call)));
+    // The server stops reading, so the writer can't end before the answers are read.
+    let before = shared().metric("penstock_edge_received_bytes_total");
+    tests::eventually("the server to stop reading", Duration::from_secs(20), || {
+        let first = shared().metric("penstock_edge_received_bytes_total");
+        std::thread::sleep(Duration::from_millis(200));
+        (first > before && shared().metric("penstock_edge_received_bytes_total") == first).then_some(())
+    });
+    assert!(!writer.is_finished(), "12 MB were taken from a viewer that reads nothing");
+    let (mut dechunker, mut heard, mut buffer) = (Dechunker::default(), 0, vec![0; 64 << 10]);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    while heard < CALLS {
+        let n = stream.read(&mut buffer).unwrap();
+        assert!(n > 0, "closed after {heard} answers");
+        for message in dechunker.push(&buffer[..n]).unwrap() {
+            let Some(command) = message.command().filter(|c| c.name == "onFCSubscribe") else { continue };
+            let told = format!("{:?}", command.args);
+            assert!(told.contains(&format!("{heard}:xxx")), "answer {heard} out of order");
+            heard += 1;
+        }
+    }
+    writer.join().unwrap().unwrap();
 }

@@ -1,3 +1,5 @@
+//! Tests of `declare`.
+
 use super::*;
 use crate::documents;
 use crate::store::{Store, memory};

@@ -1,3 +1,5 @@
+//! Tests of `mirror`.
+
 use super::*;
 use crate::client::catalogue::tests::document;
 use crate::documents::{self, DISTRIBUTIONS, put_distribution};

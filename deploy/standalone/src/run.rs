@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use control::client::telemetry::{self, LogFormat, Readiness};
-use control::client::{Node, NodeConfig, NodeRole, NodeState};
+use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use control::declare::{Declared, DeclaredSet, Kind};
 use control::{Control, ControlConfig};
 use edge::Edge;
@@ -18,7 +18,6 @@ use proto::object::OriginId;
 use shield::client::{ClientConfig, ShieldClient};
 use shield::{Shield, follow};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -247,24 +246,5 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
             Err(error).with_context(|| format!("--ready-file {}", path.display()))
         }
         _ => Ok(()),
-    }
-}
-
-/// SIGTERM and SIGINT, from the start on.
-struct StopSignal {
-    term: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl StopSignal {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of `client/config`.
+
 use super::*;
 use serde::Deserialize;
 use std::io::Write;

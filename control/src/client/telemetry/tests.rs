@@ -1,3 +1,5 @@
+//! Tests of `client/telemetry`.
+
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

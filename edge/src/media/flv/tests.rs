@@ -1,3 +1,5 @@
+//! Tests of `media/flv`.
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Tests of `media/mp3`.
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Tests of `rtmp/amf`.
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 use rand::rngs::StdRng;

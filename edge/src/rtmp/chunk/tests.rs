@@ -1,3 +1,5 @@
+//! Tests of `rtmp/chunk`.
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `rtmp/command`.
+
 use super::*;
 
 fn message(type_id: u8, payload: impl Into<Bytes>) -> Message {

@@ -1,3 +1,5 @@
+//! Tests of `rtmp/handshake`.
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};

@@ -1,3 +1,5 @@
+//! Tests of `rtmp/reply`.
+
 use super::*;
 use crate::rtmp::amf::{Limits, decode_all};
 

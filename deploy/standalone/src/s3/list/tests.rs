@@ -1,3 +1,5 @@
+//! Tests of `s3/list`.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Tests of `rtmp/chunk/batch`.
+
 use std::io::IoSlice;
 
 use proptest::prelude::*;

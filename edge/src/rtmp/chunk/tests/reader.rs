@@ -1,3 +1,5 @@
+//! Tests of `rtmp/chunk/reader`.
+
 use super::*;
 
 #[test]

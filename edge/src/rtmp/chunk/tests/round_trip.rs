@@ -1,3 +1,5 @@
+//! Tests of `rtmp/chunk/round_trip`.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `rtmp/chunk/writer`.
+
 use std::io::IoSlice;
 
 use super::*;
