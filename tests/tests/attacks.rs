@@ -64,6 +64,27 @@ fn a_seek_followed_by_an_unpause_is_still_answered_and_obeyed() {
 }
 
 #[test]
+fn every_unpause_is_answered_in_its_turn_whatever_follows_it() {
+    let mut client = Client::streaming(shared().rtmp());
+    client.set_buffer(1, 1000);
+    client.play(1, "mp4:minute.mp4", &[0.0]);
+    client.wait("pictures", PATIENCE, Message::is_picture);
+    client.pause(1, true, 1000.0);
+    client.wait_status("NetStream.Pause.Notify");
+    client.skip_all();
+    client.pause(1, false, 1000.0);
+    client.pause(1, true, 1000.0);
+    client.pause(1, false, 1000.0);
+    client.seek(1, 40_000.0);
+    client.wait("more pictures", PATIENCE, |m| m.is_picture() && m.timestamp > 40_000);
+    let codes: Vec<String> = client.messages().iter().filter_map(Message::status_code).collect();
+    let after: Vec<&str> =
+        codes.iter().map(|c| c.trim_start_matches("NetStream.")).filter(|c| *c != "Play.Start").collect();
+    let told = &after[after.len() - 4..];
+    assert_eq!(told, ["Unpause.Notify", "Pause.Notify", "Unpause.Notify", "Seek.Notify"], "{after:?}");
+}
+
+#[test]
 fn a_pause_before_the_file_is_open_is_answered_when_it_is() {
     let mut client = Client::streaming(shared().rtmp());
     client.play(1, "mp4:minute.mp4", &[0.0]);

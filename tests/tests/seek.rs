@@ -50,6 +50,10 @@ fn s32_seek_drops_the_queue_and_starts_again_from_a_keyframe_on_the_stream_s_tim
         let first = all[at("picture", &Message::is_picture)].clone();
         assert!(first.is_keyframe() && (37_900..=40_000).contains(&first.timestamp), "{name}: {first}");
         assert!(all.iter().filter(|m| m.is_media()).all(|m| m.timestamp >= 37_900));
+        for kind in [8, 9] {
+            let first = all.iter().find(|m| m.type_id == kind).unwrap();
+            assert_eq!(first.form, 0, "{name}: after any jump a full header, unlike {first}");
+        }
     }
 }
 

@@ -40,6 +40,7 @@ impl Session {
         let origin_ms = playing.playback.origin_ms;
         let target_ms = if file_timeline { ms as u64 } else { origin_ms.saturating_add(ms as u64) };
         info!(session = self.id, stream = stream_id, name, ms, "seek");
+        self.settle_unpause(stream_id, &name);
         self.reposition(stream_id, Reposition::Seek { ms }, target_ms);
     }
 
@@ -64,10 +65,12 @@ impl Session {
             "{}",
             if pause { "pause" } else { "unpause" }
         );
+        self.settle_unpause(stream_id, &name);
         if let Some(stream) = self.stream(stream_id) {
             stream.paused = pause;
         }
-        let seeking = self.stream(stream_id).is_some_and(|stream| stream.seeking);
+        let pending = self.stream(stream_id).and_then(|stream| stream.pending);
+        let seeking = matches!(pending, Some(Reposition::Seek { .. }));
         if pause {
             control::stream_eof(stream_id, &mut self.out.batch);
             self.status(stream_id, "status", "NetStream.Pause.Notify", &format!("Pausing {name}."), &name);
@@ -86,6 +89,16 @@ impl Session {
         }
     }
 
+    /// An unpause that is still looking for its place is overtaken by another command: it gets its notification, in its turn, and nothing
+    /// more, because the place no longer matters.
+    fn settle_unpause(&mut self, stream_id: u32, name: &str) {
+        let Some(stream) = self.stream(stream_id) else { return };
+        if matches!(stream.pending, Some(Reposition::Unpause { .. })) {
+            (stream.op, stream.pending) = (None, None);
+            self.status(stream_id, "status", "NetStream.Unpause.Notify", &format!("Unpausing {name}."), name);
+        }
+    }
+
     /// Looks for the place of `target_ms` (file time); media stops until it is found.
     fn reposition(&mut self, stream_id: u32, why: Reposition, target_ms: u64) {
         let Some(stream) = self.stream(stream_id) else { return };
@@ -93,7 +106,7 @@ impl Session {
         (playing.end_due, playing.over, playing.sleeps_until, playing.waits_since) =
             (None, false, None, None);
         let (media, mut reader) = (playing.playback.media.clone(), playing.playback.reader.clone());
-        stream.seeking = matches!(why, Reposition::Seek { .. });
+        stream.pending = Some(why);
         stream.op = Some(Box::pin(async move {
             let cursor = media.cursor(&mut reader, target_ms).await;
             Done::Repositioned(why, target_ms, cursor.map(|cursor| (cursor, reader)))
@@ -111,7 +124,7 @@ impl Session {
         let play_start = self.shared.config.play_start_after_seek;
         let Some(index) = self.streams.iter().position(|stream| stream.id == stream_id) else { return };
         let paused = self.streams[index].paused;
-        self.streams[index].seeking = false;
+        self.streams[index].pending = None;
         let Some(playing) = self.streams[index].playing() else { return };
         let (cursor, reader) = match result {
             Ok(place) => place,

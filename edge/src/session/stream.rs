@@ -110,8 +110,8 @@ pub(crate) struct Stream {
     pub(crate) audio: bool,
     pub(crate) video: bool,
     pub(crate) paused: bool,
-    /// A seek is looking for its place.
-    pub(crate) seeking: bool,
+    /// What is looking for its place, and whose notification is still owed.
+    pub(crate) pending: Option<Reposition>,
     pub(crate) op: Option<BoxFuture<'static, Done>>,
 }
 
@@ -126,7 +126,7 @@ impl Stream {
             audio: true,
             video: true,
             paused: false,
-            seeking: false,
+            pending: None,
             op: None,
         }
     }
