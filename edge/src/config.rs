@@ -28,8 +28,12 @@ pub struct EdgeConfig {
     pub chunk_size_bytes: u32,
     /// Furthest a viewer's buffer may run ahead of real time, in ms.
     pub max_buffer_ms: u64,
-    /// Media handed to the network at a time when pacing, in ms.
+    /// Least media handed to the network at a time when pacing, in ms.
     pub tick_ms: u64,
+    /// Most media handed to the network at a time when pacing, in ms; never over a third of the viewer's buffer.
+    pub tick_max_ms: u64,
+    /// Bytes a paced write aims at: low bitrates tick slower, high ones faster, within the two limits above.
+    pub tick_bytes: u64,
     /// Bytes queued for a connection's socket at most, before the last message.
     pub batch_bytes: usize,
     /// Time for the first byte and the whole handshake, in ms.
@@ -92,6 +96,8 @@ impl Default for EdgeConfig {
             chunk_size_bytes: 4096,
             max_buffer_ms: 3_600_000,
             tick_ms: 100,
+            tick_max_ms: 1000,
+            tick_bytes: 128 << 10,
             batch_bytes: 256 << 10,
             handshake_timeout_ms: 10_000,
             connect_timeout_ms: 30_000,
@@ -134,6 +140,9 @@ impl EdgeConfig {
         }
         if !(10..=1000).contains(&self.tick_ms) {
             return bad("tick_ms", format!("{} is not within 10 and 1000", self.tick_ms));
+        }
+        if !(self.tick_ms..=5000).contains(&self.tick_max_ms) {
+            return bad("tick_max_ms", format!("{} is not within tick_ms and 5000", self.tick_max_ms));
         }
         let at_least = [
             ("batch_bytes", self.batch_bytes as u64, 4096),

@@ -112,7 +112,9 @@ pub struct Sample {
 impl Sample {
     /// Decoding time in milliseconds, rounded down.
     pub fn time_ms(&self) -> u64 {
-        (self.dts as u128 * 1000 / u128::from(self.timescale.max(1))) as u64
+        let timescale = u64::from(self.timescale.max(1));
+        // Whole seconds and the rest apart: exact, without a 128-bit division a sample.
+        (self.dts / timescale).saturating_mul(1000).saturating_add(self.dts % timescale * 1000 / timescale)
     }
 }
 

@@ -205,7 +205,9 @@ impl Session {
 
     async fn run<T: Transport>(&mut self, transport: &mut T, shutdown: CancellationToken) -> End {
         let timer = tokio::time::sleep_until(self.started);
-        tokio::pin!(timer);
+        // One registration for the session's whole life: the token's list of waiters has one lock for all sessions.
+        let stopped = shutdown.cancelled();
+        tokio::pin!(timer, stopped);
         loop {
             let now = Instant::now();
             let wake = if self.ending.is_none() { self.fill_streams(now) } else { None };
@@ -240,6 +242,15 @@ impl Session {
             // The batch was full and the transport has taken all of it: there is more to send at once.
             let more = std::mem::take(&mut self.more) && !writing;
             tokio::select! {
+                biased;
+                () = &mut stopped, if self.ending.is_none() => {
+                    self.say_goodbye();
+                    self.ending = Some(End::Shutdown);
+                }
+                (stream_id, done) = next_done(&mut self.streams), if self.ending.is_none() => self.apply(stream_id, done),
+                Some((transaction, seconds)) = self.calls.next(), if !self.calls.is_empty() => {
+                    self.answer_length(transaction, seconds);
+                }
                 ready = transport.readable(), if self.ending.is_none() && !backlog => {
                     if let Err(error) = ready.and_then(|()| self.read(transport)) {
                         if error.kind() == std::io::ErrorKind::UnexpectedEof {
@@ -253,16 +264,8 @@ impl Session {
                         return self.ending.take().unwrap_or(End::Io(error));
                     }
                 }
-                (stream_id, done) = next_done(&mut self.streams), if self.ending.is_none() => self.apply(stream_id, done),
-                Some((transaction, seconds)) = self.calls.next(), if !self.calls.is_empty() => {
-                    self.answer_length(transaction, seconds);
-                }
                 () = tokio::task::yield_now(), if more => {}
                 () = &mut timer => {}
-                () = shutdown.cancelled(), if self.ending.is_none() => {
-                    self.say_goodbye();
-                    self.ending = Some(End::Shutdown);
-                }
             }
         }
     }

@@ -118,13 +118,13 @@ impl ObjectReader {
         self.window.push((index, block));
     }
 
-    fn block_in_memory(&mut self, index: u64) -> Option<Bytes> {
-        if let Some((_, block)) = self.window.iter().find(|(i, _)| *i == index) {
-            return Some(block.clone());
+    /// Block `index` if it is in memory: in the window, from where it is only borrowed, or in the cache.
+    fn block_in_memory(&mut self, index: u64) -> Option<&Bytes> {
+        if !self.window.iter().any(|(i, _)| *i == index) {
+            let block = self.cache.get(&self.info.id, index)?;
+            self.remember(index, block);
         }
-        let block = self.cache.get(&self.info.id, index)?;
-        self.remember(index, block.clone());
-        Some(block)
+        self.window.iter().find(|(i, _)| *i == index).map(|(_, block)| block)
     }
 
     fn range(&self, offset: u64, len: u64) -> Result<ByteRange, ReadError> {
@@ -159,7 +159,7 @@ impl ReadAt for ObjectReader {
         let mut slices = Slices::new();
         for index in blocks {
             let block = match self.block_in_memory(index) {
-                Some(block) => block,
+                Some(block) => block.clone(),
                 None => {
                     let block = self.cache.block(&self.info, index).await?;
                     self.remember(index, block.clone());
@@ -182,7 +182,7 @@ impl ReadAt for ObjectReader {
         let mut slices = Slices::new();
         for index in range.blocks() {
             let block = self.block_in_memory(index)?;
-            slices.push(clip(&block, index, range)?);
+            slices.push(clip(block, index, range)?);
         }
         Some(slices)
     }

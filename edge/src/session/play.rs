@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::names::StreamName;
 use super::opening::{self, Ready};
+use super::pacing;
 use super::playback::{Extent, Filled, Playback, Wanted};
 use super::stream::{Done, PlayRequest, Playing, Start, State};
 use super::{Connection, Session};
@@ -230,7 +231,7 @@ impl Session {
 
     fn fill_stream(&mut self, index: usize, now: Instant) -> Option<Instant> {
         let config = &self.shared.config;
-        let (batch_bytes, tick_ms) = (config.batch_bytes, config.tick_ms);
+        let batch_bytes = config.batch_bytes;
         let stream = &mut self.streams[index];
         let stream_id = stream.id;
         if let State::Waiting(request, Some(at)) = &stream.state {
@@ -247,7 +248,6 @@ impl Session {
             audio: stream.audio,
             video: stream.video,
             batch_bytes,
-            tick_ms,
         };
         let paused = stream.paused;
         let State::Playing(playing) = &mut stream.state else { return None };
@@ -281,7 +281,10 @@ impl Session {
                     return None;
                 }
                 Filled::Snapshot => return None,
-                Filled::At(at) => {
+                Filled::At(due) => {
+                    // A tick's worth at a time: fewer, larger writes.
+                    let bytes_per_second = playing.playback.media.bytes_per_second;
+                    let at = due.max(now + pacing::tick(config, bytes_per_second, wanted.buffer_ms));
                     playing.sleeps_until = Some(at);
                     return Some(at);
                 }

@@ -43,7 +43,6 @@ pub(crate) struct Wanted {
     pub(crate) audio: bool,
     pub(crate) video: bool,
     pub(crate) batch_bytes: usize,
-    pub(crate) tick_ms: u64,
 }
 
 /// How much of the file a play is for.
@@ -215,8 +214,7 @@ impl Playback {
                     control::buffer_empty(wanted.stream_id, &mut out.batch);
                     self.told_empty = true;
                 }
-                // A tick's worth at a time: fewer, larger writes.
-                return Filled::At(due.max(now + std::time::Duration::from_millis(wanted.tick_ms)));
+                return Filled::At(due);
             }
             // After its time has come, not before: what is switched off passes at the pace of what isn't.
             if self.is_unwanted(&sample, wanted) {

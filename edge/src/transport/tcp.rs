@@ -3,6 +3,7 @@
 //! `TCP_NOTSENT_LOWAT` keeps the kernel from queueing megabytes for a viewer: a seek must not wait behind them, and ten thousand stalled
 //! viewers must not cost gigabytes of socket buffers.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 
@@ -41,11 +42,12 @@ impl Transport for Tcp {
         if !self.early.is_empty() {
             return Ok(());
         }
-        self.stream.readable().await
+        // Unlike `TcpStream::readable`, this keeps one waker in place instead of queueing and unqueueing under a lock at each wait.
+        poll_fn(|cx| self.stream.poll_read_ready(cx)).await
     }
 
     async fn writable(&self) -> io::Result<()> {
-        self.stream.writable().await
+        poll_fn(|cx| self.stream.poll_write_ready(cx)).await
     }
 
     fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {

@@ -158,7 +158,7 @@ impl Chunks<'_> {
         let mut at = 0;
         while at < bytes.len() {
             let len = self.next(bytes.len() - at);
-            self.out.push_bytes(bytes.slice(at..at + len));
+            self.out.push_part(bytes, at, at + len);
             at += len;
         }
     }
