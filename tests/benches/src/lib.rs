@@ -10,6 +10,7 @@
 
 pub mod amf;
 pub mod chunk;
+pub mod compare;
 pub mod driver;
 pub mod figures;
 pub mod film;
