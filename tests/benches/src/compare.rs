@@ -7,7 +7,7 @@
 //!
 //! [`media`] makes the films, [`servers`] and [`process`] run what is measured, [`drive`] runs the driver, [`relay`] puts a distance
 //! between a shield and its bucket, [`rows`], [`cold`] and [`memory`] are the rows, [`table`] is what is printed. It fails if
-//! a viewer stalled, a session failed or a byte was wrong; never because something was slow: the table says that.
+//! a viewer of Penstock stalled, a session failed or a byte was wrong; never because something was slow: the table says that.
 
 pub mod cold;
 pub mod drive;

@@ -100,7 +100,11 @@ impl Film {
                 track.push(print);
                 Check::Right
             }
-            _ => Check::Wrong,
+            // A message left out must count once, not make all that follow wrong.
+            _ => {
+                *place = Place::Lost;
+                Check::Wrong
+            }
         }
     }
 }
@@ -124,9 +128,9 @@ mod tests {
         let mut film = film();
         let mut place = Place::At(0);
         assert_eq!(film.check(&mut place, 9, 0, 10), Check::Right);
-        assert_eq!(film.check(&mut place, 9, 2, 10), Check::Wrong);
-        assert_eq!(film.check(&mut place, 9, 2, 10), Check::Right);
-        assert_eq!(film.check(&mut place, 9, 3, 11), Check::Wrong);
+        assert_eq!(film.check(&mut place, 9, 2, 10), Check::Wrong, "1 was left out");
+        assert_eq!(film.check(&mut place, 9, 3, 10), Check::Right, "and no more");
+        assert_eq!(film.check(&mut place, 9, 4, 11), Check::Wrong);
         let mut end = Place::At(100);
         assert_eq!(film.check(&mut end, 9, 0, 10), Check::Wrong, "past the end");
     }

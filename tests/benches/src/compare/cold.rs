@@ -115,7 +115,7 @@ fn peer(
     let mut times = Spread::default();
     for _ in 0..options.rounds().min(2) {
         let relay = Relay::start(s3, options.latency_ms, options.rate_bytes_per_s)?;
-        let (mut server, _) = servers::nginx(place, 4096, Some(relay.addr))?;
+        let (mut server, _) = servers::nginx(place, 4096, None, Some(relay.addr))?;
         server.app = "far";
         let run = watch(place, &server, case)?;
         if let Some(wrong) = run.wrong() {

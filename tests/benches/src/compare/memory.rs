@@ -21,7 +21,7 @@ pub fn idle(place: &Place, options: &Options) -> Result<Section> {
     let edge = "max_connections: 20000\nmax_connections_per_address: 20000";
     let starts: [(&str, &dyn Fn() -> Result<servers::Server>); 2] = [
         ("penstock", &|| servers::standalone(place, edge)),
-        ("nginx-rtmp", &|| Ok(servers::nginx(place, 4096, None)?.0)),
+        ("nginx-rtmp", &|| Ok(servers::nginx(place, 4096, None, None)?.0)),
     ];
     for (name, start) in starts {
         let (mut resident, mut grown) = (Spread::default(), Spread::default());

@@ -1,7 +1,9 @@
 //! The servers that are measured, each started as a person would who wants it fast.
 //!
-//! nginx has one worker, which is its master too, on its one core; its time cache, logs and sendfile are as in any tuned
-//! installation. nginx-rtmp has no `tcp_nodelay`, and its paced sending has no knob but the client's buffer.
+//! nginx has one worker, which is its master too, on its one core; sendfile, logs and events are as in any tuned installation.
+//! nginx-rtmp has no `tcp_nodelay`, and its paced sending has no knob but the client's buffer. With its default queue of 256
+//! messages it leaves out frames when a viewer downloads (rtmpdump's file lacks them too), so downloads get [`DOWNLOAD_QUEUE`];
+//! paced viewers get the default, which takes less memory.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -16,6 +18,9 @@ use super::process::{Running, free, listens};
 const TOKEN: &str = "the-token-of-the-comparison";
 /// What viewers of the cluster call it.
 const HOST: &str = "films.example.com";
+
+/// `out_queue` of nginx-rtmp for downloads, in messages.
+pub const DOWNLOAD_QUEUE: u32 = 4096;
 
 /// A server with all its processes; they end with it.
 #[derive(Debug)]
@@ -132,7 +137,13 @@ pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> R
 }
 
 /// nginx with nginx-rtmp over the films (application `vod`), or over a bucket behind HTTP (`far`); and plain HTTP of the films.
-pub fn nginx(place: &Place, chunk_bytes: u32, bucket: Option<SocketAddr>) -> Result<(Server, SocketAddr)> {
+/// `queue` is in messages; `None` leaves the default.
+pub fn nginx(
+    place: &Place,
+    chunk_bytes: u32,
+    queue: Option<u32>,
+    bucket: Option<SocketAddr>,
+) -> Result<(Server, SocketAddr)> {
     let folder = Server::folder(place, "nginx")?;
     std::fs::create_dir_all(folder.join("temp"))?;
     let (rtmp, http) = (free()?, free()?);
@@ -142,6 +153,9 @@ pub fn nginx(place: &Place, chunk_bytes: u32, bucket: Option<SocketAddr>) -> Res
     conf += "error_log log warn; pid nginx.pid;\n";
     conf += "events { worker_connections 16384; use epoll; multi_accept on; }\n";
     write!(conf, "rtmp {{ access_log off; server {{ listen {rtmp}; chunk_size {chunk_bytes};\n")?;
+    if let Some(queue) = queue {
+        writeln!(conf, "out_queue {queue}; out_cork 8;")?;
+    }
     writeln!(conf, "application vod {{ play {films}; }}")?;
     if let Some(bucket) = bucket {
         writeln!(
