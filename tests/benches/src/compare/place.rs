@@ -1,0 +1,66 @@
+//! Where things are: binaries, films, cores.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::options::Options;
+
+/// Folders and cores of one run.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where films, logs, profiles and reports are kept.
+    pub folder: PathBuf,
+    /// The films.
+    pub films: PathBuf,
+    bins: PathBuf,
+    own: PathBuf,
+    /// Core of the servers.
+    pub server_core: usize,
+    /// Core of the driver and the bucket.
+    pub driver_core: usize,
+}
+
+impl Place {
+    /// Beside this binary: `target/release/compare` keeps its things in `target/bench`. Penstock's binaries are its neighbours unless
+    /// `PENSTOCK_BIN_DIR` says otherwise.
+    pub fn find(options: &Options) -> Result<Self> {
+        let exe = std::env::current_exe()?;
+        let own = exe.parent().context("no folder")?.to_owned();
+        let bins = std::env::var_os("PENSTOCK_BIN_DIR").map_or_else(|| own.clone(), PathBuf::from);
+        let folder = own.parent().context("no target folder")?.join("bench");
+        let films = folder.join(options.pick("films", "films-quick"));
+        std::fs::create_dir_all(&films)?;
+        let cores = std::thread::available_parallelism()?.get();
+        Ok(Self { folder, films, bins, own, server_core: 0, driver_core: 1.min(cores - 1) })
+    }
+
+    /// One of Penstock's binaries.
+    pub fn product(&self, name: &str) -> Result<PathBuf> {
+        let path = self.bins.join(name);
+        ensure!(
+            path.is_file(),
+            "{} is missing: cargo build --release --workspace, or set PENSTOCK_BIN_DIR",
+            path.display()
+        );
+        Ok(path)
+    }
+
+    /// One of this crate's own binaries.
+    pub fn own(&self, name: &str) -> PathBuf {
+        self.own.join(name)
+    }
+
+    /// Path of a film.
+    pub fn film(&self, name: &str) -> PathBuf {
+        self.films.join(name)
+    }
+}
+
+/// A new empty folder below `parent`, named for its purpose.
+pub fn fresh(parent: &Path, name: &str) -> Result<PathBuf> {
+    let path = parent.join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+    Ok(path)
+}

@@ -1,0 +1,287 @@
+//! The rows on speed: CPU a gigabyte, memory a viewer, time to the first frame; and the machine's limits.
+//!
+//! Caches are warm in all of them: before the driver's viewers come, one more plays each film to its end. The window opens when all viewers
+//! are in and their buffers are full.
+
+use anyhow::{Result, ensure};
+
+use super::drive::{Drive, Run};
+use super::media::{self, Wanted};
+use super::options::Options;
+use super::place::Place;
+use super::profile;
+use super::servers::{self, Server};
+use super::table::{Section, Spread};
+
+/// The client buffer of paced viewers, in ms.
+const BUFFER_MS: u32 = 3000;
+
+/// What one row does with a server.
+struct Load {
+    films: Vec<String>,
+    /// Viewers that come over `ramp_ms`.
+    viewers: usize,
+    ramp_ms: u64,
+    seconds: f64,
+    paced: bool,
+}
+
+impl Load {
+    fn drive(&self, place: &Place, server: &Server) -> Drive {
+        let mut drive = Drive::at(server);
+        drive.films(place, &self.films, true).with("--viewers", self.viewers);
+        drive.with("--ramp-ms", self.ramp_ms).with("--seconds", self.seconds);
+        if self.paced {
+            // All buffers are full one buffer after the ramp, whatever a server means by full.
+            drive.add(&["--paced"]).with("--buffer-ms", BUFFER_MS).with("--warmup-ms", 2 * BUFFER_MS + 1000);
+        } else {
+            drive.with("--warmup-ms", 500);
+        }
+        drive
+    }
+
+    /// Fills the server's caches: each film once, from start to end.
+    fn warm(&self, place: &Place, server: &Server) -> Result<()> {
+        let mut drive = Drive::at(server);
+        drive.films(place, &self.films, true).with("--viewers", self.films.len()).with("--seconds", 600);
+        let run = drive.add(&["--once"]).run(place)?;
+        ensure!(run.number("/failures") == 0.0, "warming {}: {}", server.name, run.0["failed"]);
+        Ok(())
+    }
+}
+
+/// The rounds of one server in one row.
+#[derive(Default)]
+struct Rounds {
+    runs: Vec<Run>,
+    /// Processes that count.
+    processes: usize,
+}
+
+impl Rounds {
+    fn spread(&self, one: impl Fn(&Run) -> f64) -> Spread {
+        Spread(self.runs.iter().map(one).collect())
+    }
+
+    fn cpu(&self) -> Spread {
+        self.spread(|r| r.cpu_per_gb(self.processes))
+    }
+
+    fn lines(&self, section: &mut Section, name: &str, viewers: Option<usize>) {
+        section.line(format!("{name}: CPU"), &self.cpu(), 3, "CPU-s/GB");
+        if self.processes > 1 {
+            for n in 0..self.processes {
+                let one = self.spread(|r| r.number(&format!("/servers/{n}/cpu_s")) / r.gb().max(1e-9));
+                section.line(format!("{name}: of it {}", ["edge", "shield"][n.min(1)]), &one, 3, "CPU-s/GB");
+            }
+        }
+        section.line(
+            format!("{name}: rate"),
+            &self.spread(|r| r.gb() * 1e3 / r.number("/window_s")),
+            0,
+            "MB/s",
+        );
+        let core = |r: &Run| r.cpu_per_gb(self.processes) * r.gb() / r.number("/window_s").max(1e-9);
+        section.line(format!("{name}: of its core"), &self.spread(|r| core(r) * 100.0), 0, "%");
+        if let Some(viewers) = viewers {
+            let memory = self.spread(|r| r.grown_bytes() / viewers as f64 / 1e3);
+            section.line(format!("{name}: memory a viewer"), &memory, 0, "KB");
+        }
+        for (what, at) in [("p50", "/first_frame_ms/p50"), ("p99", "/first_frame_ms/p99")] {
+            section.line(format!("{name}: first frame {what}"), &self.spread(|r| r.number(at)), 1, "ms");
+        }
+        let [right, wrong, stalls] = ["/hashes/right", "/hashes/wrong", "/stalls"]
+            .map(|at| self.runs.iter().map(|r| r.number(at)).sum::<f64>());
+        section.note(
+            format!("{name}: verified"),
+            format!("{right} frames right, {wrong} wrong or left out; {stalls} stalls"),
+        );
+        let driver = self.spread(|r| r.number("/driver_cpu_s") / r.number("/window_s").max(1e-9) * 100.0);
+        section.line(format!("{name}: driver's core"), &driver, 0, "%");
+        // What is wrong with the peer is seen above; it isn't ours to fail for.
+        for wrong in self.runs.iter().filter_map(Run::wrong).filter(|_| name == "penstock") {
+            section.wrong(wrong);
+        }
+    }
+}
+
+/// Starts one side of a row.
+type Start<'a> = &'a dyn Fn() -> Result<Server>;
+
+/// Runs both sides in turns; who begins alternates.
+fn rounds(place: &Place, options: &Options, load: &Load, ours: Start, theirs: Start) -> Result<[Rounds; 2]> {
+    let mut sides = [Rounds { runs: Vec::new(), processes: 0 }, Rounds::default()];
+    for round in 0..options.rounds() {
+        for turn in 0..2 {
+            let side = (round + turn) % 2;
+            let server = [ours, theirs][side]()?;
+            load.warm(place, &server)?;
+            let run = load.drive(place, &server).run(place)?;
+            let rounds = &mut sides[side];
+            rounds.processes = server.pids.len();
+            eprintln!(
+                "   round {}: {} {:.3} CPU-s/GB, {:.0} MB/s",
+                round + 1,
+                server.name,
+                run.cpu_per_gb(rounds.processes),
+                run.gb() * 1e3 / run.number("/window_s")
+            );
+            rounds.runs.push(run);
+        }
+    }
+    Ok(sides)
+}
+
+fn compared(title: String, load: &Load, sides: &[Rounds; 2], cpu_most: f64) -> Section {
+    let mut section = Section::new(title);
+    let viewers = load.paced.then_some(load.viewers);
+    for (rounds, name) in sides.iter().zip(["penstock", "nginx-rtmp"]) {
+        rounds.lines(&mut section, name, viewers);
+    }
+    let [ours, theirs] = sides;
+    section.ratio("CPU a GB, ours / theirs", &ours.cpu().over(&theirs.cpu()), cpu_most);
+    if load.paced {
+        let memory = |r: &Rounds| r.spread(Run::grown_bytes);
+        section.ratio("memory, ours / theirs", &memory(ours).over(&memory(theirs)), 0.4);
+    }
+    section
+}
+
+/// One film of 5 Mb/s, five minutes (short: one) long.
+fn hot_film(place: &Place, options: &Options) -> Result<String> {
+    media::flv(place, Wanted { kbps: 5000, seconds: options.pick(300, 60), seed: 1 })
+}
+
+/// (a) Fast viewers of a film that is hot in the edge.
+pub fn fast(place: &Place, options: &Options, chunk_bytes: u32) -> Result<Section> {
+    let load = Load {
+        films: vec![hot_film(place, options)?],
+        viewers: 8,
+        ramp_ms: 0,
+        seconds: options.pick(10.0, 2.0),
+        paced: false,
+    };
+    let edge = format!("chunk_size_bytes: {chunk_bytes}");
+    let ours = || servers::standalone(place, &edge);
+    let theirs = || Ok(servers::nginx(place, chunk_bytes, Some(servers::DOWNLOAD_QUEUE), None)?.0);
+    let sides = rounds(place, options, &load, &ours, &theirs)?;
+    let title = format!("fast: {} unpaced viewers of one hot film, chunk size {chunk_bytes}", load.viewers);
+    let mut section = compared(title, &load, &sides, 0.4);
+    if options.profile && chunk_bytes == 4096 {
+        profiled(place, &load, "fast", &ours, &mut section)?;
+    }
+    Ok(section)
+}
+
+/// (b) 300 viewers paced at 5 Mb/s.
+pub fn paced(place: &Place, options: &Options) -> Result<Section> {
+    let load = Load {
+        films: vec![hot_film(place, options)?],
+        viewers: options.pick(300, 40),
+        ramp_ms: options.pick(10_000, 2000),
+        seconds: options.pick(20.0, 5.0),
+        paced: true,
+    };
+    let ours = || servers::standalone(place, "");
+    let theirs = || Ok(servers::nginx(place, 4096, None, None)?.0);
+    let sides = rounds(place, options, &load, &ours, &theirs)?;
+    let title = format!("paced: {} viewers at 5 Mb/s, one film", load.viewers);
+    Ok(compared(title, &load, &sides, 0.4))
+}
+
+/// (c) 2,000 viewers at 500 kb/s over 20 films.
+pub fn many(place: &Place, options: &Options) -> Result<Section> {
+    let films = (0..20).map(|n| media::flv(place, Wanted { kbps: 500, seconds: 120, seed: 100 + n }));
+    let load = Load {
+        films: films.collect::<Result<_>>()?,
+        viewers: options.pick(2000, 200),
+        ramp_ms: options.pick(20_000, 2000),
+        seconds: options.pick(20.0, 5.0),
+        paced: true,
+    };
+    let ours = || servers::standalone(place, "");
+    let theirs = || Ok(servers::nginx(place, 4096, None, None)?.0);
+    let sides = rounds(place, options, &load, &ours, &theirs)?;
+    let title = format!("many: {} viewers at 500 kb/s over 20 films", load.viewers);
+    let mut section = compared(title, &load, &sides, 0.4);
+    if options.profile {
+        profiled(place, &load, "many", &ours, &mut section)?;
+    }
+    Ok(section)
+}
+
+/// (d) 4 GB of films through a small edge cache, all from a shield of its own.
+pub fn wide(place: &Place, options: &Options) -> Result<Section> {
+    let seconds = options.pick(820, 26);
+    let films = (0..8).map(|n| media::flv(place, Wanted { kbps: 5000, seconds, seed: 200 + n }));
+    let load = Load {
+        films: films.collect::<Result<_>>()?,
+        viewers: 8,
+        ramp_ms: 0,
+        seconds: options.pick(10.0, 2.0),
+        paced: false,
+    };
+    let (edge_bytes, shield_bytes) = options.pick((64u64 << 20, 6u64 << 30), (8 << 20, 512 << 20));
+    let edge = format!("cache_bytes: {edge_bytes}");
+    let shield = format!("cache_bytes: {shield_bytes}");
+    let ours = || {
+        let (bucket, s3) = servers::bucket(place)?;
+        let mut server = servers::cluster(place, s3, &edge, &shield)?;
+        server.keep(bucket);
+        Ok(server)
+    };
+    let theirs = || Ok(servers::nginx(place, 4096, Some(servers::DOWNLOAD_QUEUE), None)?.0);
+    let sides = rounds(place, options, &load, &ours, &theirs)?;
+    let gb = seconds as f64 * 8.0 * 5e6 / 8.0 / 1e9;
+    let title = format!(
+        "wide: 8 unpaced viewers over {gb:.1} GB, edge cache {} MiB, all from the shield's memory; edge and shield counted",
+        edge_bytes >> 20
+    );
+    Ok(compared(title, &load, &sides, 0.75))
+}
+
+/// What the machine can do at most: nginx's sendfile over HTTP, and vectored writes of memory.
+pub fn limits(place: &Place, options: &Options) -> Result<Section> {
+    let film = hot_film(place, options)?;
+    let mut section = Section::new("limits: 8 connections, no RTMP");
+    let (mut http, mut bare) = (Rounds::default(), Rounds::default());
+    (http.processes, bare.processes) = (1, 1);
+    let seconds = options.pick(5.0, 2.0);
+    for _ in 0..options.rounds() {
+        let (mut server, addr) = servers::nginx(place, 4096, Some(servers::DOWNLOAD_QUEUE), None)?;
+        server.addr = addr;
+        let mut drive = Drive::at(&server);
+        drive.with("--http", format!("/{film}")).with("--viewers", 8).with("--seconds", seconds);
+        http.runs.push(drive.run(place)?);
+        drop(server);
+        let server = servers::sender(place)?;
+        let mut drive = Drive::at(&server);
+        drive.add(&["--sink"]).with("--viewers", 8).with("--seconds", seconds);
+        bare.runs.push(drive.run(place)?);
+    }
+    for (name, rounds) in [("HTTP sendfile (nginx)", &http), ("writev, 4 KiB slices", &bare)] {
+        section.line(format!("{name}: CPU"), &rounds.cpu(), 3, "CPU-s/GB");
+        section.line(
+            format!("{name}: rate"),
+            &rounds.spread(|r| r.gb() * 1e3 / r.number("/window_s")),
+            0,
+            "MB/s",
+        );
+        rounds.runs.iter().filter_map(Run::wrong).for_each(|w| section.wrong(format!("{name}: {w}")));
+    }
+    Ok(section)
+}
+
+/// One more round under perf; not counted.
+fn profiled(place: &Place, load: &Load, name: &str, start: Start, section: &mut Section) -> Result<()> {
+    let server = start()?;
+    load.warm(place, &server)?;
+    let wait_ms = load.ramp_ms + if load.paced { 7000 } else { 500 };
+    let recorder = profile::record(place, name, server.pids[0], wait_ms, load.seconds * 0.8)?;
+    load.drive(place, &server).run(place)?;
+    match recorder {
+        Some(recorder) => section.note("profile", recorder.report()?.display().to_string()),
+        None => section.note("profile", "perf isn't installed"),
+    }
+    Ok(())
+}
