@@ -27,6 +27,8 @@ use crate::fill::coalesce::Pending;
 use crate::origin::table::Source;
 use crate::stat::Question;
 
+pub(crate) mod blocks;
+
 /// The service over a shield.
 #[derive(Clone)]
 pub(crate) struct Service(pub(crate) Arc<Shield>);

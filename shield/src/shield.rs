@@ -7,11 +7,11 @@ use std::time::Duration;
 use prometheus::Registry;
 use proto::object::OriginId;
 use proto::token::{BadToken, Guard};
-use proto::v1::shield_server::ShieldServer;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::origin::table::Table;
 use crate::service::Service;
+use crate::service::blocks::Door;
 use crate::stat::Stats;
 
 /// Flow-control windows wide enough for a block under way on each of many streams.
@@ -120,7 +121,7 @@ impl Shield {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let drain = Duration::from_millis(self.config.read.drain_ms);
-        let service = ShieldServer::with_interceptor(Service(self.clone()), Guard::new(token)?);
+        let service = InterceptedService::new(Door::new(Service(self.clone())), Guard::new(token)?);
         let serving = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
