@@ -24,6 +24,7 @@ use crate::origin::Origin;
 use crate::origin::table::Table;
 use crate::service::Service;
 use crate::service::blocks::Door;
+use crate::service::budget::Budget;
 use crate::stat::Stats;
 
 /// Flow-control windows wide enough for a block under way on each of many streams.
@@ -66,6 +67,7 @@ pub struct Shield {
     pub(crate) stats: Arc<Stats>,
     pub(crate) fills: Fills,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) metrics: Metrics,
     blocks: Arc<coalesce::Table>,
     cache: Arc<dyn BlockCache>,
@@ -84,6 +86,7 @@ impl Shield {
             origins: Table::new(config.clone(), metrics.clone()),
             fills: Fills::new(&config, blocks.clone(), stats.clone(), metrics.clone()),
             streams: Arc::new(Semaphore::new(config.read.streams)),
+            budget: Arc::new(Budget::new(&config.read, metrics.clone())),
             stats,
             blocks,
             cache,
@@ -155,6 +158,7 @@ impl Shield {
             let (bytes, blocks) = self.cache.held();
             self.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             self.metrics.cache_blocks.set(i64::try_from(blocks).unwrap_or(i64::MAX));
+            self.metrics.held_bytes.set(i64::try_from(self.budget.held_bytes()).unwrap_or(i64::MAX));
             self.metrics.stat_entries.set(i64::try_from(self.stats.held()).unwrap_or(i64::MAX));
         }
     }
