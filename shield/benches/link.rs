@@ -176,12 +176,7 @@ async fn take(
     kept: &mut VecDeque<Bytes>,
     keep: usize,
 ) -> Result<u64> {
-    let mut stream = std::pin::pin!(client.read(
-        &film(),
-        FILM_BLOCKS * BLOCK_BYTES,
-        range,
-        Priority::Demand
-    ));
+    let mut stream = std::pin::pin!(client.read(&film(), FILM_BLOCKS * BLOCK_BYTES, range, Priority::Demand));
     let mut bytes = 0;
     while let Some(slice) = stream.next().await {
         let (at, slice) = slice?;
@@ -228,13 +223,16 @@ impl Process {
         self.output.next().with_context(|| "the process ended; its error is above")?.context("a line")
     }
 
-    /// Seconds in user mode and in the kernel so far, and resident bytes.
+    /// Seconds in user mode and in the kernel so far, and the most bytes that were resident.
     fn usage(&self) -> Result<(f64, f64, f64)> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        // Counted from the state, which is field 3 of proc(5): utime is 14, stime 15, rss 24.
+        // Counted from the state, which is field 3 of proc(5): utime is 14, stime 15.
         let number = |field: usize| -> Result<f64> { Ok(fields.get(field - 3).context("stat")?.parse()?) };
-        Ok((number(14)? / TICKS_PER_S, number(15)? / TICKS_PER_S, number(24)? * 4096.0))
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+        let peak: f64 = peak.trim().trim_end_matches(" kB").parse()?;
+        Ok((number(14)? / TICKS_PER_S, number(15)? / TICKS_PER_S, peak * 1024.0))
     }
 }
 
@@ -252,7 +250,7 @@ fn measure(options: &HashMap<String, String>) -> Result<()> {
     let given: Vec<(&str, &str)> = options.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     let mut client = Process::start("client", 1, &[&[("address", address.as_str())], &given[..]].concat())?;
     ensure!(client.line()? == "ready", "the client did not start");
-    println!("round  shield user+sys   client user+sys   both CPU-s/GB   GB/s   RSS shield, client MB");
+    println!("round  shield user+sys   client user+sys   both CPU-s/GB   GB/s   peak RSS shield, client MB");
     let mut rows = Vec::new();
     for round in 1..=rounds {
         let (s0, c0) = (shield.usage()?, client.usage()?);

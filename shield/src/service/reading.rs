@@ -131,9 +131,8 @@ impl Reading {
     }
 
     async fn landed(&self, index: u64, pending: Pending) -> Result<Block, RemoteError> {
-        let late = |_| {
-            RemoteError::new(Reason::Deadline, format!("{}: not here in time", self.block_name(index)))
-        };
+        let late =
+            |_| RemoteError::new(Reason::Deadline, format!("{}: not here in time", self.block_name(index)));
         let block = timeout(self.wanted.deadline, pending.wait()).await.map_err(late)?;
         let block = block.map_err(|e| e.to_remote(&self.block_name(index)))?;
         block.ok_or_else(|| {

@@ -59,7 +59,11 @@ impl Window {
     pub(super) fn wants(&self, end: u64, most: u64) -> Range<u64> {
         let state = self.lock();
         let next = state.next_block;
-        if state.asked.len() as u64 > most / 4 { next..next } else { next..end.min(next.saturating_add(most)) }
+        if state.asked.len() as u64 > most / 4 {
+            next..next
+        } else {
+            next..end.min(next.saturating_add(most))
+        }
     }
 
     /// Notes that these were asked for.
