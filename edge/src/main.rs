@@ -17,6 +17,12 @@ use shield::client::{ClientConfig, ShieldClient};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// Long-lived blocks and short-lived frames share the heap: glibc's fragments under it. Its threads give back what lies unused for
+/// ten seconds, however quiet the process is.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Penstock's edge: speaks RTMP to viewers and asks shields for byte ranges.
 #[derive(Parser)]
 #[command(name = "penstock-edge", version, after_help = edge::config::reference::REFERENCE)]

@@ -4,6 +4,7 @@
 //! no I/O of its own beyond the generated stubs:
 //!
 //! * [`v1`]: the messages and services generated from `penstock/v1/*.proto`;
+//! * [`message`]: messages that carry blocks, on the wire without a copy;
 //! * [`object`]: what a cached byte belongs to: an origin, a key, a version;
 //! * [`range`]: byte ranges, and how they fall into blocks, runs and ring segments;
 //! * [`distribution`]: the documents edges act on, and when one is valid;
@@ -13,6 +14,7 @@
 //! Dependencies point one way: `proto ◀ control ◀ shield ◀ edge`.
 
 pub mod distribution;
+pub mod message;
 pub mod object;
 pub mod range;
 pub mod status;

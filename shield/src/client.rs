@@ -21,6 +21,7 @@ mod channels;
 mod failover;
 mod read;
 pub mod ring;
+mod stub;
 mod topology;
 
 use crate::metrics::ClientMetrics;

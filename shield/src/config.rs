@@ -144,6 +144,11 @@ pub struct Reads {
     pub streams: usize,
     /// Blocks a stream asks for at once, so holds at most about as many (default 8).
     pub window_blocks: u64,
+    /// Bytes of blocks that all streams together hold, asked for and not yet written to their connection (default 256 MiB, at
+    /// least 4 MiB); one peer address gets at most half. Past that a stream waits.
+    pub inflight_bytes: u64,
+    /// Most milliseconds a stream waits for that; then the edge hears "overloaded" (default 1,000).
+    pub busy_ms: u64,
     /// Most milliseconds to wait for a block or a description; a caller's shorter deadline counts (default 30,000).
     pub deadline_ms: u32,
     /// Milliseconds streams get to end once the shield stops (default 10,000).
@@ -152,7 +157,14 @@ pub struct Reads {
 
 impl Default for Reads {
     fn default() -> Self {
-        Self { streams: 4096, window_blocks: 8, deadline_ms: 30_000, drain_ms: 10_000 }
+        Self {
+            streams: 4096,
+            window_blocks: 8,
+            inflight_bytes: 256 << 20,
+            busy_ms: 1_000,
+            deadline_ms: 30_000,
+            drain_ms: 10_000,
+        }
     }
 }
 
@@ -286,6 +298,9 @@ impl ShieldConfig {
         if self.read.window_blocks > 64 {
             return wrong("read.window_blocks", "is over 64");
         }
+        if self.read.inflight_bytes < 4 * BLOCK_BYTES {
+            return wrong("read.inflight_bytes", format!("{} is under 4 MiB", self.read.inflight_bytes));
+        }
         for (host, origin) in &self.origins {
             let field = format!("origins.{host}");
             if host.trim_matches('.').is_empty() || *host != host.to_ascii_lowercase() {
@@ -353,6 +368,7 @@ mod tests {
             ("queue: {demand: 0}", "queue.demand"),
             ("origins: {.my.store: {endpoint: 'ftp://x'}}", "origins..my.store.endpoint"),
             ("credentials: {a: {access_key_id: b}}", "credentials.a.secret_access_key"),
+            ("read: {inflight_bytes: 5}", "read.inflight_bytes"),
             ("cash_bytes: 5", "cash_bytes"),
         ] {
             let error = parse(yaml).unwrap_err();

@@ -13,6 +13,12 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// Long-lived blocks and short-lived frames share the heap: glibc's fragments under it. Its threads give back what lies unused for
+/// ten seconds, however quiet the process is.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Penstock's shield: the block cache between edges and S3.
 #[derive(Parser)]
 #[command(name = "penstock-shield", version, after_help = penstock_shield::config::reference::REFERENCE)]

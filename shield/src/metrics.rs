@@ -54,6 +54,12 @@ pub(crate) struct Metrics {
     pub(crate) read_errors: IntCounterVec,
     /// Streams open.
     pub(crate) streams: IntGauge,
+    /// Bytes of blocks that streams hold, out of `read.inflight_bytes`.
+    pub(crate) held_bytes: IntGauge,
+    /// Times a stream had to wait for room in that budget.
+    pub(crate) read_waits: IntCounter,
+    /// Blocks asked ahead that were taken back from streams whose edge did not read.
+    pub(crate) read_taken_back: IntCounter,
     /// Bytes of the block cache.
     pub(crate) cache_bytes: IntGauge,
     /// Blocks in the block cache.
@@ -116,6 +122,21 @@ impl Metrics {
                 "reason",
             )?,
             streams: gauge(r, "penstock_shield_read_streams", "Streams to edges that are open.")?,
+            held_bytes: gauge(
+                r,
+                "penstock_shield_read_held_bytes",
+                "Bytes of blocks that streams to edges hold, out of read.inflight_bytes.",
+            )?,
+            read_waits: counter(
+                r,
+                "penstock_shield_read_waits_total",
+                "Times a stream waited for room in read.inflight_bytes.",
+            )?,
+            read_taken_back: counter(
+                r,
+                "penstock_shield_read_taken_back_blocks_total",
+                "Blocks asked ahead that were taken back from streams whose edge did not read.",
+            )?,
             cache_bytes: gauge(r, "penstock_shield_cache_bytes", "Bytes of the block cache in use.")?,
             cache_blocks: gauge(r, "penstock_shield_cache_blocks", "Blocks in the block cache.")?,
             filling_blocks: gauge(r, "penstock_shield_filling_blocks", "Blocks being filled.")?,

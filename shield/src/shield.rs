@@ -7,11 +7,11 @@ use std::time::Duration;
 use prometheus::Registry;
 use proto::object::OriginId;
 use proto::token::{BadToken, Guard};
-use proto::v1::shield_server::ShieldServer;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -23,6 +23,8 @@ use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::origin::table::Table;
 use crate::service::Service;
+use crate::service::blocks::Door;
+use crate::service::budget::Budget;
 use crate::stat::Stats;
 
 /// Flow-control windows wide enough for a block under way on each of many streams.
@@ -65,6 +67,7 @@ pub struct Shield {
     pub(crate) stats: Arc<Stats>,
     pub(crate) fills: Fills,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) metrics: Metrics,
     blocks: Arc<coalesce::Table>,
     cache: Arc<dyn BlockCache>,
@@ -83,6 +86,7 @@ impl Shield {
             origins: Table::new(config.clone(), metrics.clone()),
             fills: Fills::new(&config, blocks.clone(), stats.clone(), metrics.clone()),
             streams: Arc::new(Semaphore::new(config.read.streams)),
+            budget: Arc::new(Budget::new(&config.read, metrics.clone())),
             stats,
             blocks,
             cache,
@@ -120,7 +124,7 @@ impl Shield {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let drain = Duration::from_millis(self.config.read.drain_ms);
-        let service = ShieldServer::with_interceptor(Service(self.clone()), Guard::new(token)?);
+        let service = InterceptedService::new(Door::new(Service(self.clone())), Guard::new(token)?);
         let serving = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -154,6 +158,7 @@ impl Shield {
             let (bytes, blocks) = self.cache.held();
             self.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             self.metrics.cache_blocks.set(i64::try_from(blocks).unwrap_or(i64::MAX));
+            self.metrics.held_bytes.set(i64::try_from(self.budget.held_bytes()).unwrap_or(i64::MAX));
             self.metrics.stat_entries.set(i64::try_from(self.stats.held()).unwrap_or(i64::MAX));
         }
     }

@@ -17,6 +17,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Error};
 
 use super::ClientConfig;
+use super::stub::ReadStub;
 
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
@@ -75,14 +76,14 @@ impl Node {
     }
 
     /// A stub on the next connection for `priority`.
-    pub(super) fn read_stub(&self, priority: Priority, bearer: &Bearer) -> Stub {
+    pub(super) fn read_stub(&self, priority: Priority, bearer: &Bearer) -> ReadStub {
         let channels = match priority {
             Priority::Demand => &self.demand,
             Priority::ReadAhead => &self.read_ahead,
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let channel = channels.get(turn % channels.len().max(1)).unwrap_or(&self.stat);
-        ShieldClient::with_interceptor(channel.clone(), bearer.clone())
+        ReadStub::new(channel.clone(), bearer)
     }
 
     /// Notes that it answered.

@@ -13,17 +13,17 @@ use futures::stream::{self, Stream};
 use proto::object::ObjectVersion;
 use proto::range::{ByteRange, SEGMENT_BYTES, segment_of};
 use proto::status::RemoteError;
-use proto::v1::{Priority, ReadRequest, ReadResponse};
-use tonic::Streaming;
+use proto::v1::{Priority, ReadRequest};
 
 use super::Inner;
 use super::channels::Node;
 use super::failover::{Failure, Patience, watch_over};
+use super::stub::Blocks;
 
 /// A stream being read.
 struct Open {
     node: Arc<Node>,
-    messages: Streaming<ReadResponse>,
+    messages: Blocks,
     /// Where the segment, or the range, ends.
     end: u64,
     first: bool,

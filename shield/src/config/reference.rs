@@ -38,6 +38,8 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
   shield.timeouts.fill_ms     for one GET with all resumes, ms            [default: 60000]
   shield.read.streams         streams to edges at once                    [default: 4096]
   shield.read.window_blocks   blocks a stream asks for at once            [default: 8]
+  shield.read.inflight_bytes  blocks all streams hold, bytes              [default: 268435456]
+  shield.read.busy_ms         most to wait for room in that, ms           [default: 1000]
   shield.read.deadline_ms     most to wait for a block, ms                [default: 30000]
   shield.read.drain_ms        streams' time to end at a stop, ms          [default: 10000]
   shield.origins.HOST         endpoint, region [default: us-east-1], path_style [default: true], bucket, ca_file; HOST is a
