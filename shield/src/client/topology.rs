@@ -84,9 +84,7 @@ impl Topology {
     /// Whom to ask for a segment: its home first, unless it just failed.
     pub(super) fn order(&self, object: &ObjectKey, segment: u64) -> Vec<Arc<Node>> {
         let at = position_of(object, segment);
-        let of = |group: &Group| {
-            group.ring.order(at).into_iter().map(|n| group.nodes[n].clone()).collect::<Vec<_>>()
-        };
+        let of = |group: &Group| group.ring.order(at).map(|n| group.nodes[n].clone()).collect::<Vec<_>>();
         let mut order = of(&self.ready);
         order.extend(of(&self.draining));
         order.sort_by_key(|node| node.is_avoided());
