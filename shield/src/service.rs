@@ -165,6 +165,9 @@ impl Reading {
     async fn next(&mut self) -> Result<Option<ReadResponse>, RemoteError> {
         self.ask_ahead();
         let Some((index, pending)) = self.pending.pop_front() else { return Ok(None) };
+        if index * BLOCK_BYTES >= self.range.end {
+            return Ok(None);
+        }
         let at = || format!("{} block {index}", self.version.object);
         let late = |_| RemoteError::new(Reason::Deadline, format!("{}: not here in time", at()));
         let block =
@@ -172,6 +175,10 @@ impl Reading {
         let block =
             block.ok_or_else(|| RemoteError::new(Reason::NotCached, format!("{}: not cached", at())))?;
         let size_bytes = block.size_bytes;
+        if self.cache_only && self.range.start < size_bytes {
+            // Another shield, which asks in whole blocks and doesn't know the size.
+            self.range.end = self.range.end.min(size_bytes);
+        }
         if self.range.end > size_bytes {
             let text = format!("{}: the object has {size_bytes} bytes, {} were asked", at(), self.range.end);
             return Err(RemoteError::new(Reason::Invalid, text));
