@@ -251,7 +251,7 @@ pub(super) async fn watch_over<T>(
         tokio::select! {
             biased;
             done = &mut work => return Ok(done),
-            alive = probe(inner, node, object) => if !alive {
+            alive = Box::pin(probe(inner, node, object)) => if !alive {
                 let text = format!("{object}: shield {} does not answer", node.id);
                 let error = RemoteError::new(Reason::Unavailable, text);
                 return Err(Failure { error, fault: Fault::Dead });

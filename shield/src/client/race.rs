@@ -141,7 +141,8 @@ impl Job {
         }
         let Some(second) = self.second(node, range.start) else { return slice.await };
         let limit = Duration::from_millis(self.inner.config.first_message_ms);
-        let mut hedge = pin!(self.begin(&second, range, limit, None));
+        // Boxed: few reads come here, all would carry the room for it.
+        let mut hedge = Box::pin(self.begin(&second, range, limit, None));
         let ended = |how: &str| self.inner.metrics.hedges.with_label_values(&[how]).inc();
         tokio::select! {
             biased;

@@ -281,6 +281,16 @@ async fn no_shield_and_no_living_shield_are_refused_clearly() {
     assert_eq!(client.stat(&film(), None).await.unwrap_err().reason, Reason::Unavailable);
 }
 
+#[tokio::test]
+async fn a_read_is_small_while_it_waits() {
+    let map = map_of(Vec::new());
+    let client = ShieldClient::new(TOKEN, map, config(), &Registry::new()).unwrap();
+    let version = ObjectVersion { object: film(), version: "v".into() };
+    let stream = client.read(&version, 5, ByteRange::new(0, 5), Priority::Demand);
+    let size = size_of_val(&stream);
+    assert!(size < 10 << 10, "{size} bytes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_is_refused() {
     let objects = Memory::new();

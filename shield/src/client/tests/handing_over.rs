@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt;
 use futures::future::join_all;
 
 use super::*;
 
 const FILM_BYTES: u64 = 3 * SEGMENT_BYTES + 12_345;
+
+/// Every film's bytes; made once, as that takes a second.
+fn film_bytes() -> Bytes {
+    static BYTES: std::sync::OnceLock<Bytes> = std::sync::OnceLock::new();
+    BYTES.get_or_init(|| bytes(FILM_BYTES)).clone()
+}
 
 struct Cluster {
     servers: Vec<Server>,
@@ -20,7 +27,7 @@ impl Cluster {
     fn start(count: usize, films: usize) -> Self {
         let objects = Memory::new();
         let films: Vec<_> = (0..films).map(|i| ObjectKey::new(bucket(), &format!("films/{i}.mp4"))).collect();
-        films.iter().for_each(|film| drop(objects.put(&film.key, bytes(FILM_BYTES))));
+        films.iter().for_each(|film| drop(objects.put(&film.key, film_bytes())));
         let map = watch::channel(Arc::new(ShieldMap::default())).0;
         let servers: Vec<_> = (0..count).map(|i| Server::start(&format!("shield-{i}"), &objects)).collect();
         let cluster = Self { servers, map, films, objects };
@@ -50,7 +57,7 @@ impl Cluster {
 
     async fn read_all(&self, client: &ShieldClient) {
         for film in &self.films {
-            assert!(whole(client, film).await.unwrap() == bytes(FILM_BYTES));
+            assert!(whole(client, film).await.unwrap() == film_bytes());
         }
     }
 
@@ -125,9 +132,10 @@ async fn edges_with_different_maps_are_all_answered_and_blocks_are_not_filled_tw
     for server in &cluster.servers {
         server.origin.inject(vec![Fault::Delay(Duration::from_millis(60)); 200]);
     }
-    let reads = cluster.films.iter().flat_map(|film| [whole(&stale, film), whole(&fresh, film)]);
+    let reads =
+        cluster.films.iter().flat_map(|film| [whole(&stale, film).boxed(), whole(&fresh, film).boxed()]);
     for read in join_all(reads).await {
-        assert!(read.unwrap() == bytes(FILM_BYTES));
+        assert!(read.unwrap() == film_bytes());
     }
     let fetched: u64 = cluster.fetched_blocks().values().sum();
     let blocks = 4 * ByteRange::new(0, FILM_BYTES).blocks().end;
@@ -178,7 +186,7 @@ async fn a_read_under_way_stays_on_its_stream_when_the_map_changes() {
     // The only shield leaves the map; the new one has nothing.
     cluster.ready(&[1]);
     let rest = collect(stream, first.len() as u64).await.unwrap();
-    assert!(rest == bytes(FILM_BYTES).slice(first.len()..));
+    assert!(rest == film_bytes().slice(first.len()..));
     let served = |i: usize| cluster.servers[i].shield.metrics.served_bytes.get();
     assert!(served(0) >= SEGMENT_BYTES, "the segment it was in the midst of: {}", served(0));
     assert_eq!(served(1), FILM_BYTES - SEGMENT_BYTES, "all that came after");
