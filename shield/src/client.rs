@@ -5,6 +5,17 @@
 //! missing byte ([`read`](ShieldClient::read)). An error it returns has been tried elsewhere as far as that makes sense.
 //!
 //! It follows the shield map as a last value: each call looks at the map of that moment, a stream at each segment.
+//!
+//! What it does about trouble, each bounded so that it can't make trouble worse:
+//!
+//! * a shield that is silent is probed; one that is dead is left alone for a while (`breaker`), and found again by probes;
+//! * a read that takes unusually long (`latency`) also asks the next shield, for what that has cached (`race`), within a
+//!   `budget` of 5 % of all reads;
+//! * what failed is asked again, of another shield, within a budget of 20 %, a number of attempts and a deadline (`failover`);
+//! * a shield that returns gets its share little by little (`ramp`);
+//! * only the home of a block is asked to read S3; another is asked for its cache first, unless the home is dead.
+//!
+//! Shields use the same code to ask each other after a change of the map (`handover`).
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -14,92 +25,30 @@ use proto::range::ByteRange;
 use proto::status::{Reason, RemoteError};
 use proto::token::{BadToken, Bearer};
 use proto::v1::{Priority, ShieldMap};
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+mod breaker;
+mod budget;
 mod channels;
+pub mod config;
 mod failover;
+#[cfg(feature = "server")]
+pub(crate) mod handover;
+mod jitter;
+mod latency;
+mod race;
+mod ramp;
 mod read;
 pub mod ring;
 mod stub;
 mod topology;
 
 use crate::metrics::ClientMetrics;
-use topology::Topology;
-
-/// How an edge talks to shields.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClientConfig {
-    /// Connections to each shield for demand (default 2, at most 16). One connection is about one core's worth.
-    pub demand_connections: usize,
-    /// Connections to each shield for read-ahead (default 1, at most 16).
-    pub read_ahead_connections: usize,
-    /// Milliseconds to connect (default 2,000).
-    pub connect_ms: u64,
-    /// Milliseconds of silence after which a shield is probed (default 1,200).
-    pub probe_after_ms: u64,
-    /// Milliseconds a probed shield has to answer before it counts as dead (default 600).
-    pub probe_ms: u64,
-    /// Milliseconds a living shield gets for a description (default 10,000).
-    pub stat_ms: u64,
-    /// Milliseconds a living shield gets until a stream's first bytes (default 8,000).
-    pub first_message_ms: u64,
-    /// Milliseconds a living shield gets between two messages of a stream (default 5,000).
-    pub stall_ms: u64,
-    /// Attempts in a row that may fail before the caller hears of it (default 6).
-    pub attempts: u32,
-    /// Milliseconds a shield that failed is asked last; doubles with each failure in a row (default 1,000).
-    pub avoid_ms: u64,
-    /// Most milliseconds a shield that failed is asked last (default 10,000).
-    pub avoid_most_ms: u64,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            demand_connections: 2,
-            read_ahead_connections: 1,
-            connect_ms: 2_000,
-            probe_after_ms: 1_200,
-            probe_ms: 600,
-            stat_ms: 10_000,
-            first_message_ms: 8_000,
-            stall_ms: 5_000,
-            attempts: 6,
-            avoid_ms: 1_000,
-            avoid_most_ms: 10_000,
-        }
-    }
-}
-
-impl ClientConfig {
-    /// Checks every field; the error names the first that is wrong.
-    pub fn validate(&self) -> Result<(), String> {
-        for (field, value) in [
-            ("demand_connections", self.demand_connections),
-            ("read_ahead_connections", self.read_ahead_connections),
-        ] {
-            if !(1..=16).contains(&value) {
-                return Err(format!("{field}: must be 1 to 16"));
-            }
-        }
-        for (field, value) in [
-            ("connect_ms", self.connect_ms),
-            ("probe_after_ms", self.probe_after_ms),
-            ("probe_ms", self.probe_ms),
-            ("stat_ms", self.stat_ms),
-            ("first_message_ms", self.first_message_ms),
-            ("stall_ms", self.stall_ms),
-            ("attempts", self.attempts.into()),
-        ] {
-            if value == 0 {
-                return Err(format!("{field}: must be at least 1"));
-            }
-        }
-        Ok(())
-    }
-}
+use budget::Budget;
+pub use config::ClientConfig;
+use jitter::Jitter;
+use latency::Latency;
+use topology::{Maps, Topology};
 
 /// Why a client can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +75,11 @@ struct Inner {
     map: watch::Receiver<Arc<ShieldMap>>,
     config: ClientConfig,
     metrics: ClientMetrics,
-    topology: Mutex<Arc<Topology>>,
+    maps: Mutex<Maps>,
+    jitter: Jitter,
+    retries: Budget,
+    hedges: Budget,
+    latency: Latency,
 }
 
 impl ShieldClient {
@@ -137,10 +90,31 @@ impl ShieldClient {
         config: ClientConfig,
         registry: &Registry,
     ) -> Result<Self, ClientError> {
+        Self::with_past(token, map, config, registry, 0)
+    }
+
+    /// The same, but it remembers the `past` last rings before the current one.
+    fn with_past(
+        token: &str,
+        map: watch::Receiver<Arc<ShieldMap>>,
+        config: ClientConfig,
+        registry: &Registry,
+        past: usize,
+    ) -> Result<Self, ClientError> {
         config.validate().map_err(ClientError::Config)?;
         let bearer = Bearer::new(token)?;
         let metrics = ClientMetrics::new(registry)?;
-        let inner = Arc::new(Inner { bearer, map: map.clone(), config, metrics, topology: Mutex::default() });
+        let inner = Arc::new(Inner {
+            bearer,
+            map: map.clone(),
+            metrics,
+            maps: Mutex::new(Maps::new(past)),
+            jitter: Jitter::new(config.jitter_seed),
+            retries: Budget::new(config.retry.percent, config.retry.burst),
+            hedges: Budget::new(config.hedge.percent, config.hedge.burst),
+            latency: Latency::default(),
+            config,
+        });
         tokio::spawn(keep_topology(map, Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
@@ -187,12 +161,12 @@ impl Inner {
     /// Nodes and ring of the map of this moment.
     fn topology(&self) -> Arc<Topology> {
         let map = self.map.borrow().clone();
-        let mut current = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
-        if !current.is_of(&map) {
-            *current = Arc::new(Topology::new(map, &current, &self.config));
-            self.metrics.shields.set(current.len() as i64);
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        if maps.follow(map, &self.config) {
+            self.metrics.shields.set(maps.current().len() as i64);
+            self.metrics.tripped.set(maps.current().tripped() as i64);
         }
-        current.clone()
+        maps.current().clone()
     }
 
     fn no_shield(&self, object: &ObjectKey) -> RemoteError {

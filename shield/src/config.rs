@@ -40,6 +40,8 @@ pub struct ShieldConfig {
     pub timeouts: Timeouts,
     /// Streams to edges.
     pub read: Reads,
+    /// Asking other shields after a change of the map.
+    pub peers: Peers,
     /// Where buckets live. A key is a bucket host (`media.s3.amazonaws.com`) or, starting with a dot, a suffix
     /// (`.store.example`): what precedes it is the bucket. Hosts `BUCKET.s3[.REGION].amazonaws.com` without an entry go to AWS.
     pub origins: BTreeMap<String, OriginConfig>,
@@ -62,6 +64,7 @@ impl Default for ShieldConfig {
             queue: Queue::default(),
             timeouts: Timeouts::default(),
             read: Reads::default(),
+            peers: Peers::default(),
             origins: BTreeMap::new(),
             credentials: BTreeMap::new(),
         }
@@ -165,6 +168,23 @@ impl Default for Reads {
             deadline_ms: 30_000,
             drain_ms: 10_000,
         }
+    }
+}
+
+/// Asking other shields for bytes they may have, before asking S3.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Peers {
+    /// Milliseconds after a change of the shield map, or the start, in which the owner before is asked (default 600,000; 0 for
+    /// never).
+    pub handover_ms: u64,
+    /// Most milliseconds a living shield is waited for, which may be fetching the same bytes (default 4,000).
+    pub wait_ms: u64,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { handover_ms: 600_000, wait_ms: 4_000 }
     }
 }
 
@@ -286,6 +306,7 @@ impl ShieldConfig {
             ("read.streams", self.read.streams as u64),
             ("read.window_blocks", self.read.window_blocks),
             ("read.deadline_ms", self.read.deadline_ms.into()),
+            ("peers.wait_ms", self.peers.wait_ms),
         ];
         for (field, value) in least_one {
             if value == 0 {

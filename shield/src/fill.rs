@@ -3,21 +3,23 @@
 //! [`Fills::ask`] answers for a sequence of blocks. Under one lock it looks each up: cached, being filled, or missing
 //! ([`coalesce`]). Neighbouring missing blocks become one GET ([`runs`]), which waits for a connection of its origin's
 //! endpoint, demand before read-ahead ([`schedule`]). When its turn comes it runs in a task of its own ([`fetch`]): bytes are
-//! copied once, into the block they belong to, and each block goes to the cache and its waiters as soon as it is whole.
+//! copied once, into the block they belong to, and each block goes to the cache and its waiters as soon as it is whole. After a
+//! change of the shield map it asks other shields for what they have first ([`owners`]).
 //!
 //! A fill belongs to nobody: whoever asked first may hang up and the others still get their blocks. If a fill dies, by
 //! error, panic or shutdown, the drop of its [`Run`] tells the waiters, so nobody waits for a fill that is gone.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proto::object::ObjectVersion;
-use proto::range::{BLOCK_BYTES, ByteRange};
+use proto::range::{BLOCK_BYTES, ByteRange, SEGMENT_BYTES};
 use proto::status::{Reason, RemoteError};
 use proto::v1::Priority;
 
+use crate::client::handover::Owners;
 use crate::config::ShieldConfig;
 use crate::metrics::Metrics;
 use crate::origin::OriginError;
@@ -26,10 +28,11 @@ use crate::stat::Stats;
 
 pub(crate) mod coalesce;
 pub(crate) mod fetch;
+mod owners;
 pub(crate) mod runs;
 pub(crate) mod schedule;
 
-use coalesce::{Pending, Table};
+use coalesce::{How, Pending, Seen, Table};
 use fetch::Run;
 use schedule::Job;
 
@@ -89,6 +92,8 @@ pub(crate) struct Fills {
     metrics: Metrics,
     limits: Limits,
     run_blocks: u64,
+    /// Other shields to ask first; none until the shield is told of them.
+    pub(crate) owners: OnceLock<Arc<Owners>>,
 }
 
 impl Fills {
@@ -99,7 +104,14 @@ impl Fills {
             minimum_rate_bytes_per_s: config.timeouts.minimum_rate_bytes_per_s,
             resumes: config.timeouts.resumes,
         };
-        Self { table, stats, metrics, limits, run_blocks: config.run_bytes / BLOCK_BYTES }
+        Self {
+            table,
+            stats,
+            metrics,
+            limits,
+            run_blocks: config.run_bytes / BLOCK_BYTES,
+            owners: OnceLock::new(),
+        }
     }
 
     /// Every block of `blocks`, in order: here, on its way, or (only with `cache_only`) absent.
@@ -111,10 +123,24 @@ impl Fills {
         priority: Priority,
         cache_only: bool,
     ) -> Vec<Pending> {
-        let claim = self.table.claim(version, blocks, self.run_blocks, priority, cache_only);
+        let owners = self.owners.get();
+        let segment = |block: u64| block / (SEGMENT_BYTES / BLOCK_BYTES);
+        let seen = match owners {
+            _ if !cache_only => Seen::All,
+            Some(owners) if !owners.is_home(&version.object, segment(blocks.start)) => Seen::NotAsking,
+            _ => Seen::All,
+        };
+        let how = How { priority, cache_only, seen, asking: owners.is_some() };
+        let claim = self.table.claim(version, blocks, self.run_blocks, how);
         for slots in claim.runs {
             let Some(first) = slots.front() else { continue };
-            let (id, demanded) = (first.run, first.demanded.clone());
+            let (id, demanded, asking) = (first.run, first.demanded.clone(), first.asking.clone());
+            // Mostly there is nobody to ask; then nobody need know that there might have been.
+            let segment = segment(first.key.index);
+            let owners = owners.filter(|owners| !owners.of(&version.object, segment).is_empty()).cloned();
+            if owners.is_none() {
+                asking.store(false, Ordering::Release);
+            }
             let run = Run {
                 version: version.clone(),
                 slots,
@@ -124,6 +150,8 @@ impl Fills {
                 stats: self.stats.clone(),
                 limits: self.limits,
                 metrics: self.metrics.clone(),
+                owners,
+                asking,
             };
             // A job that finds no room is dropped, and its run tells the waiters.
             source.schedule.submit(Job { id, demanded, work: Box::new(move |p| Box::pin(run.fetch(p))) });

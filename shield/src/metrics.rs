@@ -30,7 +30,8 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, promet
 #[cfg(feature = "server")]
 #[derive(Clone)]
 pub(crate) struct Metrics {
-    /// Blocks asked for, by how they were found: `hit`, `joined` (a fill was under way) or `miss`.
+    /// Blocks asked for, by how they were found: `hit`, `joined` (a fill was under way), `miss`, or `absent` (a miss of those who
+    /// ask only the cache).
     pub(crate) blocks: IntCounterVec,
     /// GETs ended, by outcome: `ok` or the error's kind.
     pub(crate) fills: IntCounterVec,
@@ -42,6 +43,10 @@ pub(crate) struct Metrics {
     pub(crate) origin_bytes: IntCounter,
     /// Errors of origins, by kind.
     pub(crate) origin_errors: IntCounterVec,
+    /// Other shields asked for a run before the origin was: `cached` (its beginning at least) or `not-cached`.
+    pub(crate) owner_asks: IntCounterVec,
+    /// Bytes other shields had.
+    pub(crate) owner_bytes: IntCounter,
     /// Bodies resumed.
     pub(crate) origin_resumes: IntCounter,
     /// Stats answered: `fresh`, `checked`, `stale`, `absent`, `forbidden`, `not-cached` or `failed`.
@@ -103,6 +108,17 @@ impl Metrics {
                 "Bytes of body origins sent.",
             )?,
             origin_errors: counters(r, "penstock_shield_origin_errors_total", "Errors of origins.", "kind")?,
+            owner_asks: counters(
+                r,
+                "penstock_shield_owner_asks_total",
+                "Other shields asked for blocks before the origin was.",
+                "outcome",
+            )?,
+            owner_bytes: counter(
+                r,
+                "penstock_shield_owner_received_bytes_total",
+                "Bytes that came from other shields.",
+            )?,
             origin_resumes: counter(
                 r,
                 "penstock_shield_origin_resumes_total",
@@ -154,7 +170,7 @@ impl Metrics {
 /// What a client of shields counts.
 #[derive(Clone)]
 pub(crate) struct ClientMetrics {
-    /// Attempts at one shield, by outcome: `ok` or the reason it failed.
+    /// Attempts at one shield, by outcome: `ok`, the reason it failed, or `none-left` (all are left alone).
     pub(crate) attempts: IntCounterVec,
     /// Times work moved on to another shield.
     pub(crate) failovers: IntCounter,
@@ -164,6 +180,19 @@ pub(crate) struct ClientMetrics {
     pub(crate) received_bytes: IntCounter,
     /// Shields in the map.
     pub(crate) shields: IntGauge,
+    /// Shields whose breaker isn't closed.
+    pub(crate) tripped: IntGauge,
+    /// Breakers' changes: to `open`, `half-open` or `closed`.
+    pub(crate) breaker_changes: IntCounterVec,
+    /// Second shields asked before the first had failed, by how it ended: `won`, `not-cached`, `late` (the first was
+    /// faster) or `failed`.
+    pub(crate) hedges: IntCounterVec,
+    /// Times a second shield was due but the budget was spent.
+    pub(crate) hedges_refused: IntCounter,
+    /// Times work was given up because the budget of retries was spent.
+    pub(crate) retries_refused: IntCounter,
+    /// Reads that a returning shield had no room for.
+    pub(crate) eased: IntCounter,
 }
 
 impl ClientMetrics {
@@ -192,6 +221,38 @@ impl ClientMetrics {
                 "Bytes received from shields.",
             )?,
             shields: gauge(r, "penstock_shield_client_shields", "Shields in the current map.")?,
+            tripped: gauge(
+                r,
+                "penstock_shield_client_breakers_open",
+                "Shields left alone because they fail.",
+            )?,
+            breaker_changes: counters(
+                r,
+                "penstock_shield_client_breaker_changes_total",
+                "Changes of shields' breakers.",
+                "to",
+            )?,
+            hedges: counters(
+                r,
+                "penstock_shield_client_hedges_total",
+                "Second shields asked before the first had failed, by how it ended.",
+                "outcome",
+            )?,
+            hedges_refused: counter(
+                r,
+                "penstock_shield_client_hedges_refused_total",
+                "Hedges not sent because their budget was spent.",
+            )?,
+            retries_refused: counter(
+                r,
+                "penstock_shield_client_retries_refused_total",
+                "Work given up because the budget of retries was spent.",
+            )?,
+            eased: counter(
+                r,
+                "penstock_shield_client_eased_reads_total",
+                "Reads that a returning shield had no room for, tried in the next one's cache first.",
+            )?,
         })
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use prometheus::Registry;
 use proto::object::OriginId;
 use proto::token::{BadToken, Guard};
+use proto::v1::ShieldMap;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -17,6 +18,8 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::cache::BlockCache;
 use crate::cache::memory::Memory;
+use crate::client::ClientError;
+use crate::client::handover::Owners;
 use crate::config::{ConfigError, ShieldConfig};
 use crate::fill::{Fills, coalesce};
 use crate::metrics::Metrics;
@@ -114,6 +117,20 @@ impl Shield {
         let entries = self.stats.purge(origin, key_prefix) + self.blocks.purge(origin, key_prefix);
         self.metrics.purged.inc_by(entries);
         entries
+    }
+
+    /// From now on other shields of `map` are asked for what they have before S3 is, when the map says that they may have it. This
+    /// shield is `own_id` there. To be called once, before it serves.
+    pub fn follow_map(
+        &self,
+        own_id: &str,
+        token: &str,
+        map: watch::Receiver<Arc<ShieldMap>>,
+        registry: &Registry,
+    ) -> Result<(), ClientError> {
+        let owners = Owners::new(own_id, token, map, &self.config.peers, registry)?;
+        self.fills.owners.get_or_init(|| Arc::new(owners));
+        Ok(())
     }
 
     /// Serves gRPC on `listener` to peers that carry `token`, until `shutdown`; then streams get the configured time to end.

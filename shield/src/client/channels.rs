@@ -5,18 +5,19 @@
 //! probes. The settings are those that halve the reader's cost for blocks of 1 MiB: frames of 1 MiB (the reader's value counts)
 //! and windows of several blocks. Connections are made when first used, and again after they break.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use proto::token::Bearer;
 use proto::v1::Priority;
 use proto::v1::shield_client::ShieldClient;
-use tokio::time::Instant;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Error};
 
-use super::ClientConfig;
+use super::breaker::Breaker;
+use super::config::ClientConfig;
+use super::ramp::Ramp;
 use super::stub::ReadStub;
 
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -28,7 +29,7 @@ const PING: Duration = Duration::from_secs(5);
 /// A shield's stub that carries the node token.
 pub(super) type Stub = ShieldClient<InterceptedService<Channel, Bearer>>;
 
-/// One shield: its connections and its recent failures.
+/// One shield: its connections, and how it has been doing.
 pub(super) struct Node {
     pub(super) id: String,
     pub(super) address: String,
@@ -36,13 +37,10 @@ pub(super) struct Node {
     demand: Vec<Channel>,
     read_ahead: Vec<Channel>,
     turn: AtomicUsize,
-    failures: Mutex<Failures>,
-}
-
-#[derive(Default)]
-struct Failures {
-    in_a_row: u32,
-    avoid_until: Option<Instant>,
+    /// Whether it is asked.
+    pub(super) breaker: Breaker,
+    /// How much at a time, if it returned lately.
+    pub(super) ramp: Arc<Ramp>,
 }
 
 impl Node {
@@ -66,7 +64,8 @@ impl Node {
             demand: channels(config.demand_connections),
             read_ahead: channels(config.read_ahead_connections),
             turn: AtomicUsize::new(0),
-            failures: Mutex::default(),
+            breaker: Breaker::default(),
+            ramp: Arc::default(),
         })
     }
 
@@ -84,29 +83,5 @@ impl Node {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let channel = channels.get(turn % channels.len().max(1)).unwrap_or(&self.stat);
         ReadStub::new(channel.clone(), bearer)
-    }
-
-    /// Notes that it answered.
-    pub(super) fn worked(&self) {
-        *self.failures.lock().unwrap_or_else(PoisonError::into_inner) = Failures::default();
-    }
-
-    /// Notes that it is dead, stuck or leaving.
-    pub(super) fn failed(&self, config: &ClientConfig) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        // Many calls fail at once when a shield dies: they count as one.
-        if failures.avoid_until.is_some_and(|until| now < until) {
-            return;
-        }
-        let wait = config.avoid_ms.saturating_mul(1 << failures.in_a_row.min(10)).min(config.avoid_most_ms);
-        failures.in_a_row += 1;
-        failures.avoid_until = Some(now + Duration::from_millis(wait));
-    }
-
-    /// Whether others are asked first.
-    pub(super) fn is_avoided(&self) -> bool {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.avoid_until.is_some_and(|until| Instant::now() < until)
     }
 }

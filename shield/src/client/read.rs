@@ -1,8 +1,13 @@
 //! One range of one version as a single stream, whichever shields it takes.
 //!
-//! The range is split at ring segments, and each segment asked of its home. What comes is checked: the version in the
-//! first message, and that each slice starts where the last one ended. A stream that breaks, ends early or falls silent is
-//! taken up at the next missing byte by the next shield, so the reader sees neither a gap nor a byte twice.
+//! The range is split at ring segments, and each segment asked of its home by the map of that moment; a stream that is
+//! open goes on when the map changes. What comes is checked: the version in the first message, and that each slice starts where the
+//! last one ended. A stream that breaks, ends early or falls silent is taken up at the next missing byte by the next shield, so the
+//! reader sees neither a gap nor a byte twice.
+//!
+//! Whether the next shield may read S3 depends on why it is asked. A dead home fetches nothing any more: the next is home
+//! now. One that is slow, full or failing may be fetching these very bytes: the next is asked for its cache first, and in
+//! full only after it said no.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,33 +18,20 @@ use futures::stream::{self, Stream};
 use proto::object::ObjectVersion;
 use proto::range::{ByteRange, SEGMENT_BYTES, segment_of};
 use proto::status::RemoteError;
-use proto::v1::{Priority, ReadRequest};
+use proto::v1::Priority;
+use tokio::time::Instant;
 
 use super::Inner;
-use super::channels::Node;
-use super::failover::{Failure, Patience, watch_over};
-use super::stub::Blocks;
-
-/// A stream being read.
-struct Open {
-    node: Arc<Node>,
-    messages: Blocks,
-    /// Where the segment, or the range, ends.
-    end: u64,
-    first: bool,
-}
+use super::failover::{Failure, Fault, Patience};
+use super::race::{Ask, Job, Open, Slice};
 
 struct Reader {
-    inner: Arc<Inner>,
-    version: ObjectVersion,
+    job: Job,
     /// What is still to come.
     left: ByteRange,
-    priority: Priority,
     open: Option<Open>,
-    /// Shields not yet asked in this round, for the segment of `left.start`.
-    order: VecDeque<Arc<Node>>,
-    generation: u64,
-    patience: Patience,
+    /// Whom to ask next in this round, for the segment of `left.start`.
+    asks: VecDeque<Ask>,
 }
 
 /// `range` of `version`, in order.
@@ -49,16 +41,8 @@ pub(super) fn stream(
     range: ByteRange,
     priority: Priority,
 ) -> impl Stream<Item = Result<(u64, Bytes), RemoteError>> + Send + 'static + use<> {
-    let reader = Reader {
-        inner,
-        version,
-        left: range,
-        priority,
-        open: None,
-        order: VecDeque::new(),
-        generation: 0,
-        patience: Patience::default(),
-    };
+    let job = Job { inner, version, priority };
+    let reader = Reader { job, left: range, open: None, asks: VecDeque::new() };
     stream::unfold(Some(reader), |reader| async {
         let mut reader = reader?;
         match reader.next().await {
@@ -71,92 +55,120 @@ pub(super) fn stream(
 
 impl Reader {
     async fn next(&mut self) -> Result<Option<(u64, Bytes)>, RemoteError> {
+        // The time a consumer leaves the stream alone is not the shields'.
+        let mut patience = Patience::new();
         while !self.left.is_empty() {
-            let mut open = match self.open.take() {
-                Some(open) => open,
+            let (ask, slice) = match self.open.take() {
+                Some(open) => self.go_on(open, &patience).await,
                 None => {
-                    let node = self.next_node().await?;
-                    match self.open_at(&node).await {
-                        Ok(open) => open,
-                        Err(failure) => {
-                            self.patience.note(&self.inner, &node, failure)?;
-                            continue;
-                        }
-                    }
+                    let ask = self.next_ask(&mut patience).await?;
+                    let slice = self.begin(&ask, &patience).await;
+                    (ask, slice)
                 }
             };
-            match self.slice(&mut open).await {
-                Ok(slice) => {
+            match slice {
+                Ok((open, slice)) => {
                     let at = self.left.start;
                     self.left.start += slice.len() as u64;
-                    self.inner.metrics.received_bytes.inc_by(slice.len() as u64);
-                    if open.first {
-                        open.first = false;
-                        open.node.worked();
-                        self.inner.metrics.attempts.with_label_values(&["ok"]).inc();
-                    }
-                    // Progress: a later failure starts over with patience and with the segment's home.
-                    self.patience = Patience::default();
-                    self.order.clear();
-                    if self.left.start < open.end {
-                        self.open = Some(open);
-                    }
+                    // A later failure starts over with patience and with the segment's home.
+                    self.asks.clear();
+                    self.open = Some(open).filter(|open| !open.left.is_empty());
                     return Ok(Some((at, slice)));
                 }
-                Err(failure) => self.patience.note(&self.inner, &open.node, failure)?,
+                Err(failure) => self.note(&mut patience, ask, failure)?,
             }
         }
         Ok(None)
     }
 
-    async fn next_node(&mut self) -> Result<Arc<Node>, RemoteError> {
-        if self.order.is_empty() {
-            self.patience.pause().await;
-            let topology = self.inner.topology();
-            self.generation = topology.generation();
-            self.order = topology.order(&self.version.object, segment_of(self.left.start)).into();
-        }
-        self.order.pop_front().ok_or_else(|| self.inner.no_shield(&self.version.object))
+    /// The next slice of an open stream, or of one that overtook it.
+    async fn go_on(&self, open: Open, patience: &Patience) -> (Ask, Slice) {
+        let job = &self.job;
+        let limit = Duration::from_millis(job.inner.config.stall_ms).min(patience.left(&job.inner));
+        let (node, range) = (open.node.clone(), open.left);
+        let delay = (!open.cache_only).then(|| job.later_delay());
+        let ask = Ask { node: node.clone(), cache_only: open.cache_only, generation: 0 };
+        (ask, job.race(&node, range, delay, job.more(open, limit)).await)
     }
 
-    async fn open_at(&self, node: &Arc<Node>) -> Result<Open, Failure> {
-        let object = &self.version.object;
+    /// The first slice of a new stream, to the end of the segment.
+    async fn begin(&self, ask: &Ask, patience: &Patience) -> Slice {
+        let (job, config) = (&self.job, &self.job.inner.config);
         let segment_end = (segment_of(self.left.start) + 1).saturating_mul(SEGMENT_BYTES);
-        let end = self.left.end.min(segment_end);
-        let request = ReadRequest {
-            origin_id: object.origin.as_str().to_owned(),
-            key: object.key.to_string(),
-            version: self.version.version.to_string(),
-            start: self.left.start,
-            end,
-            priority: self.priority.into(),
-            deadline_ms: u32::try_from(self.inner.config.first_message_ms).unwrap_or(u32::MAX),
-            cache_only: false,
-            map_generation: self.generation,
-        };
-        let mut stub = node.read_stub(self.priority, &self.inner.bearer);
-        let limit = Duration::from_millis(self.inner.config.first_message_ms);
-        let answer = watch_over(&self.inner, node, object, limit, stub.read(request)).await??;
-        Ok(Open { node: node.clone(), messages: answer.into_inner(), end, first: true })
+        let range = ByteRange::new(self.left.start, self.left.end.min(segment_end));
+        let left = patience.left(&job.inner);
+        if ask.cache_only {
+            // What is cached comes at once; what is being fetched there may take as long as a hedge would wait.
+            return job.begin(ask, range, job.later_delay().min(left), None).await;
+        }
+        let turn = ask.node.ramp.enter(&config.slow_start).await;
+        let limit = Duration::from_millis(config.first_message_ms).min(left);
+        let begun = Instant::now();
+        let first = job.begin(ask, range, limit, Some(turn));
+        let slice = job.race(&ask.node, range, job.first_delay(), first).await;
+        if job.priority == Priority::Demand {
+            job.inner.latency.note(begun.elapsed());
+        }
+        slice
     }
 
-    /// The next slice of an open stream, checked.
-    async fn slice(&self, open: &mut Open) -> Result<Bytes, Failure> {
-        let object = &self.version.object;
-        let config = &self.inner.config;
-        let limit = Duration::from_millis(if open.first { config.first_message_ms } else { config.stall_ms });
-        let message = watch_over(&self.inner, &open.node, object, limit, open.messages.message()).await??;
-        let wrong = |what: String| Failure::wrong(format!("{object}: shield {} {what}", open.node.id));
-        let Some(message) = message else {
-            return Err(wrong(format!("ended at byte {} of {}", self.left.start, open.end)));
-        };
-        if open.first && message.version != *self.version.version {
-            return Err(wrong(format!("sent version {} for {}", message.version, self.version.version)));
+    /// Whom to ask next. Starts another round, after a pause, when all have been asked.
+    async fn next_ask(&mut self, patience: &mut Patience) -> Result<Ask, RemoteError> {
+        let mut fresh = false;
+        loop {
+            while let Some(ask) = self.asks.pop_front() {
+                let breaker = &ask.node.breaker;
+                if if ask.cache_only { !breaker.is_tripped() } else { breaker.enter(Instant::now()) } {
+                    return Ok(ask);
+                }
+            }
+            if std::mem::replace(&mut fresh, true) {
+                patience.nobody(&self.job.inner, &self.job.version.object)?;
+            }
+            patience.pause(&self.job.inner).await?;
+            self.plan()?;
         }
-        let got = ByteRange::at(message.offset, message.data.len() as u64);
-        if got.start != self.left.start || got.is_empty() || got.end > open.end {
-            return Err(wrong(format!("sent [{}, {}) at byte {}", got.start, got.end, self.left.start)));
+    }
+
+    /// Starts a round: by the map of this moment.
+    fn plan(&mut self) -> Result<(), RemoteError> {
+        let Job { inner, version, .. } = &self.job;
+        let topology = inner.topology();
+        if topology.is_empty() {
+            return Err(inner.no_shield(&version.object));
         }
-        Ok(message.data)
+        inner.retries.pay_in();
+        inner.hedges.pay_in();
+        let nodes = inner.askable(&topology, &version.object, segment_of(self.left.start));
+        let generation = topology.generation();
+        let ask = |node: &Arc<_>, cache_only| Ask { node: Arc::clone(node), cache_only, generation };
+        let slow_start = &inner.config.slow_start;
+        if let [home, next, ..] = &nodes[..]
+            && home.ramp.is_full(slow_start)
+            && !next.ramp.is_limited(slow_start)
+            && !next.breaker.is_tripped()
+        {
+            inner.metrics.eased.inc();
+            self.asks.push_back(ask(next, true));
+        }
+        self.asks.extend(nodes.iter().map(|node| ask(node, false)));
+        Ok(())
+    }
+
+    /// Notes that a shield did not bring the bytes, and decides how the next is asked.
+    fn note(&mut self, patience: &mut Patience, ask: Ask, failure: Failure) -> Result<(), RemoteError> {
+        let inner = &self.job.inner;
+        if ask.cache_only {
+            // Not cached there, or no further: the next in turn, or a new round, goes on from here.
+            self.job.note_cache_only(&ask, failure);
+            return Ok(());
+        }
+        let fault = failure.fault;
+        patience.note(inner, &ask.node, failure)?;
+        if let Some(next) = self.asks.front().filter(|next| fault != Fault::Dead && !next.cache_only) {
+            let ask = Ask { node: next.node.clone(), cache_only: true, generation: next.generation };
+            self.asks.push_front(ask);
+        }
+        Ok(())
     }
 }

@@ -4,13 +4,20 @@
 //! read twice and caches halve. So positions are hashed from explicit bytes with a fixed hash:
 //!
 //! * `position(bytes)` is the first eight bytes of SHA-256, as a big-endian number;
-//! * a shield of weight *w* (hundredths; 0 means 100) has `max(1, 128 × w / 100)` points, point *i* at
+//! * a shield of weight *w* (hundredths; 0 means 100) has `max(1, 1024 × w / 100)` points, point *i* at
 //!   `position(node_id 0x00 i)`, *i* as four bytes, big-endian;
 //! * a segment is at `position(origin_id 0x00 key 0x00 segment)`, the segment's number as eight bytes, big-endian;
 //! * its home is the node of the first point at or after that, going around; its fallbacks are the nodes of the points after.
 //!
-//! hashring keeps the points in order and finds the first; it has one point a node and repeats nodes among replicas, so
-//! points and distinct fallbacks are made here. The tests hold golden values.
+//! **Why 1,024 points.** A shield's share is a sum of as many random arcs, so its deviation is about 1 / √points of it. The
+//! promise is that of eight shields the busiest has at most 1.15 times the mean, whatever they are called: with 128 points that
+//! is 1.7 deviations, which most clusters miss; with 512 it is 3.6, missed by about one cluster in a thousand; with 1,024 it is 5,
+//! missed by about one in a million. Twice as many would cost twice as much and promise nothing more that anyone could
+//! notice. A ring of eight costs 8,192 hashes and 320 KiB, once a map; a lookup costs one hash and a binary search.
+//!
+//! hashring keeps the points in order and finds the home; it has one point a node, repeats nodes among replicas and copies all
+//! points to list them, so points are made here, and fallbacks are found by walking a list of our own. The tests hold
+//! golden values.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -19,7 +26,7 @@ use proto::object::ObjectKey;
 use sha2::{Digest, Sha256};
 
 /// Points of a shield of normal weight.
-pub const POINTS: u32 = 128;
+pub const POINTS: u32 = 1024;
 /// Most points of one shield: a mistyped weight must not fill memory.
 const MOST_POINTS: u32 = POINTS * 100;
 
@@ -81,6 +88,8 @@ impl BuildHasher for Positions {
 /// Points of some nodes, named by their index in the list the ring was made of.
 pub struct Ring {
     points: HashRing<Point, Positions>,
+    /// The same points, to walk along: (position, node), ascending.
+    walk: Vec<(u64, u32)>,
     nodes: usize,
 }
 
@@ -99,9 +108,12 @@ impl Ring {
                 points.push(Point { at: position(&[id.as_bytes(), &[0], &index.to_be_bytes()]), node });
             }
         }
+        let mut walk: Vec<(u64, u32)> = points.iter().map(|p: &Point| (p.at, p.node as u32)).collect();
+        // Stable, as hashring's own sort: a collision is settled alike in both.
+        walk.sort_by_key(|&(at, _)| at);
         let mut ring = HashRing::with_hasher(Positions::default());
         ring.batch_add(points);
-        Self { points: ring, nodes: named.len() }
+        Self { points: ring, walk, nodes: named.len() }
     }
 
     /// The home of what lies at `position`; `None` on an empty ring.
@@ -109,20 +121,23 @@ impl Ring {
         self.points.get(&Point { at: position, node: 0 }).map(|point| point.node)
     }
 
-    /// Every node once, the home first, then in the order fallbacks are asked.
-    pub fn order(&self, position: u64) -> Vec<usize> {
-        let mut order = Vec::with_capacity(self.nodes);
-        // Asks for all points: few nodes have all theirs far away, but one may.
-        let points = self.points.get_with_replicas(&Point { at: position, node: 0 }, self.points.len());
-        for point in points.unwrap_or_default() {
-            if !order.contains(&point.node) {
-                order.push(point.node);
-                if order.len() == self.nodes {
-                    break;
-                }
+    /// Every node once, the home first, then in the order fallbacks are asked. Found as they are taken: the home and its first
+    /// fallback cost a few points, the last of many nodes may cost hundreds.
+    pub fn order(&self, position: u64) -> impl Iterator<Item = usize> + use<'_> {
+        let start = self.walk.partition_point(|&(at, _)| at < position);
+        let (before, from) = self.walk.split_at(start);
+        let mut seen = vec![false; self.nodes];
+        let mut left = self.nodes;
+        let mut points = from.iter().chain(before);
+        std::iter::from_fn(move || {
+            // Stops at the last node, not at the last point.
+            if left == 0 {
+                return None;
             }
-        }
-        order
+            let next = points.find(|&&(_, node)| !std::mem::replace(&mut seen[node as usize], true))?;
+            left -= 1;
+            Some(next.1 as usize)
+        })
     }
 }
 

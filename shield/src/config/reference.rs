@@ -42,6 +42,9 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
   shield.read.busy_ms         most to wait for room in that, ms           [default: 1000]
   shield.read.deadline_ms     most to wait for a block, ms                [default: 30000]
   shield.read.drain_ms        streams' time to end at a stop, ms          [default: 10000]
+  shield.peers.handover_ms    after a change of the shield map, or the
+                              start, the owner before is asked first, ms  [default: 600000]
+  shield.peers.wait_ms        most to wait for another shield, ms         [default: 4000]
   shield.origins.HOST         endpoint, region [default: us-east-1], path_style [default: true], bucket, ca_file; HOST is a
                               bucket's host, or a suffix that starts with a dot. BUCKET.s3[.REGION].amazonaws.com without
                               an entry goes to AWS

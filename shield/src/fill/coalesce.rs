@@ -27,6 +27,8 @@ pub(crate) struct Slot {
     /// The run that brings it.
     pub(crate) run: u64,
     pub(crate) demanded: Demanded,
+    /// Whether its run may still be asking other shields, not yet the origin.
+    pub(crate) asking: Arc<AtomicBool>,
     outcome: watch::Sender<Option<Outcome>>,
 }
 
@@ -52,6 +54,26 @@ impl Pending {
             },
         }
     }
+}
+
+/// Which fills a lookup joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Any.
+    All,
+    /// Those that ask the origin: one that asks other shields may be waiting for the very shield that looks.
+    NotAsking,
+}
+
+/// How blocks are looked up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub(crate) priority: Priority,
+    /// No slots are made.
+    pub(crate) cache_only: bool,
+    pub(crate) seen: Seen,
+    /// New slots' runs begin by asking other shields.
+    pub(crate) asking: bool,
 }
 
 /// What [`Table::claim`] found and made.
@@ -82,14 +104,13 @@ impl Table {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks up every block of `blocks` and makes slots for those that nobody fills yet (none with `cache_only`).
+    /// Looks up every block of `blocks` and makes slots for those that nobody fills yet.
     pub(crate) fn claim(
         &self,
         version: &ObjectVersion,
         blocks: Range<u64>,
         run_blocks: u64,
-        priority: Priority,
-        cache_only: bool,
+        how: How,
     ) -> Claim {
         let mut claim = Claim { pending: Vec::new(), runs: Vec::new(), joined: Vec::new() };
         let mut missing = Vec::new();
@@ -98,7 +119,9 @@ impl Table {
         let mut slots = self.lock();
         for index in blocks.clone() {
             let key = key(index);
-            let pending = if let Some(slot) = slots.get(&key) {
+            let slot = slots.get(&key);
+            let slot = slot.filter(|s| how.seen == Seen::All || !s.asking.load(Ordering::Acquire));
+            let pending = if let Some(slot) = slot {
                 joins += 1;
                 if claim.joined.last().is_none_or(|(run, _)| *run != slot.run) {
                     claim.joined.push((slot.run, slot.demanded.clone()));
@@ -115,16 +138,20 @@ impl Table {
         }
         self.metrics.blocks.with_label_values(&["hit"]).inc_by(hits);
         self.metrics.blocks.with_label_values(&["joined"]).inc_by(joins);
-        self.metrics.blocks.with_label_values(&["miss"]).inc_by(missing.len() as u64);
-        if cache_only {
+        // Whoever asks only the cache expects to miss: counted apart, or hedges would spoil the hit ratio.
+        let missed = if how.cache_only { "absent" } else { "miss" };
+        self.metrics.blocks.with_label_values(&[missed]).inc_by(missing.len() as u64);
+        if how.cache_only {
             return claim;
         }
         for run in merge(missing, run_blocks) {
             let id = self.next_run.fetch_add(1, Ordering::Relaxed);
-            let demanded: Demanded = Arc::new(AtomicBool::new(priority == Priority::Demand));
+            let demanded: Demanded = Arc::new(AtomicBool::new(how.priority == Priority::Demand));
+            let asking = Arc::new(AtomicBool::new(how.asking));
             let made = run.map(|index| {
                 let (outcome, receiver) = watch::channel(None);
-                let slot = Arc::new(Slot { key: key(index), run: id, demanded: demanded.clone(), outcome });
+                let (demanded, asking) = (demanded.clone(), asking.clone());
+                let slot = Arc::new(Slot { key: key(index), run: id, demanded, asking, outcome });
                 slots.insert(slot.key.clone(), slot.clone());
                 claim.pending[(index - blocks.start) as usize] = Pending::Coming(receiver);
                 slot

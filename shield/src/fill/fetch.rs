@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::coalesce::{Slot, Table};
 use super::{FillError, Limits, bytes_of};
 use crate::cache::Block;
+use crate::client::handover::Owners;
 use crate::metrics::Metrics;
 use crate::origin::OriginError;
 use crate::origin::table::Source;
@@ -38,16 +40,20 @@ pub(crate) struct Run {
     pub(crate) stats: Arc<Stats>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    /// Other shields to ask before the origin, if any may have something.
+    pub(crate) owners: Option<Arc<Owners>>,
+    /// Shared with its slots: whether they are yet to be asked.
+    pub(crate) asking: Arc<AtomicBool>,
 }
 
 /// What has arrived so far.
-struct Progress {
+pub(super) struct Progress {
     /// The next byte to arrive.
-    at: u64,
+    pub(super) at: u64,
     /// One past the last byte wanted; clipped once the object's size is known.
-    end: u64,
+    pub(super) end: u64,
     /// The object's size and `Content-Type`, from the first response.
-    object: Option<(u64, Arc<str>)>,
+    pub(super) object: Option<(u64, Arc<str>)>,
     /// The block being assembled.
     block: BytesMut,
 }
@@ -66,6 +72,7 @@ impl Run {
         let (Some(first), Some(last)) = (self.slots.front(), self.slots.back()) else { return };
         let span = bytes_of(&(first.key.index..last.key.index + 1));
         let mut progress = Progress { at: span.start, end: span.end, object: None, block: BytesMut::new() };
+        self.ask_owners(&mut progress, priority).await;
         let deadline = Instant::now() + self.limits.whole;
         let outcome = match timeout_at(deadline, self.resume_until_done(&mut progress, priority)).await {
             Ok(outcome) => outcome,
@@ -103,6 +110,10 @@ impl Run {
         priority: Priority,
     ) -> Result<(), OriginError> {
         let mut resumes = 0;
+        if progress.object.is_some() && progress.at >= progress.end {
+            // Other shields had all of it.
+            return Ok(());
+        }
         loop {
             match self.get(progress, priority).await {
                 Ok(()) => return Ok(()),
@@ -164,7 +175,7 @@ impl Run {
     }
 
     /// Adds a piece; answers the slot of each block it completes.
-    fn take(&mut self, progress: &mut Progress, mut piece: Bytes) {
+    pub(super) fn take(&mut self, progress: &mut Progress, mut piece: Bytes) {
         let Some((size_bytes, content_type)) = progress.object.clone() else { return };
         while !piece.is_empty() {
             let block_end = ((progress.at / BLOCK_BYTES + 1) * BLOCK_BYTES).min(size_bytes);

@@ -82,6 +82,9 @@ impl Reading {
                 None => return Ok(None),
             },
         };
+        if index * BLOCK_BYTES >= self.wanted.range.end {
+            return Ok(None);
+        }
         let block = self.landed(index, pending).await?;
         let (block, room) = match self.account.try_send(hold) {
             Ok(room) => (block, room),
@@ -93,6 +96,10 @@ impl Reading {
                 (self.landed(index, self.ask(index)).await?, room)
             }
         };
+        if self.wanted.cache_only && self.wanted.range.start < block.size_bytes {
+            // Another shield, which asks in whole blocks and doesn't know the size.
+            self.wanted.range.end = self.wanted.range.end.min(block.size_bytes);
+        }
         if self.wanted.range.end > block.size_bytes {
             let (size, end) = (block.size_bytes, self.wanted.range.end);
             let text = format!("{}: the object has {size} bytes, {end} were asked", self.block_name(index));
