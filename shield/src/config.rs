@@ -146,13 +146,15 @@ pub struct Reads {
     pub window_blocks: u64,
     /// Most milliseconds to wait for a block or a description; a caller's shorter deadline counts (default 30,000).
     pub deadline_ms: u32,
-    /// Milliseconds streams get to end once the shield stops (default 10,000).
+    /// At a stop, milliseconds in which everything is still served while edges move to other shields (default 3,000).
+    pub settle_ms: u64,
+    /// Milliseconds streams get to end after that (default 10,000).
     pub drain_ms: u64,
 }
 
 impl Default for Reads {
     fn default() -> Self {
-        Self { streams: 4096, window_blocks: 8, deadline_ms: 30_000, drain_ms: 10_000 }
+        Self { streams: 4096, window_blocks: 8, deadline_ms: 30_000, settle_ms: 3_000, drain_ms: 10_000 }
     }
 }
 

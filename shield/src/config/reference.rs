@@ -39,6 +39,7 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
   shield.read.streams         streams to edges at once                    [default: 4096]
   shield.read.window_blocks   blocks a stream asks for at once            [default: 8]
   shield.read.deadline_ms     most to wait for a block, ms                [default: 30000]
+  shield.read.settle_ms       at a stop, still serving while edges leave  [default: 3000]
   shield.read.drain_ms        streams' time to end at a stop, ms          [default: 10000]
   shield.origins.HOST         endpoint, region [default: us-east-1], path_style [default: true], bucket, ca_file; HOST is a
                               bucket's host, or a suffix that starts with a dot. BUCKET.s3[.REGION].amazonaws.com without
