@@ -78,7 +78,7 @@ fn zero_window(addr: &str, name: &str) -> TcpStream {
         let chunker = Chunker::default();
         let connect = Value::Object(vec![
             ("app".into(), "cfx/st".into()),
-            ("tcUrl".into(), format!("rtmp://{addr}/cfx/st").into()),
+            ("tcUrl".into(), Value::String(format!("rtmp://{addr}/cfx/st"))),
         ]);
         let mut buffer = vec![0, 3, 0, 0, 0, 1];
         buffer.extend(36_000_000u32.to_be_bytes());
@@ -146,8 +146,7 @@ fn fault_20_and_21_viewers_that_read_nothing_cost_little_and_others_play_on() {
     let to = folder.path().join("o.flv");
     let done = players::download(server.rtmp(), "film7", &to);
     assert!(matches!(done.code, 0 | 2), "{done:?}");
-    let (source, got) =
-        (packets::of(&media::noise_film(8)).unwrap(), packets::of(&to).unwrap());
+    let (source, got) = (packets::of(&media::noise_film(8)).unwrap(), packets::of(&to).unwrap());
     assert_eq!(packets::difference(&source, &got), None);
     watcher.check();
 }
@@ -234,7 +233,9 @@ fn arguments(folder: &Path, config: &str) -> (Vec<String>, PathBuf) {
     for port in ["--listen", "--api", "--s3", "--metrics"] {
         args.extend([port.to_owned(), "127.0.0.1:0".into()]);
     }
-    for (name, path) in [("--data", folder.join("d")), ("--ready-file", ready_file.clone()), ("--config", yaml)] {
+    for (name, path) in
+        [("--data", folder.join("d")), ("--ready-file", ready_file.clone()), ("--config", yaml)]
+    {
         args.extend([name.to_owned(), path.display().to_string()]);
     }
     (args, ready_file)

@@ -101,10 +101,7 @@ fn fault_26_an_edge_drains_in_phases_that_balancers_players_and_control_can_foll
     let done = download.join().unwrap();
     assert!(matches!(done.code, 0 | 2), "{done:?}");
     assert_eq!(
-        packets::difference(
-            &packets::of(&media::file("film.mp4")).unwrap(),
-            &packets::of(&to).unwrap()
-        ),
+        packets::difference(&packets::of(&media::file("film.mp4")).unwrap(), &packets::of(&to).unwrap()),
         None
     );
     assert!(began.elapsed() > Duration::from_secs(6), "the download ended before the drain began");

@@ -5,7 +5,7 @@
 //! read-ahead means fetching twice.
 //!
 //! Eviction takes the oldest block that was not asked for since the hand last passed. Blocks that sessions hold are passed over
-//! for a while, because dropping them frees nothing and costs the next viewer a fetch; after [`SPARED`] of them in a row the oldest goes
+//! for a while, because dropping them frees nothing and costs the next viewer a fetch; after [`SPARED`] of them the oldest goes
 //! anyway, so that one insert stays cheap.
 
 use std::collections::{HashMap, VecDeque};
@@ -75,20 +75,20 @@ impl Cache {
         let mut dropped = Vec::new();
         let mut kept = self.lock();
         let mut bytes = kept.charge.bytes() + block.len();
-        match kept.entries.insert(id.clone(), Entry { block, used: false }) {
-            Some(old) => {
-                bytes -= old.block.len();
-                dropped.push(old);
-            }
-            None => kept.clock.push_back(id),
+        // A block that is here already is replaced where it stands.
+        let old = kept.entries.insert(id.clone(), Entry { block, used: false });
+        let newcomer = old.is_none().then_some(id);
+        if let Some(old) = old {
+            bytes -= old.block.len();
+            dropped.push(old);
         }
-        let mut spared = 0;
+        let (mut spared, most) = (0, SPARED.min(kept.clock.len()));
         while bytes > self.capacity_bytes {
             let Some(id) = kept.clock.pop_front() else { break };
             let Some(entry) = kept.entries.get_mut(&id) else { continue };
             if std::mem::take(&mut entry.used) {
                 kept.clock.push_back(id);
-            } else if spared < SPARED && entry.block.is_lent() {
+            } else if spared < most && entry.block.is_lent() {
                 spared += 1;
                 kept.clock.push_back(id);
             } else if let Some(entry) = kept.entries.remove(&id) {
@@ -96,6 +96,8 @@ impl Cache {
                 dropped.push(entry);
             }
         }
+        // Last, so that it isn't dropped for itself while all others are lent.
+        kept.clock.extend(newcomer);
         kept.charge.set(bytes);
     }
 
@@ -163,7 +165,7 @@ mod tests {
         assert_eq!(setup.held(), [0, 2, 3]);
         setup.insert(4);
         setup.insert(5);
-        assert_eq!(setup.held(), [3, 4, 5], "the use was forgotten when the hand passed");
+        assert_eq!(setup.held(), [3, 4, 5], "a use is worth one round");
         assert_eq!((setup.alive.bytes(), setup.cached.bytes()), (300, 300));
     }
 
