@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tests::process::{Running, product};
@@ -16,6 +17,12 @@ use tests::wire::{Client, PATIENCE};
 use tests::{eventually, http, media, packets, players};
 
 const MIB: f64 = 1_048_576.0;
+
+/// A film of 8 MiB, written once for all tests of this binary.
+fn film() -> &'static Path {
+    static FILM: OnceLock<PathBuf> = OnceLock::new();
+    FILM.get_or_init(|| media::noise_film(8))
+}
 
 /// A standalone whose sessions may hold 16 MiB, over `folder`.
 fn small(folder: &Path) -> Standalone {
@@ -100,11 +107,10 @@ fn zero_window(addr: &str, name: &str) -> TcpStream {
 /// A media folder with `count` films of 8 MiB, each an object of its own, and one to watch.
 fn films(count: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let film = media::noise_film(8);
     for n in 0..count {
         let to = folder.path().join(format!("film{n}.flv"));
-        if fs::hard_link(&film, &to).is_err() {
-            fs::copy(&film, &to).unwrap();
+        if fs::hard_link(film(), &to).is_err() {
+            fs::copy(film(), &to).unwrap();
         }
     }
     fs::copy(media::file("film.mp4"), folder.path().join("watched.mp4")).unwrap();
@@ -146,7 +152,7 @@ fn fault_20_and_21_viewers_that_read_nothing_cost_little_and_others_play_on() {
     let to = folder.path().join("o.flv");
     let done = players::download(server.rtmp(), "film7", &to);
     assert!(matches!(done.code, 0 | 2), "{done:?}");
-    let (source, got) = (packets::of(&media::noise_film(8)).unwrap(), packets::of(&to).unwrap());
+    let (source, got) = (packets::of(film()).unwrap(), packets::of(&to).unwrap());
     assert_eq!(packets::difference(&source, &got), None);
     watcher.check();
 }
@@ -276,14 +282,13 @@ fn more_connections_than_open_files_are_refused_at_start_and_the_default_is_fitt
 #[test]
 fn egress_caps_hold_are_shared_fairly_and_cost_no_byte() {
     let folder = tempfile::tempdir().unwrap();
-    let film = media::noise_film(8);
-    fs::copy(&film, folder.path().join("film.flv")).unwrap();
+    fs::copy(film(), folder.path().join("film.flv")).unwrap();
     let server = Standalone::with(Options {
         media: Some(folder.path().to_owned()),
         config: Some("edge: {egress_bytes_per_second: 4194304}\n".into()),
         ..Default::default()
     });
-    let source = packets::of(&film).unwrap();
+    let source = packets::of(film()).unwrap();
     let began = Instant::now();
     let done = tests::parallel(3, vec![0, 1, 2], |n| {
         let to = folder.path().join(format!("{n}.out"));

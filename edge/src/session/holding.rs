@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The same under memory pressure.
 const LOOK_UNDER_PRESSURE: Duration = Duration::from_secs(1);
 /// What a connection takes without any queue: its task, its state, its descriptors in user space.
-const CONNECTION_BYTES: u64 = 16 << 10;
+const CONNECTION_BYTES: u64 = 8 << 10;
 
 /// A session's part of the budget.
 pub(super) struct Holding {
