@@ -35,7 +35,9 @@ use proto::range::BLOCK_BYTES;
 use crate::config::EdgeConfig;
 
 /// Sessions charge in steps of so many bytes.
-pub const STEP_BYTES: u64 = 16 << 10;
+pub const STEP_BYTES: u64 = 4 << 10;
+/// What a connection takes without any queue: its task, its state, and its part of tables.
+pub const CONNECTION_BYTES: u64 = 8 << 10;
 
 /// Bytes in use for one purpose.
 #[derive(Debug, Default)]

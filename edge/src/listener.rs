@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
+use crate::budget::{CONNECTION_BYTES, Charge};
 use crate::metrics::Metrics;
 use crate::session::{self, Shared};
 use crate::transport::tcp::Tcp;
@@ -54,6 +55,8 @@ struct Place {
     /// The viewer's, once it is known: behind a balancer only its header tells.
     address: Option<IpAddr>,
     shared: Arc<Shared>,
+    /// From the accept on, so that a burst of connections is seen before their tasks have run.
+    _charge: Charge,
 }
 
 impl Place {
@@ -68,7 +71,8 @@ impl Place {
         }
         counts.total += 1;
         shared.metrics.connections.inc();
-        Ok(Self { census: census.clone(), address: None, shared: shared.clone() })
+        let charge = Charge::new(&shared.budget().queues, CONNECTION_BYTES);
+        Ok(Self { census: census.clone(), address: None, shared: shared.clone(), _charge: charge })
     }
 
     /// Counts it for `address` too, or names the limit that refuses it.

@@ -162,16 +162,19 @@ fn connects_are_refused_with_a_clear_status_before_memory_runs_out() {
     let folder = films(0);
     let server = small(folder.path());
     let watcher = Watcher::start(server.rtmp(), "mp4:watched.mp4");
-    // Each connection is counted with 16 KiB: 9/10 of the cap are 922 of them.
-    let half_open: Vec<TcpStream> = (0..960)
-        .map(|_| {
+    let cap = sample(&server, "penstock_edge_memory_cap_bytes{account=\"sessions\"}");
+    let half_open = |count: usize| -> Vec<TcpStream> {
+        let open = |_| {
             let mut stream = TcpStream::connect(server.rtmp()).unwrap();
-            stream.write_all(&[3]).unwrap();
+            let _ = stream.write_all(&[3]);
             stream
-        })
-        .collect();
+        };
+        (0..count).map(open).collect()
+    };
+    // Each is counted with 8 KiB and its input: some 12 KiB.
+    let waiting = half_open((0.945 * cap / 12_288.0) as usize);
     eventually("the account to fill", PATIENCE, || {
-        (account(&server, "sessions_queues") >= 960.0 * 16384.0).then_some(())
+        (account(&server, "sessions") >= 0.92 * cap).then_some(())
     });
     let mut client = Client::open(server.rtmp());
     client.connect("cfx/st", &format!("rtmp://{}/cfx/st", server.rtmp()), &[]);
@@ -184,16 +187,13 @@ fn connects_are_refused_with_a_clear_status_before_memory_runs_out() {
     client.wait_closed(PATIENCE);
     assert!(refused(&server, "memory") >= 1.0);
     // At the cap itself a connection isn't worth a handshake.
-    let more: Vec<TcpStream> = (0..100)
-        .map(|_| {
-            let mut stream = TcpStream::connect(server.rtmp()).unwrap();
-            let _ = stream.write_all(&[3]);
-            stream
-        })
-        .collect();
-    eventually("closes at accept", PATIENCE, || (refused(&server, "memory") >= 5.0).then_some(()));
+    let mut more = Vec::new();
+    eventually("closes at accept", PATIENCE, || {
+        more.extend(half_open(50));
+        (refused(&server, "memory") >= 5.0).then_some(())
+    });
     watcher.check();
-    drop((half_open, more));
+    drop((waiting, more));
     eventually("room", PATIENCE, || (account(&server, "sessions") < MIB).then_some(()));
     Client::connected(server.rtmp());
 }

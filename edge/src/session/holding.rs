@@ -25,8 +25,6 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(5);
 /// The same under memory pressure.
 const LOOK_UNDER_PRESSURE: Duration = Duration::from_secs(1);
-/// What a connection takes without any queue: its task, its state, its descriptors in user space.
-const CONNECTION_BYTES: u64 = 8 << 10;
 
 /// A session's part of the budget.
 pub(super) struct Holding {
@@ -45,7 +43,7 @@ pub(super) struct Holding {
 impl Holding {
     pub(super) fn new(queues: &std::sync::Arc<Account>) -> Self {
         Self {
-            charge: Charge::new(queues, CONNECTION_BYTES),
+            charge: Charge::new(queues, 0),
             blocked_since: None,
             frugal: false,
             stalled: false,
@@ -112,10 +110,10 @@ impl Session {
         Ok(Some(now + if self.holding.frugal { LOOK_UNDER_PRESSURE } else { LOOK }))
     }
 
-    /// Bytes that are the session's own: slices of blocks are charged with their block.
+    /// Bytes that are the session's own, its connection apart, which is charged from its accept on: slices of blocks are charged with their block.
     fn charge(&mut self) {
         let queued = self.out.batch.own_bytes() + self.input.capacity() + self.reader.in_flight_bytes();
-        self.holding.charge.set_in_steps(CONNECTION_BYTES + queued as u64);
+        self.holding.charge.set_in_steps(queued as u64);
     }
 
     /// A session without a running play waits for its viewer, maybe for hours.

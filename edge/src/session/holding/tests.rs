@@ -137,7 +137,7 @@ async fn an_idle_session_keeps_no_buffers() {
     session.out.batch.advance(3000);
     assert_eq!(session.hold(Instant::now()).unwrap(), None);
     assert_eq!(session.input.capacity(), 0);
-    assert_eq!(shared.budget().queues.bytes(), CONNECTION_BYTES);
+    assert_eq!(shared.budget().queues.bytes(), 0);
     assert!(size_of::<Session>() < 2048, "{} bytes", size_of::<Session>());
 }
 
