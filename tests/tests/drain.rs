@@ -11,6 +11,20 @@ use tests::{eventually, http, media, packets, players, scale};
 
 const SLOW: Duration = Duration::from_secs(40);
 
+/// A cluster whose edges have the distributions. (They are ready with the first config they hear of, which may be older.)
+fn cluster(edge: &str) -> Cluster {
+    let cluster = Cluster::start(Setup { edge: edge.into(), ..Default::default() });
+    for edge in 0..2 {
+        let addr = cluster.rtmp(edge);
+        eventually("the distribution", PATIENCE, || {
+            let mut client = Client::open(addr);
+            client.connect("cfx/st", &format!("rtmp://{PUBLIC}/cfx/st"), &[]);
+            (client.wait_answer(1.0, PATIENCE).0 == "_result").then_some(())
+        });
+    }
+    cluster
+}
+
 fn streaming(addr: &str) -> Client {
     let mut client = Client::open(addr);
     client.connect("cfx/st", &format!("rtmp://{PUBLIC}/cfx/st"), &[]);
@@ -55,7 +69,7 @@ fn told_goodbye(client: &mut Client) {
 #[test]
 fn fault_26_an_edge_drains_in_phases_that_balancers_players_and_control_can_follow() {
     let edge = "settle_ms: 5000\ndrain_ms: 12000\nsession_bytes_per_second: 600000";
-    let mut cluster = Cluster::start(Setup { edge: edge.into(), ..Default::default() });
+    let mut cluster = cluster(edge);
     let addr = cluster.rtmp(0).to_owned();
     let mut watchers: Vec<Client> = (0..3).map(|_| watch(&addr)).collect();
     let mut idle: Vec<Client> = (0..scale(100)).map(|_| streaming(&addr)).collect();
@@ -123,7 +137,7 @@ fn fault_26_an_edge_drains_in_phases_that_balancers_players_and_control_can_foll
 #[test]
 fn an_edge_without_sessions_does_not_wait_and_a_second_signal_hurries_one_that_has() {
     let edge = "settle_ms: 0\ndrain_ms: 60000";
-    let mut cluster = Cluster::start(Setup { edge: edge.into(), ..Default::default() });
+    let mut cluster = cluster(edge);
     cluster.edges[1].process.signal("TERM");
     let status = cluster.edges[1].process.wait(Duration::from_secs(20)).unwrap();
     assert_eq!(status.code(), Some(0));
@@ -141,7 +155,7 @@ fn an_edge_without_sessions_does_not_wait_and_a_second_signal_hurries_one_that_h
 #[test]
 fn a_shield_that_stops_first_lets_edges_move_away_and_no_play_notices() {
     let small = "cache_bytes: 8388608\nread_ahead_seconds: 1\nread_ahead_total_bytes: 4194304";
-    let mut cluster = Cluster::start(Setup { edge: small.into(), ..Default::default() });
+    let mut cluster = cluster(small);
     let addr = cluster.rtmp(0).to_owned();
     let watchers: Vec<Client> = (0..4).map(|_| watch(&addr)).collect();
     cluster.shields[0].process.signal("TERM");
@@ -173,7 +187,7 @@ fn a_shield_that_stops_first_lets_edges_move_away_and_no_play_notices() {
 
 #[test]
 fn control_stops_cleanly_and_edges_serve_on() {
-    let mut cluster = Cluster::start(Setup::default());
+    let mut cluster = cluster("");
     let client = watch(cluster.rtmp(0));
     cluster.control.process.signal("TERM");
     let status = cluster.control.process.wait(Duration::from_secs(20)).unwrap();

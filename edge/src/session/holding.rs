@@ -1,7 +1,8 @@
 //! What a session holds in memory, and what it lets go of when its viewer does not take it.
 //!
 //! A viewer that takes what it is sent holds a block or two that it reads from. One that doesn't would hold, for as long as it likes, those and
-//! every block of which a slice is queued: megabytes. So a viewer whose queue has not been empty for [`SLOW_AFTER`] is *slow*, and:
+//! every block of which a slice is queued: megabytes. So a viewer whose queue has not been empty for [`SLOW_AFTER`], and who took less than a
+//! full queue in that time, is *slow*, and:
 //!
 //! * when it takes nothing, it is sent nothing more and its reader lets go of its blocks; they are found or fetched again if it goes on;
 //! * under memory pressure its queue is copied out of the blocks it pins (some 256 KiB instead of as many MiB), and filled again only when
@@ -17,7 +18,7 @@ use super::{End, Session};
 use crate::budget::{Account, Charge, Pressure};
 use crate::egress::Paid;
 
-/// A queue that was not empty for so long is a slow viewer's.
+/// How long a queue may stay behind before its viewer is judged, and how long it is judged by.
 const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// Under pressure, who takes nothing for so long is closed.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
@@ -31,6 +32,10 @@ pub(super) struct Holding {
     charge: Charge,
     /// Since when the queue was never empty.
     blocked_since: Option<Instant>,
+    /// When the viewer was last judged, and what it had been sent by then.
+    judged: Option<(Instant, u64)>,
+    /// It took less than a queue's worth in the time before that.
+    slow: bool,
     /// The viewer is slow and memory is short: little is queued, and nothing of it pins a block.
     frugal: bool,
     /// The viewer takes nothing.
@@ -45,11 +50,19 @@ impl Holding {
         Self {
             charge: Charge::new(queues, 0),
             blocked_since: None,
+            judged: None,
+            slow: false,
             frugal: false,
             stalled: false,
             throttled_until: None,
             paid: Paid::default(),
         }
+    }
+
+    /// The viewer has taken everything, or it is not it that holds back.
+    fn keep_up(&mut self) {
+        (self.blocked_since, self.judged) = (None, None);
+        (self.slow, self.frugal, self.stalled) = (false, false, false);
     }
 }
 
@@ -75,7 +88,7 @@ impl Session {
     pub(super) fn hold(&mut self, now: Instant) -> Result<Option<Instant>, End> {
         let queued = self.out.batch.len_bytes();
         if queued == 0 {
-            (self.holding.blocked_since, self.holding.frugal, self.holding.stalled) = (None, false, false);
+            self.holding.keep_up();
             self.release_when_idle();
             self.charge();
             return Ok(None);
@@ -83,12 +96,21 @@ impl Session {
         self.charge();
         if self.holding.throttled_until.is_some() {
             // It is we who hold back.
-            self.holding.blocked_since = None;
+            self.holding.keep_up();
             return Ok(None);
         }
         let since = *self.holding.blocked_since.get_or_insert(now);
-        if now < since + SLOW_AFTER {
-            return Ok(Some(since + SLOW_AFTER));
+        let (judged, sent_bytes) = *self.holding.judged.get_or_insert((now, self.sent_bytes));
+        if now >= judged + SLOW_AFTER {
+            let windows = now.duration_since(judged).as_secs_f64() / SLOW_AFTER.as_secs_f64();
+            let took = (self.sent_bytes - sent_bytes) as f64;
+            self.holding.slow = took < windows * self.shared.config.batch_bytes as f64;
+            self.holding.judged = Some((now, self.sent_bytes));
+        }
+        if !self.holding.slow {
+            (self.holding.frugal, self.holding.stalled) = (false, false);
+            let judged = self.holding.judged.map_or(now, |(at, _)| at);
+            return Ok(Some(judged + SLOW_AFTER));
         }
         let took_nothing = now.duration_since(self.wrote_at.max(since));
         let pressure = self.shared.budget().pressure();

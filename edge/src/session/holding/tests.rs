@@ -128,6 +128,27 @@ async fn a_viewer_that_takes_nothing_is_closed_only_when_memory_is_short() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fast_download_is_never_caught_up_with_and_yet_not_slow() {
+    let shared = shared(small());
+    let _others = Charge::new(&shared.budget().queues, 12 * MIB);
+    let mut session = session(&shared);
+    for second in 0..20u64 {
+        session.out.batch.push_bytes(block(&shared, "film").await);
+        (session.sent_bytes, session.wrote_at) = (second << 20, Instant::now());
+        assert!(session.hold(Instant::now()).unwrap().is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert!(!session.out.batch.is_detached(), "a download at 1 MiB a second was taken for a slow one");
+    // Now it takes 10 KB a second.
+    for _ in 0..5 {
+        (session.sent_bytes, session.wrote_at) = (session.sent_bytes + 10_000, Instant::now());
+        assert!(session.hold(Instant::now()).unwrap().is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert!(session.out.batch.is_detached());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_session_keeps_no_buffers() {
     let shared = shared(EdgeConfig::default());
     let mut session = session(&shared);
@@ -187,7 +208,7 @@ async fn a_session_that_takes_nothing_ends_soon_after_the_edge_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_panics_gives_back_what_it_held() {
+async fn fault_27_a_session_that_panics_gives_back_what_it_held() {
     let shared = shared(EdgeConfig::default());
     let transport = Slow { room: Arc::default(), fails: true };
     let peer = "192.0.2.1:1".parse().unwrap();
