@@ -7,6 +7,7 @@
 //! * [`heartbeat`]: the task that renews the lease;
 //! * [`admin`]: the operator's calls, and channels to control;
 //! * [`stop`]: SIGTERM and SIGINT;
+//! * [`descriptors`]: the limit of open files;
 //! * [`telemetry`]: logs, `/healthz`, `/readyz`, `/metrics`;
 //! * [`config`]: YAML files, environment variables and tokens.
 //!
@@ -18,6 +19,7 @@ mod metrics;
 pub mod admin;
 pub mod catalogue;
 pub mod config;
+pub mod descriptors;
 pub mod heartbeat;
 pub mod last_known_good;
 pub mod node;

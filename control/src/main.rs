@@ -78,7 +78,7 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let shutdown = CancellationToken::new();
     let (readiness, again) = (Readiness::new(), Arc::new(Notify::new()));
     readiness.set("store read", false);
-    tokio::spawn(signals(shutdown.clone(), again.clone())?);
+    tokio::spawn(signals(shutdown.clone(), again.clone(), readiness.clone())?);
     tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     tokio::spawn({
         let control = control.clone();
@@ -96,8 +96,12 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// SIGTERM and SIGINT stop the service, SIGHUP applies the declarative file again.
-fn signals(stop: CancellationToken, again: Arc<Notify>) -> Result<impl Future<Output = ()>> {
+/// SIGTERM and SIGINT stop the service: it takes no more calls and ends subscriptions, whose nodes go to another replica. SIGHUP applies the declarative file again.
+fn signals(
+    stop: CancellationToken,
+    again: Arc<Notify>,
+    readiness: Readiness,
+) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -110,6 +114,7 @@ fn signals(stop: CancellationToken, again: Arc<Notify>) -> Result<impl Future<Ou
             }
         }
         tracing::info!("stopping");
+        readiness.set("serving", false);
         stop.cancel();
     })
 }

@@ -46,7 +46,7 @@ pub struct EdgeConfig {
     pub stall_timeout_ms: u64,
     /// How often a name that a silent play (start -2) waits for is looked up again, in ms.
     pub waiting_poll_ms: u64,
-    /// Connections at once.
+    /// Connections at once. 0: [`EdgeConfig::CONNECTIONS`], or fewer where the limit of open files doesn't allow that many.
     pub max_connections: usize,
     /// Connections at once from one address.
     pub max_connections_per_address: usize,
@@ -72,6 +72,20 @@ pub struct EdgeConfig {
     pub read_ahead_total_bytes: u64,
     /// Range reads from shields at once.
     pub fetches: usize,
+    /// Memory for building media indexes, in bytes.
+    pub parse_bytes: u64,
+    /// What sessions may hold beyond the caches, in bytes: see [`crate::budget`].
+    pub session_bytes: u64,
+    /// Memory for all of the above, in bytes; sessions get what it leaves them. 0: as much as they come to.
+    pub memory_bytes: u64,
+    /// Bytes a second sent to all viewers together. 0: no cap.
+    pub egress_bytes_per_second: u64,
+    /// Bytes a second sent to one viewer. 0: no cap.
+    pub session_bytes_per_second: u64,
+    /// At a stop, how long connections are still accepted while readiness already says no, in ms.
+    pub settle_ms: u64,
+    /// At a stop, how long running sessions go on after that, in ms.
+    pub drain_ms: u64,
 }
 
 /// What `seek` counts from after `play(start > 0)`.
@@ -104,7 +118,7 @@ impl Default for EdgeConfig {
             idle_timeout_ms: 300_000,
             stall_timeout_ms: 3_600_000,
             waiting_poll_ms: 500,
-            max_connections: 20_000,
+            max_connections: 0,
             max_connections_per_address: 5_000,
             max_streams: 16,
             max_playlist: 64,
@@ -117,6 +131,14 @@ impl Default for EdgeConfig {
             read_ahead_viewer_bytes: 8 << 20,
             read_ahead_total_bytes: 256 << 20,
             fetches: 256,
+            parse_bytes: 128 << 20,
+            session_bytes: 1 << 30,
+            memory_bytes: 0,
+            egress_bytes_per_second: 0,
+            session_bytes_per_second: 0,
+            // With the time to say goodbye and to deregister, under the 30 s that Kubernetes gives a pod.
+            settle_ms: 5_000,
+            drain_ms: 18_000,
         }
     }
 }
@@ -132,6 +154,9 @@ pub struct BadField {
 }
 
 impl EdgeConfig {
+    /// Connections at once, unless told otherwise.
+    pub const CONNECTIONS: usize = 20_000;
+
     /// Checks values that types don't.
     pub fn check(&self) -> Result<(), BadField> {
         let bad = |field, reason: String| Err(BadField { field, reason });
@@ -152,7 +177,6 @@ impl EdgeConfig {
             ("stall_timeout_ms", self.stall_timeout_ms, 1000),
             ("waiting_poll_ms", self.waiting_poll_ms, 50),
             ("max_buffer_ms", self.max_buffer_ms, 1000),
-            ("max_connections", self.max_connections as u64, 1),
             ("max_connections_per_address", self.max_connections_per_address as u64, 1),
             ("max_streams", self.max_streams as u64, 1),
             ("message_bytes", self.message_bytes as u64, 4096),
@@ -162,10 +186,29 @@ impl EdgeConfig {
             ("read_ahead_seconds", self.read_ahead_seconds, 1),
             ("read_ahead_viewer_bytes", self.read_ahead_viewer_bytes, 1 << 20),
             ("fetches", self.fetches as u64, 1),
+            ("parse_bytes", self.parse_bytes, 4 << 20),
+            ("session_bytes", self.session_bytes, 16 << 20),
         ];
         for (field, value, least) in at_least {
             if value < least {
                 return bad(field, format!("{value} is under {least}"));
+            }
+        }
+        let caches = crate::budget::Caps::of(self).shared_bytes();
+        let least = caches.saturating_add(16 << 20);
+        if self.memory_bytes > 0 && self.memory_bytes < least {
+            let reason = format!(
+                "{} is under {least}: cache_bytes, index_cache_bytes, read_ahead_total_bytes, parse_bytes and 1 MiB a fetch come to {caches}, and sessions need 16 MiB",
+                self.memory_bytes
+            );
+            return bad("memory_bytes", reason);
+        }
+        for (field, rate) in [
+            ("egress_bytes_per_second", self.egress_bytes_per_second),
+            ("session_bytes_per_second", self.session_bytes_per_second),
+        ] {
+            if (1..16 << 10).contains(&rate) {
+                return bad(field, format!("{rate} is under 16384 (0 means no cap)"));
             }
         }
         if let Some(host) = self.default_hosts.iter().find(|h| !proto::distribution::is_host(h)) {

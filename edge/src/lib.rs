@@ -28,6 +28,9 @@
 //! and back: bytes arrive as blocks, a sample is a slice of one, a message is a header plus slices ([`session`]'s `outgoing`, [`rtmp::chunk`]), and
 //! slices of 1 KiB and more go to the socket by `writev` without being copied ([`transport::tcp`]).
 //!
+//! Beside the path stand those who bound it: [`admission`] (who is let in), [`budget`] (memory), [`egress`] (bytes a second), and [`drain`] (how an
+//! edge stops).
+//!
 //! The stations, with links: [`listener`], [`session`], [`library`], [`media`], [`object::reader`], [`object::blocks`], [`object::source`],
 //! [`shield::client`].
 //!
@@ -42,7 +45,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub mod admission;
+pub mod budget;
 pub mod config;
+pub mod descriptors;
+pub mod drain;
+pub mod egress;
 pub mod http;
 pub mod library;
 pub mod listener;
@@ -53,11 +61,14 @@ pub mod rtmp;
 pub mod session;
 pub mod transport;
 
+use budget::{Budget, Caps};
 use config::EdgeConfig;
+use drain::Drain;
+use egress::Egress;
 use library::Library;
 use metrics::Metrics;
 use object::RangeSource;
-use object::blocks::{BlockCache, BlockLimits};
+use object::blocks::BlockCache;
 use session::Shared;
 
 /// An edge, ready to serve.
@@ -71,26 +82,34 @@ impl Edge {
     /// # Errors
     /// When a metric of the same name is registered already.
     pub fn new(
-        config: EdgeConfig,
+        mut config: EdgeConfig,
         source: Arc<dyn RangeSource>,
         catalogue: watch::Receiver<Arc<Catalogue>>,
         registry: &Registry,
     ) -> prometheus::Result<Self> {
         let metrics = Arc::new(Metrics::new(registry)?);
+        if config.max_connections == 0 {
+            config.max_connections = EdgeConfig::CONNECTIONS;
+        }
         metrics.publish_limits(&config);
-        let limits = BlockLimits {
-            capacity_bytes: config.cache_bytes,
-            fetches: config.fetches,
-            read_ahead_bytes: config.read_ahead_total_bytes,
-        };
-        let blocks = BlockCache::new(source, limits, metrics.clone());
+        let budget = Budget::new(Caps::of(&config));
+        let blocks = BlockCache::new(source, budget, config.fetches, metrics.clone());
         let media_limits = media::Limits { index_bytes: config.index_bytes, ..Default::default() };
-        let library = Library::new(blocks, config.index_cache_bytes, media_limits, metrics.clone());
+        let library = Library::new(blocks, media_limits, metrics.clone());
+        let egress = Egress::new(config.egress_bytes_per_second, config.session_bytes_per_second);
+        let drain = Drain::new(metrics.clone());
         let own_hosts = own_hosts();
-        Ok(Self { shared: Arc::new(Shared { config, library, catalogue, metrics, own_hosts }) })
+        Ok(Self {
+            shared: Arc::new(Shared { config, library, catalogue, metrics, own_hosts, egress, drain }),
+        })
     }
 
-    /// Accepts viewers on `listeners` until `shutdown`; returns when the last session has ended.
+    /// What takes this edge out of service in an orderly way.
+    pub fn drain(&self) -> Drain {
+        self.shared.drain.clone()
+    }
+
+    /// Accepts viewers on `listeners` until `shutdown`; then tells every session goodbye and returns when the last has ended.
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
         let purges = tokio::spawn(follow_purges(self.shared.clone(), shutdown.clone()));
         let gauges = tokio::spawn(refresh_gauges(self.shared.clone(), shutdown.clone()));
@@ -126,8 +145,8 @@ async fn refresh_gauges(shared: Arc<Shared>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                let bytes = shared.library.blocks().cached_bytes();
-                shared.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                shared.library.count();
+                shared.metrics.publish_budget(shared.budget());
             }
             () = shutdown.cancelled() => return,
         }

@@ -2,15 +2,16 @@
 //!
 //! [`Library::stat`] asks for the object's current version (a Stat, never from memory while shields answer), [`Library::media`] for its
 //! media index, which is cached by version, weighed by what it holds, and built once however many viewers open the file at
-//! the same time. While no shield answers, the last known description serves: what is cached plays on.
+//! the same time, within the room that [`parse`](crate::object::parse) leaves. While no shield answers, the last known description serves: what is cached plays on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
 
 use crate::media::{self, Limits, Media, MediaError};
 use crate::metrics::Metrics;
 use crate::object::blocks::BlockCache;
+use crate::object::parse::ParseRoom;
 use crate::object::{ObjectReader, ReadError};
 
 /// An opened object: its description, its media, and a reader at its start.
@@ -28,23 +29,24 @@ pub struct Library {
     /// What shields last said of an object; used only while none answers.
     known: moka::sync::Cache<ObjectKey, ObjectInfo>,
     limits: Limits,
+    room: ParseRoom,
+    /// Every index in memory, evicted ones that sessions still play from included.
+    alive: Mutex<Vec<Weak<Media>>>,
     metrics: Arc<Metrics>,
 }
 
 impl Library {
-    /// A library over `blocks`, keeping at most `index_bytes` of media indexes.
-    pub fn new(
-        blocks: Arc<BlockCache>,
-        index_bytes: u64,
-        limits: Limits,
-        metrics: Arc<Metrics>,
-    ) -> Arc<Self> {
+    /// A library over `blocks`, bounded by its budget.
+    pub fn new(blocks: Arc<BlockCache>, limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+        let budget = blocks.budget().clone();
         let media = moka::future::Cache::builder()
-            .max_capacity(index_bytes)
+            .max_capacity(budget.caps().index_cache_bytes)
             .weigher(|_, media: &Arc<Media>| u32::try_from(media.weight_bytes).unwrap_or(u32::MAX))
             .support_invalidation_closures()
             .build();
-        Arc::new(Self { blocks, media, known: moka::sync::Cache::new(100_000), limits, metrics })
+        let room = ParseRoom::new(budget.caps().parse_bytes, budget.parses.clone());
+        let known = moka::sync::Cache::new(100_000);
+        Arc::new(Self { blocks, media, known, limits, room, alive: Mutex::default(), metrics })
     }
 
     /// The block cache.
@@ -78,15 +80,17 @@ impl Library {
     /// The media of one version, from the cache of indexes or read from its ranges.
     pub async fn media(self: &Arc<Self>, info: ObjectInfo) -> Result<Opened, MediaError> {
         let reader = ObjectReader::new(self.blocks.clone(), Arc::new(info));
-        let (this, mut own) = (self.clone(), reader.clone());
+        let (this, at_start) = (self.clone(), reader.clone());
         let id = reader.info().id.clone();
         // Built in a task of its own: a viewer that leaves must not stop it for the others.
         let build = async move {
             let task = tokio::spawn(async move {
+                let mut own = at_start.for_parsing(this.room.begin().await);
                 let started = tokio::time::Instant::now();
-                let media = media::open(&mut own, &this.limits).await?;
+                let media = Arc::new(media::open(&mut own, &this.limits).await?);
                 this.metrics.index_seconds.observe(started.elapsed().as_secs_f64());
-                Ok::<_, MediaError>(Arc::new(media))
+                this.admit(&media);
+                Ok::<_, MediaError>(media)
             });
             task.await.unwrap_or_else(|error| {
                 Err(MediaError::StructureInvalid(format!("the parser failed: {error}")))
@@ -94,6 +98,30 @@ impl Library {
         };
         let media = self.media.try_get_with(id, build).await.map_err(|error| (*error).clone())?;
         Ok(Opened { media, reader })
+    }
+
+    /// Charges a new index: at once what it weighs, and exactly with the next [`count`](Self::count).
+    fn admit(&self, media: &Arc<Media>) {
+        let indexes = &self.blocks.budget().indexes;
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        indexes.set(indexes.bytes() + media.weight_bytes as u64);
+        alive.push(Arc::downgrade(media));
+    }
+
+    /// Counts the indexes in memory: those cached, and those only sessions hold.
+    pub fn count(&self) {
+        let budget = self.blocks.budget();
+        budget.cached_indexes.set(self.media.weighted_size());
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = 0;
+        alive.retain(|media| match media.upgrade() {
+            Some(media) => {
+                bytes += media.weight_bytes as u64;
+                true
+            }
+            None => false,
+        });
+        budget.indexes.set(bytes);
     }
 
     /// Forgets everything of `origin` whose key starts with `prefix`.

@@ -10,24 +10,33 @@
 //! | `0x0d` | PROXY protocol v2, from listed networks only, and then required |
 //!
 //! Anything else, silence past the handshake time, and connections past a limit are closed without an answer: nothing is
-//! known about the peer yet that an answer could be spelled in.
+//! known about the peer yet that an answer could be spelled in ([`crate::admission`] has the rest).
+//!
+//! A connection is a task of its own; one that panics ends alone and is counted. Accepting never ends and never spins: see
+//! [`accept`].
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
+use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info};
 
+use crate::budget::{CONNECTION_BYTES, Charge};
+use crate::metrics::Metrics;
 use crate::session::{self, Shared};
 use crate::transport::tcp::Tcp;
 
+pub mod accept;
 pub mod proxy;
+
+use accept::Acceptor;
 
 /// What a Flash player reads before it may open sockets or read pixels: everything from everywhere, as CloudFront says.
 pub(crate) const POLICY: &str = "<?xml version=\"1.0\"?>\n<cross-domain-policy><allow-access-from domain=\"*\" to-ports=\"*\"/></cross-domain-policy>\n";
@@ -46,6 +55,8 @@ struct Place {
     /// The viewer's, once it is known: behind a balancer only its header tells.
     address: Option<IpAddr>,
     shared: Arc<Shared>,
+    /// From the accept on, so that a burst of connections is seen before their tasks have run.
+    _charge: Charge,
 }
 
 impl Place {
@@ -55,9 +66,13 @@ impl Place {
         if counts.total >= shared.config.max_connections {
             return Err("max_connections");
         }
+        if let Err(refusal) = shared.admit_connection() {
+            return Err(refusal.reason());
+        }
         counts.total += 1;
         shared.metrics.connections.inc();
-        Ok(Self { census: census.clone(), address: None, shared: shared.clone() })
+        let charge = Charge::new(&shared.budget().queues, CONNECTION_BYTES);
+        Ok(Self { census: census.clone(), address: None, shared: shared.clone(), _charge: charge })
     }
 
     /// Counts it for `address` too, or names the limit that refuses it.
@@ -97,22 +112,22 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
         let (shared, census, sessions, shutdown) =
             (shared.clone(), census.clone(), tracker.clone(), shutdown.clone());
         tracker.spawn(async move {
+            let mut acceptor = Acceptor::new(listener, shared.metrics.clone());
             loop {
-                let accepted = tokio::select! {
-                    accepted = listener.accept() => accepted,
+                let (stream, peer) = tokio::select! {
+                    accepted = acceptor.next() => accepted,
                     () = shutdown.cancelled() => return,
                 };
-                match accepted {
-                    Ok((stream, peer)) => {
+                // Before a task is made: past a limit a connection costs an accept and a close.
+                match Place::take(&census, &shared) {
+                    Ok(place) => {
                         let connection =
-                            serve_connection(shared.clone(), census.clone(), stream, peer, shutdown.clone());
-                        sessions.spawn(connection);
+                            serve_connection(shared.clone(), place, stream, peer, shutdown.clone());
+                        sessions.spawn(contained(shared.metrics.clone(), connection));
                     }
-                    Err(error) => {
-                        // Out of descriptors, most likely: accepting again at once would spin.
-                        shared.metrics.refused.with_label_values(&["accept"]).inc();
-                        warn!(%error, "accept failed");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    Err(limit) => {
+                        shared.metrics.refused.with_label_values(&[limit]).inc();
+                        debug!(%peer, limit, "a connection is refused");
                     }
                 }
             }
@@ -123,21 +138,21 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
     tracker.wait().await;
 }
 
+/// Runs one connection; a panic in it is counted and goes no further. What it held is given back as the panic unwinds.
+async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) {
+    if std::panic::AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+        metrics.panics.inc();
+        error!("a connection ended in a panic; the others go on");
+    }
+}
+
 async fn serve_connection(
     shared: Arc<Shared>,
-    census: Arc<Mutex<Census>>,
+    mut place: Place,
     mut stream: TcpStream,
     peer: SocketAddr,
     shutdown: CancellationToken,
 ) {
-    let mut place = match Place::take(&census, &shared) {
-        Ok(place) => place,
-        Err(limit) => {
-            shared.metrics.refused.with_label_values(&[limit]).inc();
-            debug!(%peer, limit, "a connection is refused");
-            return;
-        }
-    };
     let deadline = Duration::from_millis(shared.config.handshake_timeout_ms);
     let trusted = shared.config.proxy_protocol_from.iter().any(|net| net.contains(&peer.ip().to_canonical()));
     let mut early = BytesMut::with_capacity(4096);
@@ -206,3 +221,6 @@ async fn answer_policy_request(mut stream: TcpStream, mut early: BytesMut) -> st
     }
     stream.shutdown().await
 }
+
+#[cfg(test)]
+mod tests;

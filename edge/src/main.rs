@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
-use control::client::telemetry::{self, LogFormat, Readiness};
+use control::client::telemetry::{self, LogControl, LogFormat, Readiness};
 use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use edge::Edge;
 use edge::config::EdgeConfig;
@@ -78,7 +79,7 @@ fn default_filter() -> String {
 
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    let file: File = files::load(flags.config.as_deref())?;
+    let mut file: File = files::load(flags.config.as_deref())?;
     let token = files::load_token(file.token.as_deref(), file.token_file.as_deref())?;
     file.edge.check().context("edge")?;
     file.shield_client.validate().map_err(anyhow::Error::msg).context("shield_client")?;
@@ -87,11 +88,12 @@ fn main() -> anyhow::Result<()> {
         println!("the configuration is valid");
         return Ok(());
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, token))
+    let log = telemetry::init_logging(file.log_format, &file.log_filter);
+    edge::descriptors::settle(&mut file.edge, edge::descriptors::RESERVE)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, token, log))
 }
 
-async fn run(file: File, token: String) -> anyhow::Result<()> {
-    let log = telemetry::init_logging(file.log_format, &file.log_filter);
+async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {
     let mut stop = StopSignal::new()?;
     let registry = prometheus::Registry::new();
     let shutdown = CancellationToken::new();
@@ -122,26 +124,35 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
         shutdown.clone(),
     )?;
     let shields = ShieldClient::new(&token, node.shields.clone(), file.shield_client, &registry)?;
+    let [settle, drain_time] = [file.edge.settle_ms, file.edge.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(file.edge, Arc::new(shields), node.catalogue.clone(), &registry)?;
     // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good.
     let telemetry =
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     tokio::select! {
         () = node.synced() => {}
-        () = stop.received() => return Ok(()),
+        () = stop.received() => {
+            node.deregister().await;
+            return Ok(());
+        }
     }
     readiness.set("config", true);
     node.set_state(NodeState::Ready);
     tracing::info!(node = file.node_id, listen = ?bound, "the edge serves");
 
-    let serving = tokio::spawn(edge.serve(listeners, shutdown.clone()));
+    let (drain, closing) = (edge.drain(), CancellationToken::new());
+    let serving = tokio::spawn(edge.serve(listeners, closing.clone()));
     stop.received().await;
-    tracing::info!("stopping: sessions are closed");
-    readiness.set("config", false);
+
+    // Out of service in the order in which others can follow: balancers, then newcomers, then viewers, then control.
+    readiness.set("serving", false);
     node.set_state(NodeState::Draining);
+    drain.run(settle, drain_time, &closing, stop.received()).await;
+    serving.await?;
+    drain.finish();
     node.deregister().await;
     shutdown.cancel();
-    serving.await?;
     telemetry.await?;
+    tracing::info!("the edge stopped");
     Ok(())
 }

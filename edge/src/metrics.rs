@@ -3,9 +3,11 @@
 //! No distribution, key or session appears in a label: their number is the viewers' to choose.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    exponential_buckets,
+    Counter, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, exponential_buckets,
 };
+
+use crate::budget::Budget;
 
 /// Counts in a gauge for as long as it lives, whatever ends it.
 pub struct Counted(IntGauge);
@@ -70,8 +72,22 @@ pub struct Metrics {
     pub oversized_messages: IntCounter,
     /// Bytes of blocks cached.
     pub cache_bytes: IntGauge,
+    /// Bytes in use, by account of the memory budget.
+    pub memory_bytes: IntGaugeVec,
+    /// Caps of those accounts; 0 for one that is part of another.
+    pub memory_cap_bytes: IntGaugeVec,
+    /// Times a slow viewer's queue was copied out of the blocks it held.
+    pub detached: IntCounter,
+    /// Sessions that ended in a panic.
+    pub panics: IntCounter,
+    /// Seconds that sessions were held back by egress caps, added up.
+    pub throttled_seconds: Counter,
+    /// 1 for the phase of the edge's life, by name.
+    pub drain_phase: IntGaugeVec,
+    /// Seconds that each phase of the drain took.
+    pub drain_seconds: GaugeVec,
     /// Configured limits, by name, in each limit's own unit.
-    pub limits: prometheus::IntGaugeVec,
+    pub limits: IntGaugeVec,
     /// Session length from connect to disconnect, in seconds, by how it ended.
     pub session_seconds: HistogramVec,
 }
@@ -102,11 +118,21 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
-        let limits = prometheus::IntGaugeVec::new(
-            Opts::new("penstock_edge_limit", "Configured limits, by name"),
-            &["limit"],
+        let gauges = |name: &str, help: &str, label: &str| -> prometheus::Result<IntGaugeVec> {
+            let metric = IntGaugeVec::new(Opts::new(format!("penstock_edge_{name}"), help), &[label])?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let throttled_seconds = Counter::new(
+            "penstock_edge_egress_throttled_seconds_total",
+            "Time sessions were held back by egress caps, added up",
         )?;
-        registry.register(Box::new(limits.clone()))?;
+        registry.register(Box::new(throttled_seconds.clone()))?;
+        let drain_seconds = GaugeVec::new(
+            Opts::new("penstock_edge_drain_phase_seconds", "Time each phase of the drain took"),
+            &["phase"],
+        )?;
+        registry.register(Box::new(drain_seconds.clone()))?;
         let session_seconds = HistogramVec::new(
             HistogramOpts::new("penstock_edge_session_seconds", "Session length by how it ended")
                 .buckets(exponential_buckets(1.0, 4.0, 8)?),
@@ -143,14 +169,28 @@ impl Metrics {
             index_seconds: histogram("index_seconds", "Time to read a media index")?,
             oversized_messages: counter("oversized_messages_total", "Messages over the size limit, skipped")?,
             cache_bytes: gauge("cache_bytes", "Bytes of blocks cached")?,
-            limits,
+            memory_bytes: gauges("memory_bytes", "Bytes in use, by account of the memory budget", "account")?,
+            memory_cap_bytes: gauges(
+                "memory_cap_bytes",
+                "Caps of the accounts of memory; 0 for a part of another",
+                "account",
+            )?,
+            detached: counter(
+                "detached_batches_total",
+                "Times a slow viewer's queue was copied out of the blocks it held",
+            )?,
+            panics: counter("session_panics_total", "Connections that ended in a panic")?,
+            throttled_seconds,
+            drain_phase: gauges("drain_phase", "1 for the phase of the edge's life", "phase")?,
+            drain_seconds,
+            limits: gauges("limit", "Configured limits, by name", "limit")?,
             session_seconds,
         })
     }
 
     /// Shows the configured limits as gauges.
     pub fn publish_limits(&self, config: &crate::config::EdgeConfig) {
-        let limits: [(&str, u64); 11] = [
+        let limits: [(&str, u64); 13] = [
             ("max_connections", config.max_connections as u64),
             ("max_connections_per_address", config.max_connections_per_address as u64),
             ("max_streams", config.max_streams as u64),
@@ -162,9 +202,21 @@ impl Metrics {
             ("read_ahead_viewer_bytes", config.read_ahead_viewer_bytes),
             ("read_ahead_total_bytes", config.read_ahead_total_bytes),
             ("fetches", config.fetches as u64),
+            ("egress_bytes_per_second", config.egress_bytes_per_second),
+            ("session_bytes_per_second", config.session_bytes_per_second),
         ];
         for (name, value) in limits {
             self.limits.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Shows the accounts of memory as they are now.
+    pub fn publish_budget(&self, budget: &Budget) {
+        let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        for (account, bytes, cap_bytes) in budget.figures() {
+            self.memory_bytes.with_label_values(&[account]).set(gauge(bytes));
+            self.memory_cap_bytes.with_label_values(&[account]).set(gauge(cap_bytes));
+        }
+        self.cache_bytes.set(gauge(budget.cached_blocks.bytes()));
     }
 }

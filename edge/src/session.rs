@@ -7,7 +7,7 @@
 //! Its loop does four things, in this order, and then waits for whichever can go on:
 //!
 //! 1. fill the outgoing batch from the streams, as far as pacing and memory allow ([`stream`], [`playback`], [`pacing`]);
-//! 2. write as much of the batch as the transport takes;
+//! 2. write as much of the batch as the transport and the egress caps take, and account for the rest ([`holding`]);
 //! 3. read what the viewer sent and act on it ([`dispatch`], [`connect`], [`play`]);
 //! 4. apply what slow operations brought ([`opening`], [`reposition`]).
 //!
@@ -28,7 +28,10 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::budget::Budget;
 use crate::config::EdgeConfig;
+use crate::drain::{self, Drain};
+use crate::egress::Egress;
 use crate::library::Library;
 use crate::metrics::{Counted, Metrics};
 use crate::rtmp::chunk::{ChunkReader, ReaderLimits};
@@ -38,6 +41,7 @@ use crate::transport::Transport;
 mod bandwidth;
 mod connect;
 mod dispatch;
+mod holding;
 mod names;
 mod opening;
 mod outgoing;
@@ -48,6 +52,7 @@ mod reposition;
 mod stream;
 
 use bandwidth::BandwidthCheck;
+use holding::Holding;
 use outgoing::Outgoing;
 use stream::{Done, Stream};
 
@@ -63,6 +68,17 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// This machine's own host names, lower case.
     pub own_hosts: Vec<String>,
+    /// How fast bytes may leave.
+    pub egress: Egress,
+    /// Where the edge is in its life.
+    pub drain: Drain,
+}
+
+impl Shared {
+    /// The accounts of memory.
+    pub fn budget(&self) -> &Budget {
+        self.library.blocks().budget()
+    }
 }
 
 /// Quiet after which a viewer is pinged.
@@ -85,6 +101,8 @@ pub(crate) enum End {
     Silent(&'static str),
     #[error("the viewer took no bytes for too long")]
     Stalled,
+    #[error("the viewer took no bytes while memory is short")]
+    Crowded,
     #[error("the edge is shutting down")]
     Shutdown,
 }
@@ -99,6 +117,7 @@ impl End {
             End::Rejected(_) => "rejected",
             End::Silent(_) => "silent",
             End::Stalled => "stalled",
+            End::Crowded => "crowded",
             End::Shutdown => "shutdown",
         }
     }
@@ -156,6 +175,9 @@ pub(crate) struct Session {
     more: bool,
     /// Set when the rest of the batch is all that is still to be sent.
     ending: Option<End>,
+    /// When that was.
+    ending_since: Option<Instant>,
+    holding: Holding,
 }
 
 /// Serves one viewer on `transport` until either side ends it.
@@ -175,6 +197,7 @@ impl Session {
     fn new(shared: Arc<Shared>, peer: SocketAddr) -> Self {
         let now = Instant::now();
         let limits = ReaderLimits { message_bytes: shared.config.message_bytes, ..Default::default() };
+        let holding = Holding::new(&shared.budget().queues);
         Self {
             shared,
             id: client_id(),
@@ -200,6 +223,8 @@ impl Session {
             unread: false,
             more: false,
             ending: None,
+            ending_since: None,
+            holding,
         }
     }
 
@@ -210,11 +235,18 @@ impl Session {
         tokio::pin!(timer, stopped);
         loop {
             let now = Instant::now();
-            let wake = if self.ending.is_none() { self.fill_streams(now) } else { None };
+            let fed = self.ending.is_none() && self.wants_media();
+            let wake = if fed { self.fill_streams(now) } else { None };
             match self.write(transport) {
                 Ok(()) => {}
                 Err(error) => return self.ending.take().unwrap_or(End::Io(error)),
             }
+            let look = match self.hold(now) {
+                Ok(look) => look,
+                Err(end) => return end,
+            };
+            // The viewer takes again what it had left: there may be more to send.
+            self.more |= !fed && self.ending.is_none() && self.wants_media();
             if self.out.batch.is_empty()
                 && let Some(end) = self.ending.take()
             {
@@ -228,19 +260,20 @@ impl Session {
                 continue;
             }
             self.ping_if_quiet(now);
-            let (deadline, why) = self.deadline();
+            let (deadline, why) = self.deadline(now);
             if deadline <= now {
                 return self.ending.take().unwrap_or(why);
             }
             let ping = self.heard_at.max(self.pinged_at) + PING_AFTER;
-            timer
-                .as_mut()
-                .reset(wake.map_or(deadline, |wake| wake.min(deadline)).min(ping.max(now + PING_AFTER / 60)));
+            let throttled = self.holding.throttled_until;
+            let soonest = [wake, look, throttled].into_iter().flatten().fold(deadline, Instant::min);
+            timer.as_mut().reset(soonest.min(ping.max(now + PING_AFTER / 60)));
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
             let backlog = self.is_backlogged();
-            let writing = !self.out.batch.is_empty();
+            let queued = !self.out.batch.is_empty();
+            let writing = queued && throttled.is_none();
             // The batch was full and the transport has taken all of it: there is more to send at once.
-            let more = std::mem::take(&mut self.more) && !writing;
+            let more = std::mem::take(&mut self.more) && !queued;
             tokio::select! {
                 biased;
                 () = &mut stopped, if self.ending.is_none() => {
@@ -287,11 +320,12 @@ impl Session {
     }
 
     /// When the session has waited too long, and for what.
-    fn deadline(&self) -> (Instant, End) {
+    fn deadline(&mut self, now: Instant) -> (Instant, End) {
         let config = &self.shared.config;
         let ms = Duration::from_millis;
         if self.ending.is_some() {
-            return (self.heard_at.max(self.wrote_at) + Duration::from_secs(5), End::Stalled);
+            // What is said last gets its time to leave, also to a viewer that was quiet for long, and no more than that.
+            return (*self.ending_since.get_or_insert(now) + drain::FLUSH, End::Stalled);
         }
         match self.phase {
             Phase::Handshake(_) => (self.started + ms(config.handshake_timeout_ms), End::Silent("handshake")),
@@ -320,6 +354,10 @@ impl Session {
     }
 
     fn write<T: Transport>(&mut self, transport: &mut T) -> std::io::Result<()> {
+        if self.holding.throttled_until.is_some_and(|until| until > Instant::now()) && self.ending.is_none() {
+            return Ok(());
+        }
+        self.holding.throttled_until = None;
         while !self.out.batch.is_empty() {
             match transport.try_write(&mut self.out.batch) {
                 Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
@@ -327,12 +365,26 @@ impl Session {
                     self.sent_bytes += written as u64;
                     self.shared.metrics.sent_bytes.inc_by(written as u64);
                     self.wrote_at = Instant::now();
+                    if self.shared.egress.is_capped() && self.is_throttled(written as u64) {
+                        return Ok(());
+                    }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Pays for what was sent; whether the caps let nothing more leave for now.
+    fn is_throttled(&mut self, written: u64) -> bool {
+        let until = self.shared.egress.pay(written, &mut self.holding.paid, self.wrote_at);
+        if let Some(until) = until.filter(|_| self.ending.is_none()) {
+            let waits = until.duration_since(self.wrote_at).as_secs_f64();
+            self.shared.metrics.throttled_seconds.inc_by(waits);
+            self.holding.throttled_until = Some(until);
+        }
+        self.holding.throttled_until.is_some()
     }
 
     /// Reads what is there and acts on it. `UnexpectedEof` when the viewer has closed.

@@ -154,7 +154,9 @@ pub struct Reads {
     pub busy_ms: u64,
     /// Most milliseconds to wait for a block or a description; a caller's shorter deadline counts (default 30,000).
     pub deadline_ms: u32,
-    /// Milliseconds streams get to end once the shield stops (default 10,000).
+    /// At a stop, milliseconds in which everything is still served while edges move to other shields (default 3,000).
+    pub settle_ms: u64,
+    /// Milliseconds streams get to end after that (default 10,000).
     pub drain_ms: u64,
 }
 
@@ -166,6 +168,7 @@ impl Default for Reads {
             inflight_bytes: 256 << 20,
             busy_ms: 1_000,
             deadline_ms: 30_000,
+            settle_ms: 3_000,
             drain_ms: 10_000,
         }
     }

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
+use control::client::descriptors::{self, TooFew};
 use control::client::telemetry::{self, LogFormat, Readiness};
 use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use penstock_shield::{Shield, ShieldConfig, follow};
@@ -94,6 +96,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(file: File, token: String) -> anyhow::Result<()> {
     let log = telemetry::init_logging(file.log_format, &file.log_filter);
+    provide_files(&file.shield)?;
     let mut stop = StopSignal::new()?;
     let registry = prometheus::Registry::new();
     let shutdown = CancellationToken::new();
@@ -121,6 +124,7 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
         &registry,
         shutdown.clone(),
     )?;
+    let settle = Duration::from_millis(file.shield.read.settle_ms);
     let shield = Shield::new(file.shield, &registry)?;
     shield.follow_map(&file.node_id, &token, node.shields.clone(), &registry)?;
     // Health is answered from the start; ready once a catalogue is known, be it the last known good.
@@ -128,7 +132,10 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     tokio::select! {
         () = node.synced() => {}
-        () = stop.received() => return Ok(()),
+        () = stop.received() => {
+            node.deregister().await;
+            return Ok(());
+        }
     }
     follow::apply(&shield, &node.catalogue.borrow());
     tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), shutdown.clone()));
@@ -141,12 +148,32 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     tracing::info!(node = file.node_id, listen = %bound, address, "the shield serves");
 
     stop.received().await;
-    tracing::info!("stopping: edges are sent to other shields");
-    readiness.set("config", false);
+    // As a draining shield it is asked last and still answers everybody, until edges have heard; then it leaves the map, answers
+    // what is under way, and ends.
+    tracing::info!(settle_ms = settle.as_millis() as u64, "stopping: edges are sent to other shields");
+    readiness.set("serving", false);
     node.set_state(NodeState::Draining);
+    tokio::select! {
+        () = tokio::time::sleep(settle) => {}
+        () = stop.received() => tracing::info!("a second signal: the shield leaves now"),
+    }
     node.deregister().await;
     shutdown.cancel();
     serving.await??;
+    tracing::info!("the shield stopped");
     telemetry.await?;
+    Ok(())
+}
+
+/// Connections from edges (a few each), requests to each of a few origins, and a margin must fit the limit of open files.
+fn provide_files(config: &ShieldConfig) -> Result<(), TooFew> {
+    const EDGES: u64 = 512;
+    let requests = config.connections.demand + config.connections.read_ahead + config.connections.stat;
+    let (what, needed) = (format!("{requests} requests to origins at once"), EDGES + requests as u64);
+    let available = descriptors::provide(needed);
+    if available < needed {
+        let remedy = "lower shield.connections".to_owned();
+        return Err(TooFew { what, reserve: EDGES, needed, available, remedy });
+    }
     Ok(())
 }

@@ -57,7 +57,7 @@ struct File {
     ready_file: Option<PathBuf>,
     zone: Option<String>,
     log_filter: Option<String>,
-    edge: Option<EdgeConfig>,
+    edge: Option<serde_yaml_ng::Mapping>,
     shield: Option<serde_yaml_ng::Mapping>,
 }
 
@@ -110,8 +110,7 @@ impl Options {
         let data = flags.data.or(file.data).map_or_else(default_data, Ok)?;
         let zone = file.zone.unwrap_or_else(|| "penstock.localhost".into());
         anyhow::ensure!(proto::distribution::is_host(&zone), "zone: '{zone}' is not a lower-case host name");
-        let edge = file.edge.unwrap_or_default();
-        edge.check().context("edge")?;
+        let edge = edge_config(file.edge.unwrap_or_default())?;
         let shield = shield_config(file.shield.unwrap_or_default())?;
         Ok(Self {
             media_dir: flags.media_dir.or(file.media_dir),
@@ -130,6 +129,16 @@ impl Options {
             shield,
         })
     }
+}
+
+/// The edge's config. Who stops standalone wants it stopped: no drain by default.
+fn edge_config(mut given: serde_yaml_ng::Mapping) -> anyhow::Result<EdgeConfig> {
+    for field in ["settle_ms", "drain_ms"] {
+        given.entry(field.into()).or_insert_with(|| 0.into());
+    }
+    let config: EdgeConfig = serde_yaml_ng::from_value(given.into()).context("edge")?;
+    config.check().context("edge")?;
+    Ok(config)
 }
 
 /// The shield's config, by defaults that suit a person who edits files: nothing is believed missing for long, and every open asks whether
@@ -158,4 +167,20 @@ fn default_data() -> anyhow::Result<PathBuf> {
         }
     };
     Ok(base.join("penstock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standalone_drains_only_when_told_to() {
+        let config = edge_config(serde_yaml_ng::Mapping::new()).unwrap();
+        assert_eq!((config.settle_ms, config.drain_ms), (0, 0));
+        let given = serde_yaml_ng::from_str("drain_ms: 7000\ncache_bytes: 16777216").unwrap();
+        let config = edge_config(given).unwrap();
+        assert_eq!((config.settle_ms, config.drain_ms, config.cache_bytes), (0, 7000, 16 << 20));
+        let wrong = serde_yaml_ng::from_str("drain: 1").unwrap();
+        assert!(format!("{:#}", edge_config(wrong).unwrap_err()).contains("drain"));
+    }
 }

@@ -1,12 +1,13 @@
 //! Joining the parts: the same edge, shield and control as in a cluster, by real gRPC and real S3 calls, on loopback ports of their own.
 //!
 //! Order of start: ports, S3 endpoint, control with its store, shield, edge. Only when a viewer would be served is the ready file
-//! written. At SIGTERM or SIGINT edge and shield deregister, then everything stops
-//! together.
+//! written. At SIGTERM or SIGINT the edge drains ([`edge::drain`]; by default both of its times are 0, so viewers are told goodbye
+//! at once), edge and shield deregister, then everything stops together.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use control::client::telemetry::{self, LogFormat, Readiness};
@@ -38,13 +39,17 @@ async fn bind_inside(part: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
     bind(part, SocketAddr::from(([127, 0, 0, 1], 0))).await
 }
 
+/// Files that the parts open among themselves: gRPC, S3 requests and their other ends, stores, logs, and a margin.
+const INSIDE_FILES: u64 = 768;
+
 /// Runs everything until a signal.
-pub async fn run(options: Options) -> anyhow::Result<()> {
+pub async fn run(mut options: Options) -> anyhow::Result<()> {
     if let Some(path) = &options.ready_file {
         remove_stale(path)?;
     }
     let log = telemetry::init_logging(LogFormat::Text, &options.log_filter);
     let mut stop = StopSignal::new()?;
+    edge::descriptors::settle(&mut options.edge, edge::descriptors::RESERVE + INSIDE_FILES)?;
     let identity = Identity::load_or_make(&options.data)?;
     let registry = prometheus::Registry::new();
     let readiness = Readiness::new();
@@ -150,6 +155,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     )?;
     let mut edge_config = options.edge;
     edge_config.default_distribution.get_or_insert_with(|| identity.distribution_id.clone());
+    let [settle, drain_time] = [edge_config.settle_ms, edge_config.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(edge_config, Arc::new(shields), edge_node.catalogue.clone(), &registry)?;
     let origin = OriginId::of(&origin_host(), "");
     let served = async {
@@ -167,13 +173,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         () = stop.received() => return Ok(()),
         failed = first_failure(&mut tasks) => return failed,
     }
-    tasks.spawn({
-        let shutdown = shutdown.clone();
-        async move {
-            edge.serve(viewers, shutdown).await;
-            Ok(())
-        }
-    });
+    let (drain, closing) = (edge.drain(), CancellationToken::new());
+    let mut serving = tokio::spawn(edge.serve(viewers, closing.clone()));
     edge_node.set_state(NodeState::Ready);
     readiness.set("edge", true);
     let ready = Ready::new(&bound, &identity, &domain);
@@ -185,9 +186,19 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         () = stop.received() => Ok(()),
         failed = first_failure(&mut tasks) => failed,
+        ended = &mut serving => Err(ended.err().map_or_else(|| anyhow::anyhow!("the edge stopped"), Into::into)),
     };
     tracing::info!("stopping");
     readiness.set("edge", false);
+    edge_node.set_state(NodeState::Draining);
+    if outcome.is_ok() {
+        drain.run(settle, drain_time, &closing, stop.received()).await;
+    }
+    closing.cancel();
+    if !serving.is_finished() {
+        serving.await?;
+    }
+    drain.finish();
     edge_node.deregister().await;
     shield_node.deregister().await;
     shutdown.cancel();

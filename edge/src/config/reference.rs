@@ -38,7 +38,8 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.stall_timeout_ms       a socket that takes no byte, ms             [default: 3600000]
   edge.waiting_poll_ms        how often a missing name that a silent play
                               waits for is looked up, ms                  [default: 500]
-  edge.max_connections        connections at once                         [default: 20000]
+  edge.max_connections        connections at once                         [default: 20000, or what
+                              the limit of open files (RLIMIT_NOFILE) leaves room for]
   edge.max_connections_per_address                                        [default: 5000]
   edge.max_streams            streams a connection                        [default: 16]
   edge.max_playlist           playlist entries a stream                   [default: 64]
@@ -51,6 +52,14 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.read_ahead_viewer_bytes  read-ahead of a viewer at most, bytes     [default: 8388608]
   edge.read_ahead_total_bytes   read-ahead under way in total, bytes      [default: 268435456]
   edge.fetches                range reads from shields at once            [default: 256]
+  edge.parse_bytes            memory for building indexes, bytes          [default: 134217728]
+  edge.session_bytes          what sessions hold beyond caches, bytes     [default: 1073741824]
+  edge.memory_bytes           memory for all of these (a block a fetch
+                              included); sessions get what it leaves      [default: 0, their sum]
+  edge.egress_bytes_per_second   sent to all viewers together, bytes/s    [default: 0, no cap]
+  edge.session_bytes_per_second  sent to one viewer, bytes/s              [default: 0, no cap]
+  edge.settle_ms              at a stop: not ready but accepting, ms      [default: 5000]
+  edge.drain_ms               then: no new connects, sessions go on, ms   [default: 18000]
 
   shield_client.demand_connections      connections a shield for demand   [default: 2]
   shield_client.read_ahead_connections  and for read-ahead                [default: 1]

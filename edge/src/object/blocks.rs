@@ -5,11 +5,10 @@
 //! The flight's sender lives in the fill task; when that ends without a result (a panic, a cancelled runtime) its waiters are
 //! woken with an error and the table entry goes with it.
 //!
-//! Bounds: cached bytes (`capacity_bytes`), fetches under way (`fetches`), bytes of read-ahead under way
-//! (`read_ahead_bytes`). Past the last, read-ahead is simply not started; demand waits its turn.
+//! Bounds: cached bytes, fetches under way, bytes of read-ahead under way, all of them in the [`Budget`]. Past the last,
+//! read-ahead is simply not started; demand waits its turn.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,17 +19,13 @@ use proto::range::{BLOCK_BYTES, ByteRange, block_range};
 use proto::v1::Priority;
 use tokio::sync::{Semaphore, watch};
 
+use super::block::Block;
+use super::cache::{BlockId, Cache};
 use super::{RangeSource, ReadError};
+use crate::budget::{Budget, Charge};
 use crate::metrics::Metrics;
 
-/// Names one block of one version.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct BlockId {
-    version: ObjectVersion,
-    index: u64,
-}
-
-type Outcome = Option<Result<Bytes, ReadError>>;
+type Outcome = Option<Result<Block, ReadError>>;
 type Flights = Mutex<HashMap<BlockId, Flight>>;
 
 /// A fetch under way.
@@ -45,27 +40,15 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// Times demand asks for a block that was evicted at once or whose fill was somebody's read-ahead and failed.
 const ATTEMPTS: usize = 3;
 
-/// Bounds of the cache.
-#[derive(Clone, Debug)]
-pub struct BlockLimits {
-    /// Bytes of blocks kept.
-    pub capacity_bytes: u64,
-    /// Range reads under way at once.
-    pub fetches: usize,
-    /// Bytes of read-ahead under way at once.
-    pub read_ahead_bytes: u64,
-}
-
 /// The cache. Shared by all sessions of an edge.
 pub struct BlockCache {
     source: Arc<dyn RangeSource>,
-    blocks: moka::sync::Cache<BlockId, Bytes>,
+    blocks: Cache,
     flights: Flights,
     fetches: Semaphore,
-    ahead_bytes: AtomicU64,
+    budget: Arc<Budget>,
     /// The newest version of an object that a 412 told us is gone.
     retired: moka::sync::Cache<ObjectKey, Arc<str>>,
-    limits: BlockLimits,
     metrics: Arc<Metrics>,
 }
 
@@ -73,17 +56,19 @@ pub struct BlockCache {
 struct Landing {
     cache: Arc<BlockCache>,
     waiting: Vec<(BlockId, watch::Sender<Outcome>)>,
-    ahead_bytes: u64,
+    /// What is still on its way.
+    charge: Charge,
 }
 
 impl Landing {
     /// Ends the first `n` flights with `result`.
-    fn settle(&mut self, n: usize, mut result: impl FnMut(usize) -> Result<Bytes, ReadError>) {
+    fn settle(&mut self, n: usize, mut result: impl FnMut(usize) -> Result<Block, ReadError>) {
         for (i, (id, sender)) in self.waiting.drain(..n).enumerate() {
             // The order matters: a block is in the cache before its flight leaves the table, so no asker can miss both.
             sender.send_replace(Some(result(i)));
             lock(&self.cache.flights).remove(&id);
         }
+        self.charge.set(self.waiting.len() as u64 * BLOCK_BYTES);
     }
 }
 
@@ -91,7 +76,6 @@ impl Drop for Landing {
     fn drop(&mut self) {
         let left = self.waiting.len();
         self.settle(left, |_| Err(ReadError::Unavailable("the fill was abandoned".into())));
-        self.cache.ahead_bytes.fetch_sub(self.ahead_bytes, Ordering::Relaxed);
     }
 }
 
@@ -100,21 +84,21 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl BlockCache {
-    /// An empty cache in front of `source`.
-    pub fn new(source: Arc<dyn RangeSource>, limits: BlockLimits, metrics: Arc<Metrics>) -> Arc<Self> {
-        let blocks = moka::sync::Cache::builder()
-            .max_capacity(limits.capacity_bytes)
-            .weigher(|_, block: &Bytes| u32::try_from(block.len()).unwrap_or(u32::MAX))
-            .support_invalidation_closures()
-            .build();
+    /// An empty cache in front of `source`, bounded by `budget`, with at most `fetches` range reads under way.
+    pub fn new(
+        source: Arc<dyn RangeSource>,
+        budget: Arc<Budget>,
+        fetches: usize,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let charge = Charge::new(&budget.cached_blocks, 0);
         Arc::new(Self {
             source,
-            blocks,
+            blocks: Cache::new(budget.caps().block_cache_bytes, charge),
             flights: Mutex::default(),
-            fetches: Semaphore::new(limits.fetches),
-            ahead_bytes: AtomicU64::new(0),
+            fetches: Semaphore::new(fetches),
+            budget,
             retired: moka::sync::Cache::new(10_000),
-            limits,
             metrics,
         })
     }
@@ -124,14 +108,14 @@ impl BlockCache {
         &self.source
     }
 
-    /// Bytes cached now.
-    pub fn cached_bytes(&self) -> u64 {
-        self.blocks.weighted_size()
+    /// The accounts it is charged to.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// A block that is in memory.
     pub fn get(&self, version: &ObjectVersion, index: u64) -> Option<Bytes> {
-        self.blocks.get(&BlockId { version: version.clone(), index })
+        self.blocks.get(&BlockId { version: version.clone(), index }).map(|block| block.lend())
     }
 
     /// One block, fetching it if need be.
@@ -139,7 +123,7 @@ impl BlockCache {
         let id = BlockId { version: info.id.clone(), index };
         if let Some(block) = self.blocks.get(&id) {
             self.metrics.block_hits.inc();
-            return Ok(block);
+            return Ok(block.lend());
         }
         self.metrics.block_misses.inc();
         let mut failed = ReadError::Unavailable("the block was evicted at once".into());
@@ -147,7 +131,7 @@ impl BlockCache {
             let Some(flight) = self.start(info, index..index + 1, Priority::Demand).pop() else {
                 // It landed between the look and the start.
                 match self.blocks.get(&id) {
-                    Some(block) => return Ok(block),
+                    Some(block) => return Ok(block.lend()),
                     None => continue,
                 }
             };
@@ -156,7 +140,7 @@ impl BlockCache {
             match outcome {
                 // A read-ahead may be refused where demand is not: asked again, now for ourselves.
                 Err(error @ ReadError::Unavailable(_)) if !own => failed = error,
-                outcome => return outcome,
+                outcome => return outcome.map(|block| block.lend()),
             }
         }
         Err(failed)
@@ -164,7 +148,7 @@ impl BlockCache {
 
     /// Waits for somebody's read-ahead, and past [`PATIENCE`] asks for the block itself: at the shield a demand read promotes the
     /// read-ahead it joins.
-    async fn overtake(&self, info: &ObjectInfo, index: u64, flight: Flight) -> Result<Bytes, ReadError> {
+    async fn overtake(&self, info: &ObjectInfo, index: u64, flight: Flight) -> Result<Block, ReadError> {
         let ahead = landed(flight);
         tokio::pin!(ahead);
         if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut ahead).await {
@@ -178,6 +162,7 @@ impl BlockCache {
                 part.push(bytes?.1);
             }
             part.take(range.len())
+                .map(|bytes| Block::new(bytes, &self.budget.blocks))
                 .ok_or_else(|| ReadError::Unavailable(format!("{}: short read", info.id.object)))
         };
         tokio::select! {
@@ -188,21 +173,18 @@ impl BlockCache {
 
     /// Starts fetching what of `range` is neither cached nor on its way, at low priority; never waits, and does nothing past the budget.
     pub fn read_ahead(self: &Arc<Self>, info: &ObjectInfo, range: ByteRange) {
-        let range = range.clip(info.size_bytes);
-        if !range.is_empty() && self.ahead_bytes.load(Ordering::Relaxed) < self.limits.read_ahead_bytes {
-            self.start(info, range.blocks(), Priority::ReadAhead);
+        let mut blocks = range.clip(info.size_bytes).blocks();
+        blocks.end = blocks.end.min(blocks.start + self.budget.read_ahead_room() / BLOCK_BYTES);
+        if !blocks.is_empty() {
+            self.start(info, blocks, Priority::ReadAhead);
         }
     }
 
     /// Forgets blocks of `origin` whose key starts with `prefix`.
     pub fn purge(&self, origin: &str, prefix: &str) {
-        let (origin, prefix) = (origin.to_owned(), prefix.to_owned());
-        let outcome = self.blocks.invalidate_entries_if(move |id, _| {
-            id.version.object.origin.as_str() == origin && id.version.object.key.starts_with(&prefix)
+        self.blocks.purge(|version| {
+            version.object.origin.as_str() == origin && version.object.key.starts_with(prefix)
         });
-        if let Err(error) = outcome {
-            tracing::error!(%error, "a purge could not be registered with the block cache");
-        }
     }
 
     /// The version of `object` known to be gone, if any.
@@ -225,7 +207,7 @@ impl BlockCache {
             for index in blocks {
                 let id = BlockId { version: info.id.clone(), index };
                 // Under the table's lock the cache is asked again: a fill may have landed meanwhile.
-                if self.blocks.contains_key(&id) {
+                if self.blocks.contains(&id) {
                     joined = false;
                     continue;
                 }
@@ -246,10 +228,12 @@ impl BlockCache {
             }
         }
         for waiting in runs {
-            let bytes = waiting.len() as u64 * BLOCK_BYTES;
-            let ahead_bytes = if priority == Priority::ReadAhead { bytes } else { 0 };
-            self.ahead_bytes.fetch_add(ahead_bytes, Ordering::Relaxed);
-            let landing = Landing { cache: self.clone(), waiting, ahead_bytes };
+            let account = match priority {
+                Priority::ReadAhead => &self.budget.read_ahead,
+                Priority::Demand => &self.budget.demand,
+            };
+            let charge = Charge::new(account, waiting.len() as u64 * BLOCK_BYTES);
+            let landing = Landing { cache: self.clone(), waiting, charge };
             tokio::spawn(fill(landing, info.clone(), priority));
         }
         receivers
@@ -257,7 +241,7 @@ impl BlockCache {
 }
 
 /// What a flight brings.
-async fn landed(mut flight: Flight) -> Result<Bytes, ReadError> {
+async fn landed(mut flight: Flight) -> Result<Block, ReadError> {
     let outcome = match flight.outcome.wait_for(Option::is_some).await {
         Ok(outcome) => outcome.clone(),
         Err(_) => None,
@@ -281,7 +265,8 @@ async fn fill(mut landing: Landing, info: ObjectInfo, priority: Priority) {
             Some(Ok((_, bytes))) => {
                 cache.metrics.fetched_bytes.inc_by(bytes.len() as u64);
                 part.push(bytes);
-                while let Some(block) = part.take(block_range(index, info.size_bytes).len()) {
+                while let Some(bytes) = part.take(block_range(index, info.size_bytes).len()) {
+                    let block = Block::new(bytes, &cache.budget.blocks);
                     cache.blocks.insert(BlockId { version: info.id.clone(), index }, block.clone());
                     landing.settle(1, |_| Ok(block.clone()));
                     index += 1;

@@ -1,7 +1,8 @@
 //! One viewer's position in one object version.
 //!
 //! The reader holds the few blocks its viewer is in (so that the hot path is a look into a three-entry window, without lock or
-//! allocation) and asks for the next ones ahead of time. Read-ahead starts at what the media's bitrate needs for
+//! allocation). What it holds stays in memory whatever the cache does, so it holds no more than it uses: [`ObjectReader::settle`] drops the blocks
+//! the viewer has left behind, [`ObjectReader::release`] all of them when the viewer pauses or takes nothing. It asks for the next ones ahead of time. Read-ahead starts at what the media's bitrate needs for
 //! `read_ahead_seconds` and doubles each time the viewer overtook it, up to `read_ahead_viewer_bytes`: a paced viewer costs little, a
 //! download at line rate gets long runs.
 
@@ -13,6 +14,7 @@ use proto::object::ObjectInfo;
 use proto::range::{BLOCK_BYTES, ByteRange};
 
 use super::blocks::BlockCache;
+use super::parse::Parsing;
 use super::read::{ReadAt, ReadError, Slices};
 
 /// Blocks a reader holds on to: one for each of two tracks, and one to come.
@@ -26,13 +28,24 @@ pub type Fetched = Result<Vec<(u64, Bytes)>, ReadError>;
 pub struct ObjectReader {
     cache: Arc<BlockCache>,
     info: Arc<ObjectInfo>,
-    window: Vec<(u64, Bytes)>,
+    window: Vec<Kept>,
     /// Blocks the window holds: more while one sample spans more.
     window_blocks: usize,
     ahead_bytes: u64,
     ahead_max_bytes: u64,
     /// Where the last read-ahead ended.
     ahead_until: u64,
+    /// Where an index is being built: what its long reads are charged to.
+    parsing: Option<Arc<Parsing>>,
+}
+
+/// A block of the window.
+#[derive(Clone)]
+struct Kept {
+    index: u64,
+    block: Bytes,
+    /// Read from since the last [`ObjectReader::settle`].
+    used: bool,
 }
 
 impl ObjectReader {
@@ -46,7 +59,28 @@ impl ObjectReader {
             ahead_bytes: 0,
             ahead_max_bytes: 0,
             ahead_until: 0,
+            parsing: None,
         }
+    }
+
+    /// The same position, charging what a parser reads at a time to `parsing`.
+    pub(crate) fn for_parsing(&self, parsing: Parsing) -> Self {
+        Self { parsing: Some(Arc::new(parsing)), ..self.clone() }
+    }
+
+    /// Lets go of the blocks that were not read from since the last call.
+    pub fn settle(&mut self) {
+        self.window.retain_mut(|kept| std::mem::take(&mut kept.used));
+    }
+
+    /// Lets go of all blocks: what a viewer that waits need not hold. The next read takes them from the cache, or fetches them.
+    pub fn release(&mut self) {
+        self.window = Vec::new();
+    }
+
+    /// Bytes of blocks held.
+    pub fn held_bytes(&self) -> usize {
+        self.window.iter().map(|kept| kept.block.len()).sum()
     }
 
     /// What is read.
@@ -109,22 +143,24 @@ impl ObjectReader {
     }
 
     fn remember(&mut self, index: u64, block: Bytes) {
-        if self.window.iter().any(|(i, _)| *i == index) {
+        if self.window.iter().any(|kept| kept.index == index) {
             return;
         }
         while self.window.len() >= self.window_blocks {
             self.window.remove(0);
         }
-        self.window.push((index, block));
+        self.window.push(Kept { index, block, used: true });
     }
 
     /// Block `index` if it is in memory: in the window, from where it is only borrowed, or in the cache.
     fn block_in_memory(&mut self, index: u64) -> Option<&Bytes> {
-        if !self.window.iter().any(|(i, _)| *i == index) {
+        if !self.window.iter().any(|kept| kept.index == index) {
             let block = self.cache.get(&self.info.id, index)?;
             self.remember(index, block);
         }
-        self.window.iter().find(|(i, _)| *i == index).map(|(_, block)| block)
+        let kept = self.window.iter_mut().find(|kept| kept.index == index)?;
+        kept.used = true;
+        Some(&kept.block)
     }
 
     fn range(&self, offset: u64, len: u64) -> Result<ByteRange, ReadError> {
@@ -152,6 +188,9 @@ impl ReadAt for ObjectReader {
     async fn read_at(&mut self, offset: u64, len: u64) -> Result<Slices, ReadError> {
         let range = self.range(offset, len)?;
         let blocks = range.blocks();
+        if let Some(parsing) = &self.parsing {
+            parsing.admit(len).await;
+        }
         // A long read (a moov box) asks for all of its blocks in one run before it waits for the first.
         if blocks.end - blocks.start > 1 {
             self.cache.read_ahead(&self.info, range);

@@ -20,7 +20,7 @@ use crate::rtmp::{control, reply};
 /// Window and peer bandwidth FMS announces, in bytes.
 const WINDOW_BYTES: u32 = 2_500_000;
 
-/// A refusal: the CloudFront code and a sentence.
+/// A refusal: the code (CloudFront's, or one of [`Refusal`](crate::admission::Refusal)) and a sentence.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
     code: &'static str,
@@ -44,7 +44,14 @@ impl Session {
         } else {
             0.0
         };
-        match admit(&self.shared, &app, &tc_url) {
+        let admitted = match self.shared.admit_connect() {
+            Ok(()) => admit(&self.shared, &app, &tc_url),
+            Err(refusal) => {
+                self.shared.metrics.refused.with_label_values(&[refusal.reason()]).inc();
+                reject(refusal.code(), refusal.text())
+            }
+        };
+        match admitted {
             Ok(connection) => {
                 info!(session = self.id, peer = %self.peer, distribution = connection.distribution.id, app, tc_url,
                     flash_version = field("flashVer"), page = field("pageUrl"), swf = field("swfUrl"), "connect");

@@ -16,6 +16,7 @@ use super::pacing;
 use super::playback::{Extent, Filled, Playback, Wanted};
 use super::stream::{Done, PlayRequest, Playing, Start, State};
 use super::{Connection, Session};
+use crate::admission::Refusal;
 use crate::media::{Container, MediaError};
 use crate::metrics::Counted;
 use crate::object::ReadError;
@@ -48,7 +49,21 @@ impl Session {
             }
             return;
         }
+        if let Err(refusal) = self.shared.admit_play(false) {
+            self.refuse_for_want_of_room(stream_id, &request.name.display, refusal);
+            return;
+        }
         self.open(stream_id, request);
+    }
+
+    /// JW Player shows NetStream.Failed to its user; it has no case for NetStream.Play.Failed.
+    fn refuse_for_want_of_room(&mut self, stream_id: u32, name: &str, refusal: Refusal) {
+        const CODE: &str = "NetStream.Failed";
+        warn!(session = self.id, stream = stream_id, name, reason = refusal.text(), "play refused");
+        self.shared.metrics.refused.with_label_values(&["play_memory"]).inc();
+        self.shared.metrics.play_errors.with_label_values(&[CODE]).inc();
+        let text = format!("Failed to play {name}; {}.", refusal.text());
+        self.status(stream_id, "error", CODE, &text, name);
     }
 
     /// Dynamic stream switching is not offered yet: FMS's answer to a switch that can't be made, while the old stream goes on.
@@ -94,6 +109,7 @@ impl Session {
 
     pub(super) fn on_opened(&mut self, stream_id: u32, result: Result<Ready, MediaError>) {
         let poll = Duration::from_millis(self.shared.config.waiting_poll_ms);
+        let admitted = self.shared.admit_play(true);
         let Some(stream) = self.stream(stream_id) else { return };
         let request = match std::mem::replace(&mut stream.state, State::Idle) {
             State::Opening(request) => request,
@@ -103,7 +119,15 @@ impl Session {
             }
         };
         match result {
-            Ok(ready) => self.start_playing(stream_id, request, ready),
+            Ok(ready) => match admitted {
+                Ok(()) => self.start_playing(stream_id, request, ready),
+                Err(refusal) => {
+                    (stream.early_seek_ms, stream.paused) = (None, false);
+                    let name = request.name.display.clone();
+                    self.refuse_for_want_of_room(stream_id, &name, refusal);
+                    self.play_next(stream_id);
+                }
+            },
             Err(MediaError::Read(ReadError::NotFound(_))) if request.start == Start::Any => {
                 stream.state = State::Waiting(request, Some(Instant::now() + poll));
             }
@@ -230,8 +254,8 @@ impl Session {
     }
 
     fn fill_stream(&mut self, index: usize, now: Instant) -> Option<Instant> {
+        let batch_bytes = self.batch_limit();
         let config = &self.shared.config;
-        let batch_bytes = config.batch_bytes;
         let stream = &mut self.streams[index];
         let stream_id = stream.id;
         if let State::Waiting(request, Some(at)) = &stream.state {
@@ -283,6 +307,7 @@ impl Session {
                 Filled::Snapshot => return None,
                 Filled::At(due) => {
                     // A tick's worth at a time: fewer, larger writes.
+                    playing.playback.reader.settle();
                     let bytes_per_second = playing.playback.media.bytes_per_second;
                     let at = due.max(now + pacing::tick(config, bytes_per_second, wanted.buffer_ms));
                     playing.sleeps_until = Some(at);
@@ -359,6 +384,7 @@ impl Session {
             return;
         }
         playing.over = true;
+        playing.playback.reader.release();
         playing.playback.announce_end(&mut self.out, stream_id, &playing.request.name.display, &self.id);
         info!(
             session = self.id,

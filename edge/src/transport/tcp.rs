@@ -52,7 +52,7 @@ impl Transport for Tcp {
 
     fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         if !self.early.is_empty() {
-            let early = self.early.split();
+            let early = std::mem::take(&mut self.early);
             buffer.extend_from_slice(&early);
             return Ok(early.len());
         }

@@ -41,6 +41,7 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
   shield.read.inflight_bytes  blocks all streams hold, bytes              [default: 268435456]
   shield.read.busy_ms         most to wait for room in that, ms           [default: 1000]
   shield.read.deadline_ms     most to wait for a block, ms                [default: 30000]
+  shield.read.settle_ms       at a stop, still serving while edges leave  [default: 3000]
   shield.read.drain_ms        streams' time to end at a stop, ms          [default: 10000]
   shield.peers.handover_ms    after a change of the shield map, or the
                               start, the owner before is asked first, ms  [default: 600000]

@@ -1,6 +1,6 @@
 //! The block cache against a source that counts, waits and fails.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -64,9 +64,14 @@ impl RangeSource for Arc<Source> {
 }
 
 fn cache(source: &Arc<Source>) -> Arc<BlockCache> {
-    let limits = BlockLimits { capacity_bytes: 64 * MIB, fetches: 4, read_ahead_bytes: 8 * MIB };
+    let config = crate::config::EdgeConfig {
+        cache_bytes: 64 * MIB,
+        read_ahead_total_bytes: 8 * MIB,
+        ..Default::default()
+    };
+    let budget = Budget::new(crate::budget::Caps::of(&config));
     let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
-    BlockCache::new(Arc::new(source.clone()), limits, metrics)
+    BlockCache::new(Arc::new(source.clone()), budget, 4, metrics)
 }
 
 fn object(size_bytes: u64) -> ObjectInfo {
@@ -149,7 +154,7 @@ async fn read_ahead_is_one_run_within_its_budget_and_gives_it_back() {
         cache.block(&info, index).await.unwrap();
     }
     assert_eq!(*lock(&source.reads), [ByteRange::new(0, 8 * MIB)]);
-    while cache.ahead_bytes.load(Ordering::Relaxed) > 0 {
+    while cache.budget.read_ahead.bytes() > 0 {
         tokio::task::yield_now().await;
     }
     cache.read_ahead(&info, ByteRange::new(39 * MIB, 50 * MIB));

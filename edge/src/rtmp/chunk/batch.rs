@@ -123,6 +123,28 @@ impl Batch {
         self.arena.capacity() + self.queue.capacity() * size_of::<Segment>()
     }
 
+    /// Whether nothing in it is shared: all it holds is [`own_bytes`](Self::own_bytes).
+    pub fn is_detached(&self) -> bool {
+        !self.queue.iter().any(|segment| matches!(segment, Segment::Shared(_)))
+    }
+
+    /// Copies what is shared into the arena, so that no block is held for it: for a viewer that takes its time.
+    pub fn detach(&mut self) {
+        let mut arena = Vec::with_capacity(self.len_bytes);
+        let mut at = self.arena_sent;
+        for segment in &self.queue {
+            match segment {
+                Segment::Copied(len) => {
+                    arena.extend_from_slice(&self.arena[at..at + len]);
+                    at += len;
+                }
+                Segment::Shared(bytes) => arena.extend_from_slice(bytes),
+            }
+        }
+        let queue = VecDeque::from_iter((!arena.is_empty()).then_some(Segment::Copied(arena.len())));
+        (self.queue, self.arena, self.arena_sent) = (queue, arena, 0);
+    }
+
     /// Fills `out` from its start with the next slices to send; returns how many it set.
     pub fn io_slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
         let mut at = self.arena_sent;

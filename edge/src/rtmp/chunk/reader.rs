@@ -107,6 +107,11 @@ impl ChunkReader {
         self.skipped
     }
 
+    /// Bytes of unfinished messages held.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes
+    }
+
     /// Takes bytes from the front of `input` until a message is complete; `None` asks for more bytes. After an error the
     /// connection has lost its place and can only be closed.
     pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<Message>, ChunkError> {

@@ -89,3 +89,32 @@ proptest! {
         prop_assert_eq!(written, expected);
     }
 }
+
+#[test]
+fn a_detached_batch_has_the_same_bytes_and_holds_no_shared_block() {
+    let account = std::sync::Arc::new(vec![5; 100_000]);
+    struct Block(std::sync::Arc<Vec<u8>>);
+    impl AsRef<[u8]> for Block {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let block = Bytes::from_owner(Block(account.clone()));
+    let mut batch = Batch::new();
+    batch.push_raw(b"head");
+    batch.push_bytes(block.slice(10..50_010));
+    batch.push_raw(b"tail");
+    assert!(batch.len_bytes() == 50_008 && batch.own_bytes() < 1000 && !batch.is_detached());
+    batch.advance(2);
+    drop(block);
+    assert_eq!(std::sync::Arc::strong_count(&account), 2);
+    batch.detach();
+    assert_eq!(std::sync::Arc::strong_count(&account), 1);
+    assert!(batch.len_bytes() == 50_006 && batch.own_bytes() >= 50_006 && batch.is_detached());
+    batch.push_raw(b"more");
+    let bytes = batch.copy_to_bytes(batch.len_bytes());
+    assert_eq!((&bytes[..2], &bytes[50_002..]), (&b"ad"[..], &b"tailmore"[..]));
+    assert!(bytes[2..50_002].iter().all(|b| *b == 5));
+    batch.shrink();
+    assert_eq!((batch.len_bytes(), batch.own_bytes()), (0, 0));
+}
