@@ -23,7 +23,7 @@ impl Drive {
         if let Some(host) = server.host {
             drive.with("--host", host);
         }
-        let pids: Vec<String> = server.pids.iter().map(u32::to_string).collect();
+        let pids: Vec<String> = server.pids.iter().chain(&server.others).map(u32::to_string).collect();
         if !pids.is_empty() {
             drive.with("--server", pids.join(","));
         }
@@ -46,7 +46,11 @@ impl Drive {
     pub fn films(&mut self, place: &Place, names: &[String], hashes: bool) -> &mut Self {
         self.with("--name", names.join(","));
         if hashes {
-            let paths: Vec<String> = names.iter().map(|n| place.film(n).display().to_string()).collect();
+            let twin = |name: &String| {
+                let file = name.strip_prefix("mp4:").unwrap_or(name);
+                place.film(file).with_extension("flv").display().to_string()
+            };
+            let paths: Vec<String> = names.iter().map(twin).collect();
             self.with("--film", paths.join(","));
         }
         self
@@ -87,12 +91,17 @@ impl Run {
         cpu / self.gb().max(1e-9)
     }
 
-    /// What the server processes' resident memory grew by, in bytes.
-    pub fn grown_bytes(&self) -> f64 {
-        let servers = self.0["servers"].as_array().map_or(0, Vec::len);
-        let one = |n| {
-            self.number(&format!("/servers/{n}/rss_bytes"))
-                - self.number(&format!("/servers/{n}/rss_before_bytes"))
+    /// Resident bytes of the first `servers` server processes at the window's end, with all viewers there.
+    pub fn resident_bytes(&self, servers: usize) -> f64 {
+        (0..servers).map(|n| self.number(&format!("/servers/{n}/rss_bytes"))).sum()
+    }
+
+    /// What the first `servers` server processes grew by from before the first viewer to the window's end, with all viewers there: `rss`
+    /// or `anonymous` bytes.
+    pub fn grown(&self, servers: usize, what: &str) -> f64 {
+        let one = |n: usize| {
+            let at = |when: &str| self.number(&format!("/servers/{n}/{what}{when}_bytes"));
+            at("") - at("_before")
         };
         (0..servers).map(one).sum()
     }
