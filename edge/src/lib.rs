@@ -43,6 +43,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod library;
 pub mod listener;

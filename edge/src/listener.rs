@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ use tracing::{debug, info, warn};
 use crate::session::{self, Shared};
 use crate::transport::tcp::Tcp;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod proxy;
 
 /// What a Flash player reads before it may open sockets or read pixels: everything from everywhere, as CloudFront says.
@@ -194,7 +196,10 @@ async fn serve_connection(
     drop(place);
 }
 
-async fn answer_policy_request(mut stream: TcpStream, mut early: BytesMut) -> std::io::Result<()> {
+async fn answer_policy_request<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    mut early: BytesMut,
+) -> std::io::Result<()> {
     while early.len() < POLICY_REQUEST.len() && POLICY_REQUEST.starts_with(&early) {
         if stream.read_buf(&mut early).await? == 0 {
             break;

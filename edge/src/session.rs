@@ -38,6 +38,8 @@ use crate::transport::Transport;
 mod bandwidth;
 mod connect;
 mod dispatch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod names;
 mod opening;
 mod outgoing;

@@ -13,6 +13,9 @@
 //! Dependencies point one way: `proto ◀ control ◀ shield ◀ edge`.
 
 pub mod distribution;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod object;
 pub mod range;
 pub mod status;
