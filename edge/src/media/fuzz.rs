@@ -16,7 +16,7 @@ use crate::rtmp::{amf, reply};
 /// Largest file tried.
 const FILE_BYTES: u64 = 1 << 40;
 /// Most samples walked: what a target does must end in milliseconds.
-pub(crate) const STEPS: usize = 3000;
+pub(crate) const STEPS: usize = 1000;
 /// Reads that opening may cost: MP4 looks at 1024 boxes, each of which may stand far from the last.
 const OPEN_READS: usize = 1300;
 /// Bytes that opening may cost: those boxes with what is read ahead, or a megabyte's tags at either end.
@@ -253,10 +253,10 @@ pub(crate) fn open_and_walk(file: &mut File) -> Option<(Arc<Media>, Walked)> {
 }
 
 /// Times worth seeking to, by the film's length and two choices of the input's.
-pub(crate) fn targets(media: &Media, data: &[u8]) -> [u64; 6] {
+pub(crate) fn targets(media: &Media, data: &[u8]) -> [u64; 5] {
     let mut tail = Input::new(&data[data.len().saturating_sub(6)..]);
     let end_ms = media.duration_ms as u64;
     let chosen = |choice: u64| choice % end_ms.clamp(1, 1 << 40);
     let (a, b) = (chosen(u64::from(tail.u16())), chosen(u64::from(tail.u32())));
-    [a, b, end_ms / 2, end_ms.saturating_sub(1), end_ms.saturating_add(1), u64::MAX]
+    [a, b, end_ms.saturating_sub(1), end_ms.saturating_add(1), u64::MAX]
 }

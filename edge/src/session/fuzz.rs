@@ -185,10 +185,17 @@ pub fn names(data: &[u8]) {
     }
 
     let parsed = StreamName::parse(&folders.unwrap_or_default(), name);
-    assert!(parsed.candidates.len() <= 20);
-    for (at, key) in parsed.candidates.iter().enumerate() {
+    assert!(
+        parsed.weight_bytes() <= 4096 + 2 * 1024,
+        "{} bytes kept of {}",
+        parsed.weight_bytes(),
+        name.len()
+    );
+    let candidates = parsed.candidates();
+    assert!(candidates.len() <= 20);
+    for (at, key) in candidates.iter().enumerate() {
         assert_eq!(check_key(key), Ok(()), "{key:?}");
-        assert!(!parsed.candidates[..at].contains(key), "{key:?} is tried twice");
+        assert!(!candidates[..at].contains(key), "{key:?} is tried twice");
     }
     assert!(!parsed.display.contains('?') && parsed.display.len() <= name.len());
     // What is displayed names the same file, and is what it is displayed as.

@@ -142,7 +142,7 @@ pub fn s3_listings(data: &[u8]) {
         let mut name = String::new();
         for level in 0..=input.below(3) {
             name.push_str(if level > 0 { "/" } else { "" });
-            name.push_str(input.choose(NAMES));
+            name.push_str(input.choose::<&str>(NAMES));
         }
         let path = root.join(&name);
         if path.parent().is_none_or(|parent| fs::create_dir_all(parent).is_err()) {
