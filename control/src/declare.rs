@@ -14,6 +14,8 @@
 //! distribution is one transaction. If another replica applies the same file at the same moment, one of the two finds a
 //! conflict, reads again and has nothing left to do.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod plan;
 pub mod watch;
 

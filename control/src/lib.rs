@@ -22,6 +22,9 @@ pub mod client;
 pub mod declare;
 #[cfg(feature = "server")]
 pub mod documents;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod membership;
 #[cfg(feature = "server")]

@@ -51,6 +51,9 @@ pub mod config;
 pub mod descriptors;
 pub mod drain;
 pub mod egress;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod library;
 pub mod listener;

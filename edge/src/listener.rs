@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use futures::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,8 @@ use crate::session::{self, Shared};
 use crate::transport::tcp::Tcp;
 
 pub mod accept;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod proxy;
 
 use accept::Acceptor;
@@ -209,7 +211,10 @@ async fn serve_connection(
     drop(place);
 }
 
-async fn answer_policy_request(mut stream: TcpStream, mut early: BytesMut) -> std::io::Result<()> {
+async fn answer_policy_request<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    mut early: BytesMut,
+) -> std::io::Result<()> {
     while early.len() < POLICY_REQUEST.len() && POLICY_REQUEST.starts_with(&early) {
         if stream.read_buf(&mut early).await? == 0 {
             break;

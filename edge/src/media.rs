@@ -16,6 +16,8 @@ use crate::object::{ReadAt, ReadError};
 use crate::rtmp::amf::Value;
 
 pub mod flv;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod mp3;
 pub mod mp4;
 pub mod tag;
@@ -127,11 +129,13 @@ pub struct Limits {
     pub samples: u64,
     /// Largest sample.
     pub sample_bytes: u32,
+    /// Most fragments a seek walks through where no index says where to start; then it settles for an earlier place.
+    pub fragments: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { index_bytes: 64 << 20, samples: 20_000_000, sample_bytes: 16 << 20 }
+        Self { index_bytes: 64 << 20, samples: 20_000_000, sample_bytes: 16 << 20, fragments: 1 << 16 }
     }
 }
 

@@ -42,6 +42,8 @@ mod bandwidth;
 mod connect;
 mod dispatch;
 mod holding;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod names;
 mod opening;
 mod outgoing;

@@ -15,6 +15,9 @@
 
 pub mod distribution;
 pub mod message;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod object;
 pub mod range;
 pub mod status;

@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
+
 /// Names one (bucket host, credential reference) pair: 32 lower-case hex digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OriginId(Arc<str>);

@@ -7,6 +7,9 @@
 //!
 //! All arithmetic is on `u64`; ends are exclusive.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
+
 /// Bytes of a block.
 pub const BLOCK_BYTES: u64 = 1 << 20;
 /// Bytes a single GET brings at most, by default.

@@ -33,6 +33,9 @@ pub mod config;
 mod fill;
 #[cfg(feature = "server")]
 pub mod follow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 #[cfg(feature = "server")]
 pub mod origin;

@@ -12,6 +12,9 @@
 //! * [`api`]: the control API's port.
 
 pub mod api;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 pub mod options;
 pub mod ready;

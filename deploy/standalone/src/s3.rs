@@ -44,6 +44,8 @@ mod backend;
 mod body;
 mod bucket;
 mod conditional;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod list;
 mod metrics;
 mod multipart;

@@ -22,6 +22,8 @@ use crate::object::ReadAt;
 use crate::object::read::contiguous;
 use crate::rtmp::amf::Value;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod header;
 mod metadata;
 mod resync;
@@ -68,13 +70,15 @@ pub struct FlvCursor {
     offset: u64,
     /// What the PreviousTagSize before this position should say; unknown after a seek.
     previous: Option<u32>,
+    /// Whether a tag is known to start here, whatever its header looks like: a search came upon it.
+    proven: bool,
     /// Whether a configuration other than the announced one was yielded: from then on all are. Video, audio.
     reconfigured: [bool; 2],
 }
 
 impl FlvCursor {
     fn at(offset: u64) -> Self {
-        Self { offset, previous: None, reconfigured: [false; 2] }
+        Self { offset, previous: None, proven: false, reconfigured: [false; 2] }
     }
 }
 
@@ -255,7 +259,8 @@ pub async fn seek<R: ReadAt>(
         return Ok(FlvCursor::at(index.first_tag));
     }
     let target_ms = u32::try_from(target_ms).unwrap_or(u32::MAX);
-    Ok(FlvCursor::at(seek::place(index, reader, target_ms).await?))
+    let place = seek::place(index, reader, target_ms).await?;
+    Ok(FlvCursor { proven: true, ..FlvCursor::at(place) })
 }
 
 /// The next tag.
@@ -286,7 +291,7 @@ fn advance(
         let (previous, rest) = bytes.split_at(PREVIOUS_BYTES as usize);
         let Some(header) = TagHeader::parse(rest) else { return Err(cut(start)) };
         let linked = at.previous.is_some_and(|size| previous == size.to_be_bytes());
-        if !header.plausible() && !linked {
+        if !header.plausible() && !linked && !at.proven {
             return Err(invalid(format!("no tag at byte {start}")));
         }
         if header.stride() - PREVIOUS_BYTES > left {
@@ -301,6 +306,7 @@ fn advance(
         let mut next = FlvCursor {
             offset: start + header.stride(),
             previous: Some(header.previous()),
+            proven: false,
             reconfigured: at.reconfigured,
         };
         let kind = match header.kind() {

@@ -25,6 +25,8 @@ use crate::rtmp::amf::Value;
 
 mod edges;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod seek;
 mod timing;
 mod vbr;

@@ -31,6 +31,8 @@ mod cursor;
 mod edit_list;
 mod fragment;
 mod fragments;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod layout;
 mod metadata;
 mod moov;

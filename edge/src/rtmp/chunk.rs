@@ -6,7 +6,7 @@
 //! fails only for messages the format can't hold.
 
 mod batch;
-mod reader;
+pub(crate) mod reader;
 mod writer;
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use rand::RngCore;
 
 mod digest;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

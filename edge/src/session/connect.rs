@@ -120,7 +120,7 @@ fn find_distribution(shared: &Shared, host: &str) -> Result<Arc<Distribution>, R
 }
 
 /// Takes an app apart; what follows the instance are folders.
-fn folders_of(app: &str, folders_allowed: bool) -> Result<String, Rejection> {
+pub(super) fn folders_of(app: &str, folders_allowed: bool) -> Result<String, Rejection> {
     let path = app.split('?').next().unwrap_or("");
     let mut segments = path.split('/').filter(|segment| !segment.is_empty()).peekable();
     match segments.next() {
@@ -144,7 +144,7 @@ fn folders_of(app: &str, folders_allowed: bool) -> Result<String, Rejection> {
 }
 
 /// The host of an RTMP URL: lower case, without port, user or trailing dot. An IPv6 address comes without its brackets.
-fn host_of(url: &str) -> Option<String> {
+pub(super) fn host_of(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

@@ -5,6 +5,8 @@
 //! rest and the name are joined, every inner type prefix is removed, and the key is tried as given and then with the
 //! extensions its prefix allows. What a file is, its bytes decide, never its name.
 
+use proto::object::check_key;
+
 /// A stream name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StreamName {
@@ -12,9 +14,16 @@ pub(crate) struct StreamName {
     pub(crate) display: String,
     /// The query, without `?`; signed names carry their signature here.
     pub(crate) query: Option<String>,
-    /// Keys to try, in order, without doubles.
-    pub(crate) candidates: Vec<String>,
+    /// Keys the name stands for: as given, and with its escapes decoded. None if it can't be one.
+    keys: Vec<String>,
+    /// What may be missing at their ends.
+    extensions: &'static [&'static [&'static str]],
 }
+
+/// Longest name taken: a key of 1,024 bytes, escaped, and a signed query. Names wait in playlists, and a longer one is no file's anyway.
+const NAME_BYTES: usize = 4096;
+/// How much of a longer one status messages show.
+const SHOWN_CHARS: usize = 64;
 
 const MP4: &[&str] = &[".mp4", ".f4v", ".m4v", ".mov", ".m4a", ".3gp", ".aac"];
 const PREFIXES: &[(&str, &[&[&str]])] =
@@ -24,6 +33,10 @@ const NO_PREFIX: &[&[&str]] = &[&[".flv"], MP4, &[".mp3"]];
 impl StreamName {
     /// Reads `name` as played within `folders` (what followed the instance in the app; may be empty).
     pub(crate) fn parse(folders: &str, name: &str) -> Self {
+        if name.len() > NAME_BYTES {
+            let shown: String = name.split('?').next().unwrap_or("").chars().take(SHOWN_CHARS).collect();
+            return Self { display: shown, query: None, keys: Vec::new(), extensions: &[] };
+        }
         let (path, query) = split_query(name);
         let joined = if folders.is_empty() { path.clone() } else { format!("{folders}/{path}") };
         let mut prefix = None;
@@ -34,18 +47,33 @@ impl StreamName {
         let key = segments.join("/").trim_start_matches('/').to_owned();
 
         let extensions = PREFIXES.iter().find(|(p, _)| Some(*p) == prefix).map_or(NO_PREFIX, |(_, e)| e);
-        let mut candidates = Vec::new();
-        for base in [Some(key.clone()), percent_decoded(&key)].into_iter().flatten() {
-            // A name that can't be a key can't be one with an extension either.
-            if proto::object::check_key(&base).is_ok() {
-                candidates.push(base.clone());
-                candidates.extend(extensions.iter().flat_map(|e| e.iter()).map(|e| format!("{base}{e}")));
-            }
-        }
-        candidates.retain(|key| proto::object::check_key(key).is_ok());
+        let decoded = percent_decoded(&key);
+        // A name that can't be a key can't be one with an extension either.
+        let keys = std::iter::once(key).chain(decoded).filter(|key| check_key(key).is_ok()).collect();
         let display = path.trim_start_matches('/').to_owned();
         let display = strip_prefix(&display, &mut None).to_owned();
-        Self { display, query, candidates }
+        Self { display, query, keys, extensions }
+    }
+
+    /// Keys to try, in order, without doubles.
+    pub(crate) fn candidates(&self) -> Vec<String> {
+        let mut candidates: Vec<String> = Vec::new();
+        for key in &self.keys {
+            let guesses = self.extensions.iter().flat_map(|e| e.iter()).map(|e| format!("{key}{e}"));
+            for candidate in std::iter::once(key.clone()).chain(guesses) {
+                if check_key(&candidate).is_ok() && !candidates.contains(&candidate) {
+                    candidates.push(candidate);
+                }
+            }
+        }
+        candidates
+    }
+
+    /// Memory held, in bytes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn weight_bytes(&self) -> usize {
+        let query = self.query.as_ref().map_or(0, String::len);
+        self.display.len() + query + self.keys.iter().map(String::len).sum::<usize>()
     }
 }
 
@@ -110,7 +138,7 @@ mod tests {
     use super::*;
 
     fn first(folders: &str, name: &str) -> Vec<String> {
-        StreamName::parse(folders, name).candidates.into_iter().take(3).collect()
+        StreamName::parse(folders, name).candidates().into_iter().take(3).collect()
     }
 
     #[test]
@@ -121,8 +149,8 @@ mod tests {
         assert_eq!(first("", "mp3:a/x"), ["a/x", "a/x.mp3"]);
         assert_eq!(first("", "id3:x"), ["x", "x.mp3"]);
         assert_eq!(first("", "mp4:x.mp4")[0], "x.mp4");
-        assert_eq!(StreamName::parse("", "x").candidates.last().map(String::as_str), Some("x.mp3"));
-        assert!(StreamName::parse("", "x").candidates.contains(&"x.aac".to_owned()));
+        assert_eq!(StreamName::parse("", "x").candidates().last().map(String::as_str), Some("x.mp3"));
+        assert!(StreamName::parse("", "x").candidates().contains(&"x.aac".to_owned()));
     }
 
     #[test]
@@ -131,9 +159,9 @@ mod tests {
             [("a/b", "mp4:x.mp4"), ("a", "mp4:b/mp4:x.mp4"), ("", "mp4:a/b/x.mp4"), ("mp4:a/b", "x.mp4")]
         {
             let parsed = StreamName::parse(folders, name);
-            assert_eq!(parsed.candidates[..2], ["a/b/x.mp4", "a/b/x.mp4.mp4"], "{folders} {name}");
+            assert_eq!(parsed.candidates()[..2], ["a/b/x.mp4", "a/b/x.mp4.mp4"], "{folders} {name}");
         }
-        assert_eq!(StreamName::parse("", "/a/x").candidates[0], "a/x");
+        assert_eq!(StreamName::parse("", "/a/x").candidates()[0], "a/x");
     }
 
     #[test]
@@ -143,30 +171,38 @@ mod tests {
             (parsed.display.as_str(), parsed.query.as_deref()),
             ("a.mp4", Some("Expires=1&Signature=x~"))
         );
-        assert_eq!(parsed.candidates[0], "a.mp4");
+        assert_eq!(parsed.candidates()[0], "a.mp4");
         let escaped = StreamName::parse("", "mp4:a.mp4%3FExpires%3D1%26x%3D2");
         assert_eq!(escaped.query.as_deref(), Some("Expires=1&x=2"));
-        assert_eq!(escaped.candidates[0], "a.mp4");
+        assert_eq!(escaped.candidates()[0], "a.mp4");
     }
 
     #[test]
     fn escapes_are_tried_after_the_literal_name() {
-        let names = StreamName::parse("", "flv:a%20b").candidates;
+        let names = StreamName::parse("", "flv:a%20b").candidates();
         assert_eq!(names, ["a%20b", "a%20b.flv", "a b", "a b.flv"]);
     }
 
     #[test]
     fn nothing_leaves_the_bucket() {
         for bad in ["../x", "a/../../x", "..", "a\0b", "", "mp4:", "a//b", "mp4:../x", "..%2f..%2fx"] {
-            let names = StreamName::parse("", bad).candidates;
+            let names = StreamName::parse("", bad).candidates();
             // What was escaped may be a literal key, never a path.
             assert!(names.iter().all(|n| bad.contains("%2f") && !n.contains('/')), "{bad:?}: {names:?}");
         }
     }
 
     #[test]
+    fn an_endless_name_is_no_file_and_is_not_kept() {
+        let name = StreamName::parse("", &format!("mp4:{}?{}", "x".repeat(2000), "y".repeat(60_000)));
+        assert!(name.candidates().is_empty() && name.weight_bytes() < 100);
+        let signed = StreamName::parse("", &format!("mp4:{}?{}", "x".repeat(1000), "y".repeat(3000)));
+        assert_eq!((signed.candidates().len(), signed.query.map(|query| query.len())), (8, Some(3000)));
+    }
+
+    #[test]
     fn a_character_of_several_bytes_before_a_prefix_length_is_no_panic() {
-        assert_eq!(StreamName::parse("", "aé:").candidates[0], "aé:");
-        assert_eq!(StreamName::parse("é", "日本").candidates[0], "é/日本");
+        assert_eq!(StreamName::parse("", "aé:").candidates()[0], "aé:");
+        assert_eq!(StreamName::parse("é", "日本").candidates()[0], "é/日本");
     }
 }

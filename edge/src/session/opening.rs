@@ -29,7 +29,8 @@ pub(crate) async fn open(
         let object = ObjectKey::new(origin.clone(), candidate);
         async move { library.stat(&object).await }
     };
-    let Some((given, guesses)) = name.candidates.split_first() else {
+    let candidates = name.candidates();
+    let Some((given, guesses)) = candidates.split_first() else {
         return Err(ReadError::NotFound("no key can have this name".into()).into());
     };
     // The name as given is the usual case and costs one Stat. What is guessed is asked for at once, and judged in order.

@@ -25,6 +25,8 @@ use super::freshness::max_age;
 use super::{Body, Head, Origin, OriginError};
 
 mod clients;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 
 pub use clients::Clients;
 use clients::Pair;

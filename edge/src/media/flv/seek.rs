@@ -13,7 +13,7 @@ use crate::object::{ReadAt, ReadError};
 /// Guesses made at most.
 const PROBES: u32 = 10;
 /// Near enough to walk.
-const NEAR_BYTES: u64 = 512 << 10;
+pub(super) const NEAR_BYTES: u64 = 512 << 10;
 /// Bytes a read of the walk.
 const RUN_BYTES: u64 = 256 << 10;
 /// Most bytes one walk reads.

@@ -79,13 +79,14 @@ async fn in_fragments<R: ReadAt>(
     target_ms: u64,
 ) -> Result<Option<Mp4Cursor>, MediaError> {
     let mut before = u64::MAX;
+    let mut budget = fragments.terrain.fragments_max;
     for _ in 0..RETREATS_MAX {
         let point = fragments.before(target_ms, before);
         let walk = match point {
             Some(point) => walk_from(index, point),
             None => Walk::at(fragments.first, index.tracks.iter().map(TrackIndex::end)),
         };
-        if let Some(start) = last_key(fragments, lead, reader, walk, target_ms).await? {
+        if let Some(start) = last_key(fragments, lead, reader, walk, target_ms, &mut budget).await? {
             let ended = index.tracks.iter().map(|track| track.table.len());
             let mut samples = [0; 2];
             samples.iter_mut().zip(ended).for_each(|(sample, count)| *sample = count);
@@ -126,16 +127,21 @@ fn walk_from(index: &Mp4Index, point: Point) -> Walk {
     Walk::at(point.offset, index.tracks.iter().map(|track| track.clock().own(point.time_ms)))
 }
 
-/// Walks to the fragment that holds the last keyframe at or before the target.
+/// Walks to the fragment that holds the last keyframe at or before the target, or as far as the budget of fragments goes.
 async fn last_key<R: ReadAt>(
     fragments: &Fragments,
     lead: &TrackIndex,
     reader: &mut R,
     mut walk: Walk,
     target_ms: u64,
+    budget: &mut usize,
 ) -> Result<Option<Start>, MediaError> {
     let mut start = None;
     loop {
+        // A file of many fragments that are all in memory must not hold up those who share the thread.
+        tokio::task::coop::consume_budget().await;
+        let Some(left) = budget.checked_sub(1) else { return Ok(start) };
+        *budget = left;
         let mut here = walk;
         let Some(fragment) = walk.wait(&fragments.terrain, reader).await? else { return Ok(start) };
         here.at = fragment.offset;

@@ -10,6 +10,9 @@ use crate::object::{ReadAt, Slices, read};
 /// Largest `moof` read.
 const MOOF_BYTES_MAX: u64 = 16 << 20;
 
+/// Most boxes passed over between two fragments; packagers put a handful there.
+const BOXES_MAX: u32 = 1024;
+
 /// What walking needs to know of the film.
 #[derive(Clone, Debug)]
 pub(crate) struct Terrain {
@@ -17,6 +20,8 @@ pub(crate) struct Terrain {
     pub(crate) file_bytes: u64,
     /// Largest sample.
     pub(crate) sample_bytes_max: u32,
+    /// Most fragments walked through in search of a time.
+    pub(crate) fragments_max: usize,
     /// The chosen tracks, in the order of the film's lanes.
     pub(crate) tracks: Vec<FragmentTrack>,
 }
@@ -28,6 +33,8 @@ pub(crate) struct Walk {
     pub(crate) at: u64,
     /// Where each track's samples go on, for fragments that don't say.
     pub(crate) next_dts: [u64; 2],
+    /// Boxes passed over since the last fragment.
+    passed: u32,
 }
 
 /// What walking came upon.
@@ -49,7 +56,7 @@ pub(crate) enum Found {
 impl Walk {
     /// A place where each track's samples go on at these times.
     pub(crate) fn at(offset: u64, dts: impl Iterator<Item = u64>) -> Self {
-        let mut walk = Self { at: offset, next_dts: [0; 2] };
+        let mut walk = Self { at: offset, ..Self::default() };
         walk.next_dts.iter_mut().zip(dts).for_each(|(next, dts)| *next = dts);
         walk
     }
@@ -73,6 +80,13 @@ impl Walk {
             if header.kind == *b"moof" {
                 return self.fragment(header, terrain, buffered);
             }
+            self.passed += 1;
+            if self.passed > BOXES_MAX {
+                return Err(invalid(format!(
+                    "over {BOXES_MAX} boxes before byte {} without a fragment",
+                    self.at
+                )));
+            }
             self.at += header.total_bytes;
         }
     }
@@ -95,9 +109,10 @@ impl Walk {
         };
         let bytes = read::contiguous(bytes);
         let body = bytes.get(header.header_bytes as usize..).unwrap_or_default();
-        let Terrain { file_bytes, sample_bytes_max, tracks } = terrain;
+        let Terrain { file_bytes, sample_bytes_max, tracks, .. } = terrain;
         let fragment = Fragment::read(body, self.at, *file_bytes, *sample_bytes_max, tracks, self.next_dts)?;
         self.at += header.total_bytes;
+        self.passed = 0;
         for (next, end) in self.next_dts.iter_mut().zip(fragment.ends) {
             *next = end.unwrap_or(*next);
         }

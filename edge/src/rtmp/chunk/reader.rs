@@ -15,6 +15,9 @@ use bytes::{Buf, BytesMut};
 use super::{ChunkError, EXTENDED, INITIAL_CHUNK_SIZE, MAX_MESSAGE_BYTES};
 use crate::rtmp::message::{Message, type_id};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 /// Bounds on what a peer may make the reader hold.
 #[derive(Clone, Copy, Debug)]
 pub struct ReaderLimits {

@@ -53,6 +53,7 @@ pub(crate) async fn discover<R: ReadAt>(
     let terrain = Terrain {
         file_bytes,
         sample_bytes_max: limits.sample_bytes,
+        fragments_max: limits.fragments,
         tracks: movie
             .tracks
             .iter()
@@ -170,7 +171,7 @@ async fn first_fragments<R: ReadAt>(
     movie: &mut Movie,
     found: &mut Discovered,
 ) -> Result<(), MediaError> {
-    let mut walk = Walk { at: first, ..Walk::default() };
+    let mut walk = Walk::at(first, std::iter::empty());
     for _ in 0..FIRST_FRAGMENTS_MAX {
         let Some(fragment) = walk.wait(terrain, reader).await? else { break };
         for (lane, track) in movie.tracks.iter_mut().enumerate() {
@@ -200,7 +201,7 @@ async fn estimate<R: ReadAt>(
     first: u64,
     clocks: &[Clock],
 ) -> Result<Option<f64>, MediaError> {
-    let mut walk = Walk { at: first, ..Walk::default() };
+    let mut walk = Walk::at(first, std::iter::empty());
     let mut ends = [None; 2];
     for _ in 0..FIRST_FRAGMENTS_MAX {
         let Some(fragment) = walk.wait(terrain, reader).await? else { break };
@@ -260,7 +261,7 @@ async fn find_last<R: ReadAt>(
             let offset = start + at as u64;
             let whole = boxes::header(&bytes[at..], terrain.file_bytes - offset);
             if whole.is_ok_and(|header| header.total_bytes >= 24) {
-                return Ok(Some((Walk { at: offset, ..Walk::default() }, offset == first)));
+                return Ok(Some((Walk::at(offset, std::iter::empty()), offset == first)));
             }
         }
         if start == first {

@@ -1,0 +1,67 @@
+//! Each target over its corpus, its regressions and seeded mutations: what every `cargo test` does of fuzzing.
+
+use std::path::Path;
+
+use proto::fuzzing::stable::Run;
+
+fn run(name: &str, rounds: u64, words: &[&[u8]], target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    Run { name, folder: &folder, words, rounds, target }.run();
+}
+
+const KEYS: &[&[u8]] =
+    &[b"..", b"/", b"\\", b"\0", b".", b"%2f", b".s3.amazonaws.com", b".s3.eu-west-1.amazonaws.com", b"\n"];
+
+#[test]
+fn keys_and_hosts_from_strangers() {
+    run("keys", 100_000, KEYS, super::keys);
+}
+
+#[test]
+fn ranges_from_strangers() {
+    run("ranges", 200_000, &[], super::ranges);
+}
+
+#[test]
+fn headers_from_an_origin() {
+    let words: &[&[u8]] = &[
+        b"bytes ",
+        b"-",
+        b"/",
+        b"*",
+        b"max-age=",
+        b"s-maxage=",
+        b"no-store",
+        b"\n",
+        b"18446744073709551615",
+    ];
+    run("origin_headers", 100_000, words, super::origin_headers);
+}
+
+#[test]
+fn declarations_of_any_content() {
+    let words: &[&[u8]] = &[
+        b"distributions:",
+        b"- ",
+        b"&a ",
+        b"*a",
+        b"name: ",
+        b"origin: ",
+        b"aliases: [",
+        b"\n  ",
+        b"!!",
+        b"|",
+        b"{",
+    ];
+    run("declared", 20_000, words, super::declared);
+}
+
+#[test]
+fn keys_in_folders_with_ways_out() {
+    run("s3_keys", 4000, KEYS, super::s3_keys);
+}
+
+#[test]
+fn listings_of_any_folder() {
+    run("s3_listings", 3000, &[b"a", b"/", b".", &[0], &[255]], super::s3_listings);
+}

@@ -1,0 +1,204 @@
+//! Fuzz targets: a whole session against a client that says anything; and the names a client may give.
+//!
+//! [`dispatch`] runs a real [`Session`] on a [`Wire`] that plays a script: a handshake, mostly a `connect`, then commands with arguments that
+//! may be nonsense, waits, a peer that stops reading. Time is paused, so hours pass in milliseconds. Whatever the script: the session
+//! ends, its queue and its turns stay bounded, what it sent is well-formed RTMP, and it leaves no count behind.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use control::client::Catalogue;
+use proto::distribution::validate;
+use proto::fuzzing::Input;
+use proto::object::{OriginId, check_key};
+use proto::v1::{Distribution, DistributionKind, Revision};
+use tokio::sync::watch;
+use tokio::time::{Duration, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{folders_of, host_of};
+use super::names::StreamName;
+use super::{End, Session, Shared};
+use crate::config::EdgeConfig;
+use crate::library::Library;
+use crate::media::Limits;
+use crate::metrics::Metrics;
+use crate::object::blocks::{BlockCache, BlockLimits};
+use crate::rtmp::amf;
+use crate::rtmp::chunk::{ChunkReader, MAX_MESSAGE_BYTES, ReaderLimits};
+use crate::rtmp::command;
+use crate::rtmp::message::type_id;
+
+mod bucket;
+mod script;
+mod wire;
+
+use bucket::Bucket;
+use wire::Wire;
+
+/// S0, S1 and S2.
+const GREETING_BYTES: usize = 3073;
+/// Queue of outgoing bytes at which reading and filling stop.
+const BATCH_BYTES: usize = 16 << 10;
+/// What one more command or sample may add to a full queue: a sample, a bandwidth check's payload, a name said back a few times.
+const LAST_BYTES: usize = 128 << 10;
+/// Within this much paused time a session must have ended.
+const LIFETIME: Duration = Duration::from_secs(6 * 3600);
+
+fn config() -> EdgeConfig {
+    EdgeConfig {
+        default_distribution: Some("EGTXBD79H29TRA".into()),
+        batch_bytes: BATCH_BYTES,
+        max_streams: 4,
+        max_playlist: 4,
+        max_calls: 4,
+        message_bytes: 8 << 10,
+        stall_timeout_ms: 120_000,
+        ..EdgeConfig::default()
+    }
+}
+
+fn distribution() -> Distribution {
+    let origin_host = "media.s3.amazonaws.com".to_owned();
+    Distribution {
+        id: "EGTXBD79H29TRA".into(),
+        kind: DistributionKind::Streaming.into(),
+        domain: "s5c39gqb8ow64r.penstock.localhost".into(),
+        enabled: true,
+        origin_id: OriginId::of(&origin_host, "").as_str().into(),
+        origin_host,
+        ..Default::default()
+    }
+}
+
+fn shared() -> Arc<Shared> {
+    let document = distribution();
+    assert_eq!(validate(&document), Ok(()));
+    let revision = Revision { store_id: "fuzz".into(), number: 1 };
+    let catalogue = Catalogue::empty().replace(revision, vec![document], Vec::new());
+    let metrics = match Metrics::new(&prometheus::Registry::new()) {
+        Ok(metrics) => Arc::new(metrics),
+        Err(error) => panic!("{error}"),
+    };
+    let config = config();
+    let limits = BlockLimits { capacity_bytes: 4 << 20, fetches: 4, read_ahead_bytes: 4 << 20 };
+    let blocks = BlockCache::new(Arc::new(Bucket::default()), limits, metrics.clone());
+    let limits = Limits { index_bytes: 1 << 20, ..Limits::default() };
+    let library = Library::new(blocks, 1 << 20, limits, metrics.clone());
+    let catalogue = watch::channel(Arc::new(catalogue)).1;
+    Arc::new(Shared { config, library, catalogue, metrics, own_hosts: vec!["edge".into()] })
+}
+
+/// `data` is the script: see [`script::script`].
+pub fn dispatch(data: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("{error}"),
+    };
+    runtime.block_on(async {
+        let shared = shared();
+        let shutdown = CancellationToken::new();
+        let mut wire = Wire::new(script::script(&mut Input::new(data)), shutdown.clone());
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 49_152));
+        let mut session = Session::new(shared.clone(), peer);
+        let Ok(end) = timeout(LIFETIME, session.run(&mut wire, shutdown)).await else {
+            panic!("the session goes on for ever");
+        };
+        session.log_end(&end);
+        assert!(session.streams.iter().all(|stream| stream.op.is_none()));
+        assert!(!matches!(end, End::Io(_)), "{end}");
+        drop(session);
+        let bound = 4 * BATCH_BYTES + LAST_BYTES;
+        assert!(wire.longest_queue <= bound, "{} bytes waited to be sent", wire.longest_queue);
+        assert_eq!((shared.metrics.sessions.get(), shared.metrics.playing.get()), (0, 0));
+        check_sent(&wire.sent, wire.blocked());
+    });
+}
+
+/// What the session sent must be a greeting, then messages a strict reader understands. A blocked peer sees no more than a part.
+fn check_sent(sent: &[u8], cut: bool) {
+    let Some(chunks) = sent.get(GREETING_BYTES..) else { return };
+    let limits = ReaderLimits {
+        message_bytes: MAX_MESSAGE_BYTES,
+        chunk_streams: 4 + 4 * config().max_streams,
+        in_flight_bytes: 2 * MAX_MESSAGE_BYTES,
+    };
+    let (mut reader, mut input) = (ChunkReader::new(limits), BytesMut::from(chunks));
+    let roomy = amf::Limits { depth: 64, values: usize::MAX };
+    let (mut connects, mut streams) = (0, Vec::new());
+    loop {
+        let message = match reader.read(&mut input) {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(error) => {
+                panic!("a reader can't follow: {error}, {} bytes before the end", input.remaining())
+            }
+        };
+        assert!(message.type_id <= 20, "type {}", message.type_id);
+        if matches!(message.type_id, type_id::AUDIO | type_id::VIDEO) {
+            assert!(streams.contains(&message.stream_id), "media on stream {}", message.stream_id);
+        }
+        match message.type_id {
+            type_id::COMMAND => {
+                let command = command::parse(&message, &roomy);
+                let Ok(Some(command)) = command else { panic!("no command: {command:?}") };
+                let number = command.args.first().and_then(amf::Value::as_number);
+                let of_connect =
+                    command.args.first().and_then(|information| information.get("objectEncoding"));
+                connects += usize::from(of_connect.is_some());
+                if command.name == "_result" {
+                    streams.extend(number.map(|id| id as u32));
+                }
+            }
+            type_id::DATA if message.stream_id != 0 => {
+                assert!(amf::decode_all(&message.payload, &roomy).is_ok());
+            }
+            _ => {}
+        }
+    }
+    assert!(cut || input.is_empty(), "{} bytes are no message", input.len());
+    assert!(connects <= 1, "connect succeeded {connects} times");
+    assert_eq!(reader.skipped(), 0);
+}
+
+/// What a client may name: an app, a tcUrl and a stream, one a line.
+pub fn names(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.splitn(3, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (app, url, name) = (line(), line(), line());
+
+    let folders = folders_of(app, true);
+    if let Ok(folders) = &folders {
+        assert!(folders.is_empty() || folders.split('/').all(|folder| !folder.is_empty()), "{folders:?}");
+        assert!(!folders.contains('?'));
+        assert_eq!(folders_of(app, false).is_ok(), folders.is_empty());
+        assert_eq!(folders_of(&format!("/{app}?x=/y"), true).as_ref(), Ok(folders));
+    }
+    if let Some(host) = host_of(url) {
+        assert!(!host.is_empty() && !host.ends_with('.') && !host.contains(['/', '?', '#']), "{host:?}");
+        assert_eq!(host, host.to_ascii_lowercase());
+        let plain = !host.contains([':', '@', '[', ']']);
+        assert!(!plain || host_of(&format!("rtmp://{host}:1935/cfx/st")).as_ref() == Some(&host), "{host:?}");
+    }
+
+    let parsed = StreamName::parse(&folders.unwrap_or_default(), name);
+    assert!(
+        parsed.weight_bytes() <= 4096 + 2 * 1024,
+        "{} bytes kept of {}",
+        parsed.weight_bytes(),
+        name.len()
+    );
+    let candidates = parsed.candidates();
+    assert!(candidates.len() <= 20);
+    for (at, key) in candidates.iter().enumerate() {
+        assert_eq!(check_key(key), Ok(()), "{key:?}");
+        assert!(!candidates[..at].contains(key), "{key:?} is tried twice");
+    }
+    assert!(!parsed.display.contains('?') && parsed.display.len() <= name.len());
+    // What is displayed names the same file, and is what it is displayed as.
+    let again = StreamName::parse("", &parsed.display);
+    assert!(again.query.is_none() || parsed.display.contains('%'), "{parsed:?}");
+}
