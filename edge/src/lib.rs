@@ -90,6 +90,11 @@ impl Edge {
         Ok(Self { shared: Arc::new(Shared { config, library, catalogue, metrics, own_hosts }) })
     }
 
+    /// What its sessions share: [`session::serve`] serves a viewer whose transport no listener accepted.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Accepts viewers on `listeners` until `shutdown`; returns when the last session has ended.
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
         let purges = tokio::spawn(follow_purges(self.shared.clone(), shutdown.clone()));

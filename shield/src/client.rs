@@ -8,6 +8,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use control::client::Dialer;
 use prometheus::Registry;
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
 use proto::range::ByteRange;
@@ -124,6 +125,7 @@ struct Inner {
     bearer: Bearer,
     map: watch::Receiver<Arc<ShieldMap>>,
     config: ClientConfig,
+    dialer: Option<Dialer>,
     metrics: ClientMetrics,
     topology: Mutex<Arc<Topology>>,
 }
@@ -136,10 +138,22 @@ impl ShieldClient {
         config: ClientConfig,
         registry: &Registry,
     ) -> Result<Self, ClientError> {
+        Self::new_by(token, map, config, None, registry)
+    }
+
+    /// As [`ShieldClient::new`], reaching shields through `dialer` if there is one.
+    pub fn new_by(
+        token: &str,
+        map: watch::Receiver<Arc<ShieldMap>>,
+        config: ClientConfig,
+        dialer: Option<Dialer>,
+        registry: &Registry,
+    ) -> Result<Self, ClientError> {
         config.validate().map_err(ClientError::Config)?;
         let bearer = Bearer::new(token)?;
         let metrics = ClientMetrics::new(registry)?;
-        let inner = Arc::new(Inner { bearer, map: map.clone(), config, metrics, topology: Mutex::default() });
+        let inner =
+            Arc::new(Inner { bearer, map: map.clone(), config, dialer, metrics, topology: Mutex::default() });
         tokio::spawn(keep_topology(map, Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
@@ -188,7 +202,7 @@ impl Inner {
         let map = self.map.borrow().clone();
         let mut current = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
         if !current.is_of(&map) {
-            *current = Arc::new(Topology::new(map, &current, &self.config));
+            *current = Arc::new(Topology::new(map, &current, &self.config, self.dialer.as_ref()));
             self.metrics.shields.set(current.len() as i64);
         }
         current.clone()

@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
 use prometheus::Registry;
 use proto::object::OriginId;
 use proto::token::{BadToken, Guard};
 use proto::v1::shield_server::ShieldServer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 
 use crate::cache::BlockCache;
 use crate::cache::memory::Memory;
@@ -119,6 +121,21 @@ impl Shield {
         token: &str,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
+        self.serve_connections(connections, token, shutdown).await
+    }
+
+    /// As [`Shield::serve`], on connections accepted elsewhere.
+    pub async fn serve_connections<C, E>(
+        self: Arc<Self>,
+        connections: impl Stream<Item = Result<C, E>>,
+        token: &str,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let drain = Duration::from_millis(self.config.read.drain_ms);
         let service = ShieldServer::with_interceptor(Service(self.clone()), Guard::new(token)?);
         let serving = Server::builder()
@@ -129,10 +146,7 @@ impl Shield {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .add_service(service)
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                shutdown.clone().cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned());
         let overdue = async {
             shutdown.cancelled().await;
             sleep(drain).await;

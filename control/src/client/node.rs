@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::{self, Client, ConnectError};
 use super::catalogue::Catalogue;
+use super::dial::Dialer;
 use super::metrics::ClientMetrics;
 use super::{heartbeat, last_known_good, subscribe};
 
@@ -99,6 +100,16 @@ impl Node {
         registry: &Registry,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
+        Self::start_by(config, None, registry, shutdown)
+    }
+
+    /// As [`Node::start`], reaching control through `dialer` if there is one.
+    pub fn start_by(
+        config: NodeConfig,
+        dialer: Option<&Dialer>,
+        registry: &Registry,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
         let bad = |field, reason: &str| Err(StartError::Config { field, reason: reason.into() });
         if !is_node_id(&config.node_id) {
             return bad("node_id", "is not 1 to 128 of [A-Za-z0-9._-]");
@@ -111,8 +122,11 @@ impl Node {
         if config.control.is_empty() {
             return bad("control", "names no endpoint");
         }
-        let clients =
-            config.control.iter().map(|e| admin::connect(e, &config.token)).collect::<Result<Vec<_>, _>>()?;
+        let clients = config
+            .control
+            .iter()
+            .map(|endpoint| admin::connect_by(endpoint, &config.token, dialer))
+            .collect::<Result<Vec<_>, _>>()?;
         let metrics = ClientMetrics::new(registry, role)?;
         let (known, map) = last_known(&config);
         metrics.revision.set(known.revision.number as i64);

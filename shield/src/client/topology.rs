@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use control::client::Dialer;
 use proto::object::ObjectKey;
 use proto::v1::{NodeState, ShieldMap};
 
@@ -36,7 +37,12 @@ impl Default for Topology {
 
 impl Topology {
     /// The topology of `map`, which follows `before`.
-    pub(super) fn new(map: Arc<ShieldMap>, before: &Topology, config: &ClientConfig) -> Self {
+    pub(super) fn new(
+        map: Arc<ShieldMap>,
+        before: &Topology,
+        config: &ClientConfig,
+        dialer: Option<&Dialer>,
+    ) -> Self {
         let group = |state: NodeState| {
             let mut shields: Vec<_> = map.shields.iter().filter(|s| s.state() == state).collect();
             shields.sort_by(|a, b| a.node_id.cmp(&b.node_id));
@@ -47,9 +53,10 @@ impl Topology {
                 let known = before.ready.nodes.iter().chain(&before.draining.nodes);
                 let known =
                     known.clone().find(|n| n.id == shield.node_id && n.address == shield.address).cloned();
-                match known
-                    .map_or_else(|| Node::new(&shield.node_id, &shield.address, config).map(Arc::new), Ok)
-                {
+                match known.map_or_else(
+                    || Node::new(&shield.node_id, &shield.address, config, dialer).map(Arc::new),
+                    Ok,
+                ) {
                     Ok(node) => {
                         placed.push((shield.node_id.as_str(), shield.weight));
                         nodes.push(node);
