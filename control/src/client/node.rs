@@ -34,7 +34,7 @@ pub struct NodeConfig {
     pub control: Vec<String>,
     /// The node token.
     pub token: String,
-    /// Folder for the last known good; made if absent.
+    /// Folder for the last known good; made if absent. Empty: nothing is kept, so a restart needs control.
     pub state_dir: PathBuf,
     /// The node's software version.
     pub version: String,
@@ -149,7 +149,9 @@ impl Node {
             shutdown,
         });
         tokio::spawn(subscribe::run(shared.clone()));
-        tokio::spawn(subscribe::keep_saved(shared.clone()));
+        if !shared.config.state_dir.as_os_str().is_empty() {
+            tokio::spawn(subscribe::keep_saved(shared.clone()));
+        }
         tokio::spawn(heartbeat::run(shared.clone()));
         Ok(Self { catalogue: catalogue_reader, shields: shields_reader, live: live_reader, shared })
     }
@@ -179,7 +181,11 @@ impl Node {
 }
 
 fn last_known(config: &NodeConfig) -> (Catalogue, ShieldMap) {
-    match last_known_good::load(&config.state_dir) {
+    let kept = match config.state_dir.as_os_str().is_empty() {
+        true => Ok(None),
+        false => last_known_good::load(&config.state_dir),
+    };
+    match kept {
         Ok(Some((catalogue, map))) => {
             tracing::info!(
                 node = %config.node_id,

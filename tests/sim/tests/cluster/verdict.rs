@@ -40,7 +40,9 @@ pub(crate) fn gauge(registry: &Registry, name: &str) -> f64 {
     found
         .flat_map(|family| family.get_metric())
         .map(|m| {
-            m.get_gauge().get_value() + m.get_counter().get_value() + m.get_histogram().get_sample_count() as f64
+            m.get_gauge().get_value()
+                + m.get_counter().get_value()
+                + m.get_histogram().get_sample_count() as f64
         })
         .sum()
 }

@@ -144,7 +144,6 @@ fn schedule(faults: &[Fault]) -> Vec<(u64, bool, Trouble)> {
 
 /// Runs a plan. An error is turmoil's: a host whose software failed, or no end.
 pub(crate) fn run(plan: Plan, trace: &Trace) -> Result<Outcome, String> {
-    let state = tempfile::tempdir().map_err(|e| e.to_string())?;
     let library = Library::default();
     let buckets = Buckets::new(plan.seed);
     for spec in &plan.films {
@@ -155,7 +154,6 @@ pub(crate) fn run(plan: Plan, trace: &Trace) -> Result<Outcome, String> {
     let around = Surroundings {
         store: Arc::new(remote.clone()),
         buckets: buckets.clone(),
-        state: state.path().to_owned(),
         registries: Arc::default(),
         leaving,
         edge: EdgeConfig { cache_bytes: plan.edge_cache_bytes, ..EdgeConfig::default() },
