@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
 /// Bytes of one simulated segment.
-const SEGMENT_BYTES: usize = 64 << 10;
+const SEGMENT_BYTES: usize = 16 << 10;
 
 /// A connection a gRPC server accepted.
 pub(crate) struct Accepted(TcpStream);

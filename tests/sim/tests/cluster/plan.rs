@@ -14,6 +14,9 @@ use super::film::Spec;
 
 /// Themes, by the seed's remainder.
 const THEMES: u64 = 12;
+/// Kinds of trouble that join a theme's own.
+const PURGE: u64 = 20;
+const EDGE_CRASH: u64 = 21;
 /// How long after a fault its traces may be felt: avoided shields, connections that are made anew, resumed bodies.
 pub(crate) const AFTERMATH_MS: u64 = 20_000;
 
@@ -22,8 +25,8 @@ pub(crate) const AFTERMATH_MS: u64 = 20_000;
 pub(crate) enum Trouble {
     /// Nothing passes between an edge and a shield.
     Cut { edge: usize, shield: usize },
-    /// Nothing passes from the shield to the edge; the other way all does.
-    Deaf { edge: usize, shield: usize },
+    /// Nothing passes one way between them; the other way all does.
+    Deaf { edge: usize, shield: usize, edge_hears: bool },
     /// An edge reaches no shield.
     Isolated { edge: usize },
     /// Killed, later started with an empty cache.
@@ -34,6 +37,8 @@ pub(crate) enum Trouble {
     Far { shield: usize, ms: u64 },
     /// Leaves the ring in good order, later joins again with an empty cache.
     Leave { shield: usize },
+    /// An edge is killed with its sessions, and started again.
+    EdgeCrash { edge: usize },
     /// A control replica is killed, or both.
     ControlDown { both: bool },
     /// No control replica reaches the store.
@@ -44,6 +49,8 @@ pub(crate) enum Trouble {
     Overwrite { film: usize },
     /// A film is deleted.
     Delete { film: usize },
+    /// An operator orders the cluster to forget a bucket. (Its end is when all have heard of it.)
+    Purge { bucket: usize },
 }
 
 /// A trouble and its time.
@@ -70,7 +77,9 @@ impl Fault {
             Trouble::Crash { .. } | Trouble::Hold { .. } | Trouble::Far { .. } | Trouble::Leave { .. } => {
                 true
             }
-            Trouble::ControlDown { .. } | Trouble::StoreAway => false,
+            Trouble::EdgeCrash { edge: e } => e == edge,
+            // After a purge bytes are fetched anew, but as fast as the first time.
+            Trouble::ControlDown { .. } | Trouble::StoreAway | Trouble::Purge { .. } => false,
             Trouble::Ill { bucket: b, .. } => b == bucket,
             Trouble::Overwrite { film: f } | Trouble::Delete { film: f } => f == film,
         }
@@ -87,6 +96,11 @@ impl Fault {
             }
             _ => false,
         }
+    }
+
+    /// Whether connections to this edge may break because of it.
+    pub(crate) fn cuts_off(&self, edge: usize, _film: usize, _bucket: usize) -> bool {
+        self.trouble == Trouble::EdgeCrash { edge }
     }
 
     /// Whether another shield than before may be asked for bytes because of it.
@@ -128,6 +142,8 @@ pub(crate) enum Step {
     Seek(u32),
     /// Pauses for so many ms.
     Pause(u64),
+    /// Takes no byte from its socket for so many ms, as a player whose machine is busy.
+    Doze(u64),
     /// Hangs up.
     Leave,
 }
@@ -177,7 +193,7 @@ fn films() -> Vec<Spec> {
         film(1, 0, "films/long.flv", 70, 35 << 20, true),
         film(2, 0, "films/second.flv", 40, 18 << 20, false),
         // The same key as the first, in another bucket.
-        film(3, 1, "films/long.flv", 25, 3 << 20, true),
+        film(3, 1, "films/long.flv", 45, 20 << 20, true),
         film(4, 1, "short.flv", 12, 3 << 19, false),
     ]
 }
@@ -208,6 +224,8 @@ impl Plan {
         };
         let epilogue = vec![last(0), last(1)];
         let edge_cache_bytes = *[8 << 20, 24 << 20, 256 << 20].choose(&mut rng).unwrap();
+        // With an edge cut off from shields, what it holds plays on; here it must not hold everything.
+        let edge_cache_bytes = if theme == 10 { 8 << 20 } else { edge_cache_bytes };
         Self { seed, theme, films, watchers, faults, epilogue, edge_cache_bytes }
     }
 }
@@ -220,10 +238,10 @@ fn watcher(number: usize, films: &[Spec], rng: &mut SmallRng) -> Watcher {
     let mut steps = Vec::new();
     for _ in 0..rng.random_range(0..4) {
         steps.push(Step::Watch(rng.random_range(500..6_000)));
-        steps.push(if rng.random_ratio(2, 3) {
-            Step::Seek(place(rng))
-        } else {
-            Step::Pause(rng.random_range(500..8_000))
+        steps.push(match rng.random_range(0..6) {
+            0..4 => Step::Seek(place(rng)),
+            4 => Step::Pause(rng.random_range(500..8_000)),
+            _ => Step::Doze(rng.random_range(500..8_000)),
         });
     }
     if rng.random_ratio(1, 3) {
@@ -268,8 +286,13 @@ fn herd(films: &[Spec], rng: &mut SmallRng) -> Vec<Watcher> {
 fn faults(theme: u64, rng: &mut SmallRng) -> Vec<Fault> {
     let mut faults: Vec<Fault> = Vec::new();
     let count = if theme == 11 { 7 } else { 2 };
-    for _ in 0..if theme == 0 || theme == 9 { 0 } else { count } {
-        let kind = if theme == 11 { rng.random_range(1..9) } else { theme };
+    let own = if theme == 0 || theme == 9 { 0 } else { count };
+    let mut kinds: Vec<u64> =
+        (0..own).map(|_| if theme == 11 { rng.random_range(1..9) } else { theme }).collect();
+    // A purge makes caches cold again, whatever else there is.
+    kinds.extend(rng.random_ratio(1, 2).then_some(PURGE));
+    kinds.extend((theme == 4 || theme == 11).then_some(EDGE_CRASH));
+    for kind in kinds {
         for _ in 0..50 {
             let from_ms = rng.random_range(10_000..55_000);
             let to_ms = from_ms + rng.random_range(3_000..25_000);
@@ -285,12 +308,13 @@ fn faults(theme: u64, rng: &mut SmallRng) -> Vec<Fault> {
 }
 
 fn trouble(kind: u64, rng: &mut SmallRng) -> Trouble {
-    let (edge, shield, bucket) = (rng.random_range(0..2), rng.random_range(0..3), rng.random_range(0..2));
+    let (edge, shield) = (rng.random_range(0..2), rng.random_range(0..3));
+    let bucket = usize::from(rng.random_ratio(1, 3));
     let percent = *[30, 60, 100].choose(rng).unwrap();
     let toss: bool = rng.random();
     match kind {
         1 if toss => Trouble::Cut { edge, shield },
-        1 => Trouble::Deaf { edge, shield },
+        1 => Trouble::Deaf { edge, shield, edge_hears: rng.random() },
         2 => Trouble::Crash { shield },
         3 if toss => Trouble::Hold { shield },
         3 => Trouble::Far { shield, ms: rng.random_range(100..900) },
@@ -309,6 +333,8 @@ fn trouble(kind: u64, rng: &mut SmallRng) -> Trouble {
         }
         8 if toss => Trouble::Delete { film: rng.random_range(0..4) },
         8 => Trouble::Overwrite { film: rng.random_range(0..4) },
+        EDGE_CRASH => Trouble::EdgeCrash { edge },
+        PURGE => Trouble::Purge { bucket },
         _ => Trouble::Isolated { edge },
     }
 }
@@ -326,6 +352,7 @@ fn is_bearable(fault: &Fault, others: &[Fault]) -> bool {
         }
         shields.push(shield);
     }
+    shields.sort_unstable();
     shields.dedup();
     let isolated = |f: &Fault| matches!(f.trouble, Trouble::Isolated { .. });
     let cuts =
@@ -334,5 +361,12 @@ fn is_bearable(fault: &Fault, others: &[Fault]) -> bool {
         std::mem::discriminant(&other.trouble) == std::mem::discriminant(&fault.trouble)
             && fault.shield().is_none()
     });
-    shields.len() <= 2 && !(cuts && (isolated(fault) || fault.shield().is_some())) && !same
+    // What nobody publishes, nobody hears of in time; and an edge that starts meanwhile can't.
+    let unpublished = |f: &Fault| matches!(f.trouble, Trouble::ControlDown { .. } | Trouble::StoreAway);
+    let heard = |f: &Fault| matches!(f.trouble, Trouble::Purge { .. } | Trouble::EdgeCrash { .. });
+    let unheard = others
+        .iter()
+        .filter(at_once)
+        .any(|o| heard(o) && unpublished(fault) || heard(fault) && unpublished(o));
+    !unheard && shields.len() <= 2 && !(cuts && (isolated(fault) || fault.shield().is_some())) && !same
 }

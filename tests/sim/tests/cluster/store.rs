@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use control::documents;
 use control::store::{ConfigStore, Entry, Head, Listing, Store, StoreError, Transaction, Watch};
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
+
+use super::nodes;
 
 type Work = Box<dyn FnOnce(Store) -> BoxFuture<'static, ()> + Send>;
 
@@ -43,6 +46,18 @@ impl Served {
 }
 
 impl Remote {
+    /// Stores an order to forget a bucket, as an operator's call would.
+    pub(crate) fn purge(&self, bucket: usize) {
+        let work: Work = Box::new(move |store| {
+            Box::pin(async move {
+                let origin = nodes::origin_id(bucket);
+                let day = Duration::from_secs(86_400);
+                documents::put_purge(&*store, origin.as_str(), "", day).await.unwrap();
+            })
+        });
+        self.work.try_send(work).ok().unwrap();
+    }
+
     /// Whether calls fail from now on.
     pub(crate) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::Relaxed);

@@ -26,8 +26,13 @@ pub(crate) struct Sessions {
 #[derive(Default)]
 struct Told {
     lines: Vec<String>,
-    sessions: BTreeMap<(String, String), Sessions>,
+    sessions: BTreeMap<Session, Sessions>,
+    /// How often each edge was started.
+    lives: BTreeMap<String, u32>,
 }
+
+/// An edge, which of its lives, and the session's id.
+pub(crate) type Session = (String, u32, String);
 
 /// The record of one run. Clones share it.
 #[derive(Clone, Default)]
@@ -79,7 +84,7 @@ impl Trace {
     }
 
     /// What sessions logged, by edge and session.
-    pub(crate) fn sessions(&self) -> BTreeMap<(String, String), Sessions> {
+    pub(crate) fn sessions(&self) -> BTreeMap<Session, Sessions> {
         self.told.lock().unwrap().sessions.clone()
     }
 }
@@ -166,6 +171,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Trace {
             println!("{line}");
         }
         let mut told = self.told.lock().unwrap();
+        if fields.message == "the edge serves" {
+            *told.lives.entry(host.clone()).or_default() += 1;
+        }
         if target.starts_with("edge") && !fields.session.is_empty() {
             let counts = match fields.message.as_str() {
                 "connect" => (1, 0),
@@ -173,7 +181,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Trace {
                 _ => (0, 0),
             };
             if counts != (0, 0) {
-                let session = told.sessions.entry((host, fields.session)).or_default();
+                let life = told.lives.get(&host).copied().unwrap_or_default();
+                let session = told.sessions.entry((host, life, fields.session)).or_default();
                 session.connects += counts.0;
                 session.disconnects += counts.1;
             }

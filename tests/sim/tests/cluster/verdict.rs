@@ -10,7 +10,7 @@ use prometheus::Registry;
 use super::bucket::{self, Get, How};
 use super::nodes::{EDGES, SHIELDS};
 use super::plan::{Fault, Plan, Trouble};
-use super::trace::Sessions;
+use super::trace::{Session, Sessions};
 use super::viewer::{End, Report};
 use super::world::Outcome;
 
@@ -25,6 +25,8 @@ pub(crate) struct Judged {
     pub(crate) viewers: usize,
     pub(crate) finished: usize,
     pub(crate) refused: usize,
+    /// Viewers whose edge was killed.
+    pub(crate) lost: usize,
     /// Viewers whom no fault could delay.
     pub(crate) unaffected: usize,
     pub(crate) blocks: usize,
@@ -48,10 +50,7 @@ pub(crate) fn gauge(registry: &Registry, name: &str) -> f64 {
 }
 
 /// What is wrong with a run; nothing, one hopes.
-pub(crate) fn judge(
-    outcome: &Outcome,
-    sessions: &BTreeMap<(String, String), Sessions>,
-) -> (Vec<String>, Judged) {
+pub(crate) fn judge(outcome: &Outcome, sessions: &BTreeMap<Session, Sessions>) -> (Vec<String>, Judged) {
     let mut wrong = Vec::new();
     let mut judged = Judged::default();
     viewers(outcome, &mut wrong, &mut judged);
@@ -99,6 +98,12 @@ fn viewers(outcome: &Outcome, wrong: &mut Vec<String>, judged: &mut Judged) {
             Ok(End::Finished) => judged.finished += 1,
             Ok(End::Left) => {}
             Ok(End::Refused(_)) => judged.refused += 1,
+            Ok(End::Lost(what)) => {
+                judged.lost += 1;
+                if touching(plan, report, Fault::cuts_off).is_none() {
+                    wrong.push(format!("{name}: {what}, and its edge was well"));
+                }
+            }
         }
         let excused = touching(plan, report, Fault::refuses);
         if !report.errors.is_empty() && excused.is_none() {
@@ -106,7 +111,8 @@ fn viewers(outcome: &Outcome, wrong: &mut Vec<String>, judged: &mut Judged) {
         }
     }
     for report in &outcome.reports {
-        if touching(plan, report, Fault::delays).is_none() && !report.watcher.unpaced && report.samples > 0 {
+        let own = report.watcher.unpaced || report.dozed || report.samples == 0;
+        if touching(plan, report, Fault::delays).is_none() && !own {
             judged.unaffected += 1;
             let patience = u64::from(report.watcher.buffer_ms.max(1_000)) + SLACK_MS;
             if report.late_ms > patience {
@@ -140,13 +146,16 @@ fn gets(plan: &Plan, gets: &[Get], wrong: &mut Vec<String>, judged: &mut Judged)
                 continue;
             }
             let (from_ms, to_ms) = (gets[i - 1].at.as_millis() as u64, get.at.as_millis() as u64);
-            let moved = plan.faults.iter().any(|f| f.moves_homes() && f.overlaps(from_ms, to_ms));
+            let purged = |f: &Fault| f.trouble == Trouble::Purge { bucket: get.bucket };
+            let moved =
+                plan.faults.iter().any(|f| (f.moves_homes() || purged(f)) && f.overlaps(from_ms, to_ms));
             let own = before.iter().rfind(|b| b.shield == get.shield);
             let emptied = |since: u64| {
                 plan.faults.iter().any(|f| match f.trouble {
                     Trouble::Crash { shield } | Trouble::Leave { shield } => {
                         SHIELDS[shield] == get.shield && f.from_ms <= to_ms && f.to_ms >= since
                     }
+                    Trouble::Purge { bucket } => bucket == get.bucket && f.overlaps(since, to_ms),
                     _ => false,
                 })
             };
@@ -194,22 +203,26 @@ fn at_rest(outcome: &Outcome, wrong: &mut Vec<String>) {
     zero(&SHIELDS, &shield, wrong);
 }
 
-/// One connect and one disconnect a session, in the log and in the metric.
-fn records(outcome: &Outcome, sessions: &BTreeMap<(String, String), Sessions>, wrong: &mut Vec<String>) {
-    for ((edge, session), count) in sessions {
-        if (count.connects, count.disconnects) != (1, 1) {
-            wrong.push(format!("{edge}: session {session} left {count:?}"));
+/// One connect and one disconnect a session, in the log and in the metric. A killed edge owes the disconnects of that life.
+fn records(outcome: &Outcome, sessions: &BTreeMap<Session, Sessions>, wrong: &mut Vec<String>) {
+    for edge in EDGES {
+        let of_edge = || sessions.iter().filter(|((host, ..), _)| host == edge);
+        let last = of_edge().map(|((_, life, _), _)| *life).max().unwrap_or_default();
+        for ((_, life, session), count) in of_edge() {
+            if count.connects != 1 || count.disconnects > 1 || (*life == last && count.disconnects != 1) {
+                wrong.push(format!("{edge}: session {session} left {count:?}"));
+            }
         }
-    }
-    for (number, edge) in EDGES.iter().enumerate() {
-        let came =
-            outcome.reports.iter().chain(&outcome.epilogue).filter(|r| r.watcher.edge == number).count();
-        let logged = sessions.keys().filter(|(host, _)| host == edge).count();
+        let logged = of_edge().filter(|((_, life, _), _)| *life == last).count();
         let counted = outcome.registries.get(edge).map_or(0.0, |r| gauge(r, "penstock_edge_session_seconds"));
-        if logged != came || counted as usize != came {
-            wrong.push(format!(
-                "{edge}: {came} viewers came, {logged} sessions were logged, {counted} counted"
-            ));
+        if logged != counted as usize {
+            wrong.push(format!("{edge}: {logged} sessions were logged, {counted} counted"));
+        }
+        let all = outcome.reports.iter().chain(&outcome.epilogue);
+        let came =
+            all.filter(|r| EDGES[r.watcher.edge] == edge && !matches!(r.end, Ok(End::Lost(_)))).count();
+        if of_edge().count() < came {
+            wrong.push(format!("{edge}: {came} viewers came, {} sessions were logged", of_edge().count()));
         }
     }
 }

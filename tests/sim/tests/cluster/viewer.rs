@@ -35,6 +35,8 @@ pub(crate) enum End {
     Left,
     /// It was told why not; the code of the last status.
     Refused(String),
+    /// Its connection broke.
+    Lost(String),
 }
 
 /// What a viewer saw.
@@ -48,6 +50,8 @@ pub(crate) struct Report {
     pub(crate) samples: u64,
     /// The most that a sample came after its time, paced, in ms.
     pub(crate) late_ms: u64,
+    /// Whether it took no bytes for a while, so that lateness is its own.
+    pub(crate) dozed: bool,
     /// Statuses of level error, in order.
     pub(crate) errors: Vec<String>,
 }
@@ -66,6 +70,7 @@ pub(crate) async fn watch(watcher: Watcher, library: Library) -> Report {
         samples: player.samples,
         late_ms: player.late_ms,
         errors: player.errors,
+        dozed: watcher.steps.iter().any(|step| matches!(step, Step::Doze(_))),
         watcher,
     }
 }
@@ -85,17 +90,19 @@ async fn perform(watcher: &Watcher, player: &mut Player) -> Result<End, String> 
         .steps
         .iter()
         .map(|step| match step {
-            Step::Watch(ms) | Step::Pause(ms) => *ms + 30_000,
+            Step::Watch(ms) | Step::Pause(ms) | Step::Doze(ms) => *ms + 30_000,
             Step::Seek(_) | Step::Leave => 0,
         })
         .sum();
     let length = Duration::from_millis(scripted + u64::from(player.duration_ms()));
     let deadline = Instant::now() + length + PATIENCE * (watcher.retries + 1);
-    let lost = |what: &str, error: io::Error| format!("{what}: {error}");
+    let lost = |what: &str, error: io::Error| Ok(End::Lost(format!("{what}: {error}")));
     let host = nodes::domain(player.bucket());
     let edge = EDGES[watcher.edge];
-    let mut connection =
-        Connection::open(edge, &host, watcher.buffer_ms).await.map_err(|e| lost("connecting", e))?;
+    let mut connection = match Connection::open(edge, &host, watcher.buffer_ms).await {
+        Ok(connection) => connection,
+        Err(error) => return lost("connecting", error),
+    };
     tracing::info!(target: "sim", viewer = watcher.name, edge, film = player.key(), from_ms = watcher.from_ms, "plays");
     let play = |connection: &mut Connection, player: &mut Player, from_ms: u32| {
         player.plays(from_ms);
@@ -107,6 +114,7 @@ async fn perform(watcher: &Watcher, player: &mut Player) -> Result<End, String> 
     let (mut next, mut retries) = (Next::Media, watcher.retries);
     let mut resumes = None;
     let mut plays_again = None;
+    let mut wakes = None;
     loop {
         if let Next::Step = next {
             next = match steps.pop_front() {
@@ -120,6 +128,11 @@ async fn perform(watcher: &Watcher, player: &mut Player) -> Result<End, String> 
                     resumes = Some(Instant::now() + Duration::from_millis(ms));
                     Next::Media
                 }
+                Some(Step::Doze(ms)) => {
+                    let at = Instant::now() + Duration::from_millis(ms);
+                    wakes = Some(at);
+                    Next::At(at)
+                }
                 Some(Step::Leave) => return Ok(End::Left),
                 None => Next::Media,
             };
@@ -127,7 +140,9 @@ async fn perform(watcher: &Watcher, player: &mut Player) -> Result<End, String> 
             player.flowing = false;
             continue;
         }
-        connection.flush().await.map_err(|e| lost("writing", e))?;
+        if let Err(error) = connection.flush().await {
+            return lost("writing", error);
+        }
         let timer = async |at: Option<Instant>| match at {
             Some(at) => sleep_until(at).await,
             None => std::future::pending().await,
@@ -151,8 +166,13 @@ async fn perform(watcher: &Watcher, player: &mut Player) -> Result<End, String> 
                 play(&mut connection, player, at);
             }
             () = timer(step_at), if step_at.is_some() => next = Next::Step,
-            received = connection.receive() => {
-                let messages = received.map_err(|e| format!("{}: {e}", player.last_words()))?;
+            () = timer(wakes), if wakes.is_some() => wakes = None,
+            received = connection.receive(), if wakes.is_none() => {
+                let messages = match received {
+                    Ok(messages) => messages,
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error.to_string()),
+                    Err(error) => return lost(&player.last_words(), error),
+                };
                 for message in messages {
                     match player.hear(&message)? {
                         Heard::Nothing => {}

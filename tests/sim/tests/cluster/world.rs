@@ -75,7 +75,12 @@ impl Levers {
     fn begin(&self, sim: &mut Sim<'_>, plan: &Plan, trouble: &Trouble) {
         match *trouble {
             Trouble::Cut { edge, shield } => sim.partition(EDGES[edge], SHIELDS[shield]),
-            Trouble::Deaf { edge, shield } => sim.partition_oneway(SHIELDS[shield], EDGES[edge]),
+            Trouble::Deaf { edge, shield, edge_hears: false } => {
+                sim.partition_oneway(SHIELDS[shield], EDGES[edge]);
+            }
+            Trouble::Deaf { edge, shield, .. } => sim.partition_oneway(EDGES[edge], SHIELDS[shield]),
+            Trouble::EdgeCrash { edge } => sim.crash(EDGES[edge]),
+            Trouble::Purge { bucket } => self.store.purge(bucket),
             Trouble::Isolated { edge } => {
                 SHIELDS.iter().for_each(|shield| sim.partition(EDGES[edge], *shield))
             }
@@ -102,7 +107,11 @@ impl Levers {
     fn end(&self, sim: &mut Sim<'_>, trouble: &Trouble) {
         match *trouble {
             Trouble::Cut { edge, shield } => sim.repair(EDGES[edge], SHIELDS[shield]),
-            Trouble::Deaf { edge, shield } => sim.repair_oneway(SHIELDS[shield], EDGES[edge]),
+            Trouble::Deaf { edge, shield, edge_hears: false } => {
+                sim.repair_oneway(SHIELDS[shield], EDGES[edge]);
+            }
+            Trouble::Deaf { edge, shield, .. } => sim.repair_oneway(EDGES[edge], SHIELDS[shield]),
+            Trouble::EdgeCrash { edge } => sim.bounce(EDGES[edge]),
             Trouble::Isolated { edge } => SHIELDS.iter().for_each(|shield| sim.repair(EDGES[edge], *shield)),
             Trouble::Crash { shield } => sim.bounce(SHIELDS[shield]),
             Trouble::Hold { shield } => {
@@ -122,7 +131,7 @@ impl Levers {
             }
             Trouble::StoreAway => self.store.set_away(false),
             Trouble::Ill { bucket, ill, .. } => self.buckets.recover(bucket, ill),
-            Trouble::Overwrite { .. } | Trouble::Delete { .. } => {}
+            Trouble::Overwrite { .. } | Trouble::Delete { .. } | Trouble::Purge { .. } => {}
         }
     }
 }
