@@ -5,6 +5,7 @@
 //! * [`subscribe`]: the task that follows control and never runs backwards;
 //! * [`last_known_good`]: the file a node starts from while control is away;
 //! * [`heartbeat`]: the task that renews the lease;
+//! * [`dial`]: how connections are opened;
 //! * [`admin`]: the operator's calls, and channels to control;
 //! * [`stop`]: SIGTERM and SIGINT;
 //! * [`descriptors`]: the limit of open files;
@@ -20,6 +21,7 @@ pub mod admin;
 pub mod catalogue;
 pub mod config;
 pub mod descriptors;
+pub mod dial;
 pub mod heartbeat;
 pub mod last_known_good;
 pub mod node;
@@ -28,6 +30,7 @@ pub mod subscribe;
 pub mod telemetry;
 
 pub use catalogue::{Catalogue, OriginEntry};
+pub use dial::Dialer;
 pub use node::{Node, NodeConfig};
 pub use proto::v1::{NodeRole, NodeState, Revision, ShieldMap, ShieldNode};
 pub use stop::StopSignal;

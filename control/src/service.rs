@@ -9,14 +9,17 @@ mod calls;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
 use prometheus::Registry;
 use proto::distribution::is_host;
 use proto::token::{BadToken, Guard};
 use proto::v1::control_server::ControlServer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
 
 use crate::declare::{self, Applied, ApplyError, DeclaredSet};
 use crate::membership;
@@ -125,6 +128,20 @@ impl Control {
         token: &str,
         shutdown: CancellationToken,
     ) -> Result<(), ControlError> {
+        self.serve_connections(TcpListenerStream::new(listener), token, shutdown).await
+    }
+
+    /// As [`Control::serve`], on connections accepted elsewhere.
+    pub async fn serve_connections<C, E>(
+        &self,
+        connections: impl Stream<Item = Result<C, E>>,
+        token: &str,
+        shutdown: CancellationToken,
+    ) -> Result<(), ControlError>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let guard = Guard::new(token)?;
         // Also ended when this future is dropped.
         let stop = shutdown.child_token();
@@ -156,7 +173,7 @@ impl Control {
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .tcp_nodelay(true)
             .add_service(ControlServer::with_interceptor(calls, guard))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
         let grace = async {
             stop.cancelled().await;
             tokio::time::sleep(Duration::from_secs(2)).await;

@@ -112,6 +112,11 @@ impl Edge {
         self.shared.drain.clone()
     }
 
+    /// What its sessions share: [`session::serve`] serves a viewer whose transport no listener accepted.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Accepts viewers on `listeners` until `shutdown`; then tells every session goodbye and returns when the last has ended.
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
         let purges = tokio::spawn(follow_purges(self.shared.clone(), shutdown.clone()));

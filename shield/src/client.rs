@@ -19,6 +19,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use control::client::Dialer;
 use prometheus::Registry;
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
 use proto::range::ByteRange;
@@ -74,6 +75,7 @@ struct Inner {
     bearer: Bearer,
     map: watch::Receiver<Arc<ShieldMap>>,
     config: ClientConfig,
+    dialer: Option<Dialer>,
     metrics: ClientMetrics,
     maps: Mutex<Maps>,
     jitter: Jitter,
@@ -90,7 +92,18 @@ impl ShieldClient {
         config: ClientConfig,
         registry: &Registry,
     ) -> Result<Self, ClientError> {
-        Self::with_past(token, map, config, registry, 0)
+        Self::new_by(token, map, config, None, registry)
+    }
+
+    /// As [`ShieldClient::new`], reaching shields through `dialer` if there is one.
+    pub fn new_by(
+        token: &str,
+        map: watch::Receiver<Arc<ShieldMap>>,
+        config: ClientConfig,
+        dialer: Option<Dialer>,
+        registry: &Registry,
+    ) -> Result<Self, ClientError> {
+        Self::with_past(token, map, config, dialer, registry, 0)
     }
 
     /// The same, but it remembers the `past` last rings before the current one.
@@ -98,6 +111,7 @@ impl ShieldClient {
         token: &str,
         map: watch::Receiver<Arc<ShieldMap>>,
         config: ClientConfig,
+        dialer: Option<Dialer>,
         registry: &Registry,
         past: usize,
     ) -> Result<Self, ClientError> {
@@ -114,6 +128,7 @@ impl ShieldClient {
             hedges: Budget::new(config.hedge.percent, config.hedge.burst),
             latency: Latency::default(),
             config,
+            dialer,
         });
         tokio::spawn(keep_topology(map, Arc::downgrade(&inner)));
         Ok(Self { inner })
@@ -162,7 +177,7 @@ impl Inner {
     fn topology(&self) -> Arc<Topology> {
         let map = self.map.borrow().clone();
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        if maps.follow(map, &self.config) {
+        if maps.follow(map, &self.config, self.dialer.as_ref()) {
             self.metrics.shields.set(maps.current().len() as i64);
             self.metrics.tripped.set(maps.current().tripped() as i64);
         }

@@ -126,7 +126,7 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     )?;
     let settle = Duration::from_millis(file.shield.read.settle_ms);
     let shield = Shield::new(file.shield, &registry)?;
-    shield.follow_map(&file.node_id, &token, node.shields.clone(), &registry)?;
+    shield.follow_map(&file.node_id, &token, node.shields.clone(), None, &registry)?;
     // Health is answered from the start; ready once a catalogue is known, be it the last known good.
     let telemetry =
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));

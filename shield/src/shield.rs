@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::client::Dialer;
+use futures::Stream;
 use prometheus::Registry;
 use proto::object::OriginId;
 use proto::token::{BadToken, Guard};
 use proto::v1::ShieldMap;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 
 use crate::cache::BlockCache;
 use crate::cache::memory::Memory;
@@ -120,15 +123,16 @@ impl Shield {
     }
 
     /// From now on other shields of `map` are asked for what they have before S3 is, when the map says that they may have it. This
-    /// shield is `own_id` there. To be called once, before it serves.
+    /// shield is `own_id` there; others are reached through `dialer` if there is one. To be called once, before it serves.
     pub fn follow_map(
         &self,
         own_id: &str,
         token: &str,
         map: watch::Receiver<Arc<ShieldMap>>,
+        dialer: Option<Dialer>,
         registry: &Registry,
     ) -> Result<(), ClientError> {
-        let owners = Owners::new(own_id, token, map, &self.config.peers, registry)?;
+        let owners = Owners::new(own_id, token, map, &self.config.peers, dialer, registry)?;
         self.fills.owners.get_or_init(|| Arc::new(owners));
         Ok(())
     }
@@ -140,6 +144,21 @@ impl Shield {
         token: &str,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
+        self.serve_connections(connections, token, shutdown).await
+    }
+
+    /// As [`Shield::serve`], on connections accepted elsewhere.
+    pub async fn serve_connections<C, E>(
+        self: Arc<Self>,
+        connections: impl Stream<Item = Result<C, E>>,
+        token: &str,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let drain = Duration::from_millis(self.config.read.drain_ms);
         let service = InterceptedService::new(Door::new(Service(self.clone())), Guard::new(token)?);
         let serving = Server::builder()
@@ -150,10 +169,7 @@ impl Shield {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .add_service(service)
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                shutdown.clone().cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned());
         let overdue = async {
             shutdown.cancelled().await;
             sleep(drain).await;

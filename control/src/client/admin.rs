@@ -14,6 +14,8 @@ use proto::v1::{
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
+use super::dial::{self, Dialer};
+
 /// Bytes one message from control may have; a snapshot page stays far below.
 pub const MESSAGE_BYTES: usize = 16 << 20;
 
@@ -43,19 +45,24 @@ pub enum ConnectError {
 
 /// A client of the control at `endpoint` (`http://HOST:PORT`). Connects lazily; must be called inside a runtime.
 pub fn connect(endpoint: &str, token: &str) -> Result<Client, ConnectError> {
+    connect_by(endpoint, token, None)
+}
+
+/// As [`connect`], through `dialer` if there is one.
+pub fn connect_by(endpoint: &str, token: &str, dialer: Option<&Dialer>) -> Result<Client, ConnectError> {
     let bearer = Bearer::new(token)?;
     let bad = |reason: String| ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|e| bad(e.to_string()))?;
     if parsed.uri().scheme_str() != Some("http") || parsed.uri().port().is_none() {
         return Err(bad("the scheme must be http and a port must be named".into()));
     }
-    let channel = parsed
+    let parsed = parsed
         .connect_timeout(CONNECT)
         .http2_keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy();
+        .tcp_nodelay(true);
+    let channel = dial::channel(&parsed, dialer);
     Ok(ControlClient::with_interceptor(channel, bearer).max_decoding_message_size(MESSAGE_BYTES))
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::{self, Client, ConnectError};
 use super::catalogue::Catalogue;
+use super::dial::Dialer;
 use super::metrics::ClientMetrics;
 use super::{heartbeat, last_known_good, subscribe};
 
@@ -33,7 +34,7 @@ pub struct NodeConfig {
     pub control: Vec<String>,
     /// The node token.
     pub token: String,
-    /// Folder for the last known good; made if absent.
+    /// Folder for the last known good; made if absent. Empty: nothing is kept, so a restart needs control.
     pub state_dir: PathBuf,
     /// The node's software version.
     pub version: String,
@@ -99,6 +100,16 @@ impl Node {
         registry: &Registry,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
+        Self::start_by(config, None, registry, shutdown)
+    }
+
+    /// As [`Node::start`], reaching control through `dialer` if there is one.
+    pub fn start_by(
+        config: NodeConfig,
+        dialer: Option<&Dialer>,
+        registry: &Registry,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
         let bad = |field, reason: &str| Err(StartError::Config { field, reason: reason.into() });
         if !is_node_id(&config.node_id) {
             return bad("node_id", "is not 1 to 128 of [A-Za-z0-9._-]");
@@ -111,8 +122,11 @@ impl Node {
         if config.control.is_empty() {
             return bad("control", "names no endpoint");
         }
-        let clients =
-            config.control.iter().map(|e| admin::connect(e, &config.token)).collect::<Result<Vec<_>, _>>()?;
+        let clients = config
+            .control
+            .iter()
+            .map(|endpoint| admin::connect_by(endpoint, &config.token, dialer))
+            .collect::<Result<Vec<_>, _>>()?;
         let metrics = ClientMetrics::new(registry, role)?;
         let (known, map) = last_known(&config);
         metrics.revision.set(known.revision.number as i64);
@@ -135,7 +149,9 @@ impl Node {
             shutdown,
         });
         tokio::spawn(subscribe::run(shared.clone()));
-        tokio::spawn(subscribe::keep_saved(shared.clone()));
+        if !shared.config.state_dir.as_os_str().is_empty() {
+            tokio::spawn(subscribe::keep_saved(shared.clone()));
+        }
         tokio::spawn(heartbeat::run(shared.clone()));
         Ok(Self { catalogue: catalogue_reader, shields: shields_reader, live: live_reader, shared })
     }
@@ -165,7 +181,11 @@ impl Node {
 }
 
 fn last_known(config: &NodeConfig) -> (Catalogue, ShieldMap) {
-    match last_known_good::load(&config.state_dir) {
+    let kept = match config.state_dir.as_os_str().is_empty() {
+        true => Ok(None),
+        false => last_known_good::load(&config.state_dir),
+    };
+    match kept {
         Ok(Some((catalogue, map))) => {
             tracing::info!(
                 node = %config.node_id,

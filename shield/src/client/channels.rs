@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use control::client::dial::{self, Dialer};
 use proto::token::Bearer;
 use proto::v1::Priority;
 use proto::v1::shield_client::ShieldClient;
@@ -45,7 +46,12 @@ pub(super) struct Node {
 
 impl Node {
     /// The shield at `address` (HOST:PORT). Must be called within a tokio runtime.
-    pub(super) fn new(id: &str, address: &str, config: &ClientConfig) -> Result<Self, Error> {
+    pub(super) fn new(
+        id: &str,
+        address: &str,
+        config: &ClientConfig,
+        dialer: Option<&Dialer>,
+    ) -> Result<Self, Error> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(Duration::from_millis(config.connect_ms))
             .tcp_nodelay(true)
@@ -56,11 +62,11 @@ impl Node {
             .http2_keep_alive_interval(PING)
             .keep_alive_timeout(PING)
             .keep_alive_while_idle(true);
-        let channels = |count: usize| (0..count).map(|_| endpoint.connect_lazy()).collect();
+        let channels = |count: usize| (0..count).map(|_| dial::channel(&endpoint, dialer)).collect();
         Ok(Self {
             id: id.to_owned(),
             address: address.to_owned(),
-            stat: endpoint.connect_lazy(),
+            stat: dial::channel(&endpoint, dialer),
             demand: channels(config.demand_connections),
             read_ahead: channels(config.read_ahead_connections),
             turn: AtomicUsize::new(0),

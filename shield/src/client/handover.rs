@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use control::client::Dialer;
 use prometheus::Registry;
 use proto::object::{ObjectKey, ObjectVersion};
 use proto::range::ByteRange;
@@ -62,6 +63,7 @@ impl Owners {
         token: &str,
         map: watch::Receiver<Arc<ShieldMap>>,
         config: &Peers,
+        dialer: Option<Dialer>,
         registry: &Registry,
     ) -> Result<Self, ClientError> {
         let client = ClientConfig {
@@ -76,7 +78,7 @@ impl Owners {
             hedge: Hedge { percent: 0, ..Hedge::default() },
             ..ClientConfig::default()
         };
-        let client = ShieldClient::with_past(token, map, client, registry, PAST)?;
+        let client = ShieldClient::with_past(token, map, client, dialer, registry, PAST)?;
         Ok(Self {
             inner: client.inner,
             own_id: own_id.to_owned(),

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use control::client::Dialer;
 use proto::object::ObjectKey;
 use proto::v1::{NodeState, ShieldMap};
 use tokio::time::Instant;
@@ -57,7 +58,12 @@ impl Default for Topology {
 
 impl Topology {
     /// The topology of `map`, which follows `before`.
-    pub(super) fn new(map: Arc<ShieldMap>, before: &Topology, config: &ClientConfig) -> Self {
+    pub(super) fn new(
+        map: Arc<ShieldMap>,
+        before: &Topology,
+        config: &ClientConfig,
+        dialer: Option<&Dialer>,
+    ) -> Self {
         let group = |state: NodeState, same: &Group| {
             let mut shields: Vec<_> = map.shields.iter().filter(|s| s.state() == state).collect();
             shields.sort_by(|a, b| a.node_id.cmp(&b.node_id));
@@ -68,7 +74,7 @@ impl Topology {
                 let known = before.nodes().find(|n| n.id == shield.node_id && n.address == shield.address);
                 let node = match known.cloned() {
                     Some(node) => Ok(node),
-                    None => Node::new(&shield.node_id, &shield.address, config).map(Arc::new),
+                    None => Node::new(&shield.node_id, &shield.address, config, dialer).map(Arc::new),
                 };
                 match node {
                     Ok(node) => {
@@ -134,11 +140,16 @@ impl Maps {
     }
 
     /// Makes `map` the current one; whether it wasn't.
-    pub(super) fn follow(&mut self, map: Arc<ShieldMap>, config: &ClientConfig) -> bool {
+    pub(super) fn follow(
+        &mut self,
+        map: Arc<ShieldMap>,
+        config: &ClientConfig,
+        dialer: Option<&Dialer>,
+    ) -> bool {
         if Arc::ptr_eq(&self.current.map, &map) {
             return false;
         }
-        let next = Arc::new(Topology::new(map, &self.current, config));
+        let next = Arc::new(Topology::new(map, &self.current, config, dialer));
         let before = std::mem::replace(&mut self.current, next);
         // Only homes matter of the past: what has the same ring has the same homes.
         if self.kept > 0 && !before.is_empty() && before.ready.placed != self.current.ready.placed {

@@ -38,7 +38,7 @@ impl Cluster {
     fn introduce(&self, server: &Server) {
         let runtime = server.runtime.as_ref().unwrap().handle().clone();
         let _inside = runtime.enter();
-        server.shield.follow_map(&server.id, TOKEN, self.map.subscribe(), &Registry::new()).unwrap();
+        server.shield.follow_map(&server.id, TOKEN, self.map.subscribe(), None, &Registry::new()).unwrap();
     }
 
     fn publish(&self, states: &[(usize, NodeState)]) {

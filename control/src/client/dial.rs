@@ -1,0 +1,56 @@
+//! How a node opens its connections: TCP, or whatever a [`Dialer`] puts in its place.
+//!
+//! Sockets are passed in, also those a client opens later: a simulation hands over connections of its own network, and the channels
+//! above it (to control, to shields) are the same as in production. Without a dialer a channel uses TCP.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::Service;
+
+/// A connection, whatever carries it.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
+
+/// A connection being opened.
+pub type Connecting = BoxFuture<'static, io::Result<Box<dyn Connection>>>;
+
+/// Opens connections. Clones share what opens them.
+#[derive(Clone)]
+pub struct Dialer(Arc<dyn Fn(Uri) -> Connecting + Send + Sync>);
+
+impl Dialer {
+    /// Connections are opened by `open`, which is given `http://HOST:PORT`.
+    pub fn new(open: impl Fn(Uri) -> Connecting + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+}
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<Box<dyn Connection>>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let opening = (self.0)(uri);
+        Box::pin(async move { opening.await.map(TokioIo::new) })
+    }
+}
+
+/// A channel to `endpoint` that connects when first used, through `dialer` if there is one.
+pub fn channel(endpoint: &Endpoint, dialer: Option<&Dialer>) -> Channel {
+    match dialer {
+        Some(dialer) => endpoint.connect_with_connector_lazy(dialer.clone()),
+        None => endpoint.connect_lazy(),
+    }
+}
