@@ -3,7 +3,8 @@
 //! [`Fills::ask`] answers for a sequence of blocks. Under one lock it looks each up: cached, being filled, or missing
 //! ([`coalesce`]). Neighbouring missing blocks become one GET ([`runs`]), which waits for a connection of its origin's
 //! endpoint, demand before read-ahead ([`schedule`]). When its turn comes it runs in a task of its own ([`fetch`]): bytes are
-//! copied once, into the block they belong to, and each block goes to the cache and its waiters as soon as it is whole.
+//! copied once, into the block they belong to, and each block goes to the cache and its waiters as soon as it is whole. Small
+//! objects are fetched whole and handed out once their MD5 is right ([`verify`]).
 //!
 //! A fill belongs to nobody: whoever asked first may hang up and the others still get their blocks. If a fill dies, by
 //! error, panic or shutdown, the drop of its [`Run`] tells the waiters, so nobody waits for a fill that is gone.
@@ -28,6 +29,7 @@ pub(crate) mod coalesce;
 pub(crate) mod fetch;
 pub(crate) mod runs;
 pub(crate) mod schedule;
+pub(crate) mod verify;
 
 use coalesce::{Pending, Table};
 use fetch::Run;
@@ -89,6 +91,7 @@ pub(crate) struct Fills {
     metrics: Metrics,
     limits: Limits,
     run_blocks: u64,
+    verify_bytes: u64,
 }
 
 impl Fills {
@@ -99,7 +102,23 @@ impl Fills {
             minimum_rate_bytes_per_s: config.timeouts.minimum_rate_bytes_per_s,
             resumes: config.timeouts.resumes,
         };
-        Self { table, stats, metrics, limits, run_blocks: config.run_bytes / BLOCK_BYTES }
+        Self {
+            table,
+            stats,
+            metrics,
+            limits,
+            run_blocks: config.run_bytes / BLOCK_BYTES,
+            verify_bytes: config.verify_bytes,
+        }
+    }
+
+    /// All blocks of an object that is fetched in one piece.
+    fn whole(&self, source: &Source, version: &ObjectVersion) -> Option<Range<u64>> {
+        if self.verify_bytes == 0 || source.trust.is_refuted() {
+            return None;
+        }
+        let size = self.stats.size_of(version).filter(|size| *size <= self.verify_bytes)?;
+        Some(ByteRange::new(0, size).blocks())
     }
 
     /// Every block of `blocks`, in order: here, on its way, or (only with `cache_only`) absent.
@@ -111,7 +130,8 @@ impl Fills {
         priority: Priority,
         cache_only: bool,
     ) -> Vec<Pending> {
-        let claim = self.table.claim(version, blocks, self.run_blocks, priority, cache_only);
+        let whole = self.whole(source, version);
+        let claim = self.table.claim(version, blocks, whole, self.run_blocks, priority, cache_only);
         for slots in claim.runs {
             let Some(first) = slots.front() else { continue };
             let (id, demanded) = (first.run, first.demanded.clone());
@@ -123,6 +143,7 @@ impl Fills {
                 source: source.clone(),
                 stats: self.stats.clone(),
                 limits: self.limits,
+                verify_bytes: self.verify_bytes,
                 metrics: self.metrics.clone(),
             };
             // A job that finds no room is dropped, and its run tells the waiters.

@@ -11,8 +11,10 @@
 pub mod broken;
 pub mod cluster;
 pub mod counting_proxy;
+pub mod faulty_s3;
 pub mod flv;
 pub mod http;
+pub mod link;
 pub mod media;
 pub mod packets;
 pub mod players;
@@ -20,6 +22,7 @@ pub mod process;
 pub mod rml;
 pub mod s3;
 pub mod standalone;
+pub mod viewer;
 pub mod wire;
 
 use std::time::{Duration, Instant};

@@ -82,11 +82,13 @@ impl Table {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks up every block of `blocks` and makes slots for those that nobody fills yet (none with `cache_only`).
+    /// Looks up every block of `blocks` and makes slots for those that nobody fills yet (none with `cache_only`). If any is missing and
+    /// the object is to be fetched whole, slots are made for what is missing of `whole`.
     pub(crate) fn claim(
         &self,
         version: &ObjectVersion,
         blocks: Range<u64>,
+        whole: Option<Range<u64>>,
         run_blocks: u64,
         priority: Priority,
         cache_only: bool,
@@ -119,6 +121,13 @@ impl Table {
         if cache_only {
             return claim;
         }
+        if let Some(whole) = whole.filter(|_| !missing.is_empty()) {
+            let lacks = |index: &u64| match blocks.contains(index) {
+                true => missing.contains(index),
+                false => !slots.contains_key(&key(*index)) && self.cache.get(&key(*index)).is_none(),
+            };
+            missing = whole.filter(lacks).collect();
+        }
         for run in merge(missing, run_blocks) {
             let id = self.next_run.fetch_add(1, Ordering::Relaxed);
             let demanded: Demanded = Arc::new(AtomicBool::new(priority == Priority::Demand));
@@ -126,7 +135,9 @@ impl Table {
                 let (outcome, receiver) = watch::channel(None);
                 let slot = Arc::new(Slot { key: key(index), run: id, demanded: demanded.clone(), outcome });
                 slots.insert(slot.key.clone(), slot.clone());
-                claim.pending[(index - blocks.start) as usize] = Pending::Coming(receiver);
+                if blocks.contains(&index) {
+                    claim.pending[(index - blocks.start) as usize] = Pending::Coming(receiver);
+                }
                 slot
             });
             claim.runs.push(made.collect());

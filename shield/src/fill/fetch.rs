@@ -2,7 +2,8 @@
 //!
 //! Bytes go from the network's pieces into the block being assembled: the one copy on this path. A block is handed out when
 //! it is whole, long before the run is. A body that breaks, ends early, stalls or crawls is resumed from the next missing byte
-//! with the same If-Match, a bounded number of times; what arrived stays. An error before the body is final: the origin has
+//! with the same If-Match, a bounded number of times; what arrived stays. The blocks of a small object are held back until its MD5 is right
+//! ([`verify`](super::verify)). An error before the body is final: the origin has
 //! retried it already. All that is not whole at the end gets the error, also when the task panics or is cancelled.
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use proto::v1::Priority;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::coalesce::{Slot, Table};
+use super::verify::{Check, Verdict};
 use super::{FillError, Limits, bytes_of};
 use crate::cache::Block;
 use crate::metrics::Metrics;
@@ -26,6 +28,9 @@ use crate::stat::Stats;
 
 /// A body gets this long before its rate is judged.
 const RATE_GRACE: Duration = Duration::from_secs(5);
+
+/// Times a small object is fetched again because its MD5 is wrong.
+const REREADS: u32 = 2;
 
 /// Blocks that one GET brings. Dropping it answers whoever still waits.
 pub(crate) struct Run {
@@ -37,6 +42,7 @@ pub(crate) struct Run {
     pub(crate) source: Arc<Source>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) limits: Limits,
+    pub(crate) verify_bytes: u64,
     pub(crate) metrics: Metrics,
 }
 
@@ -50,6 +56,10 @@ struct Progress {
     object: Option<(u64, Arc<str>)>,
     /// The block being assembled.
     block: BytesMut,
+    /// The sum that this run, a whole object, must come to.
+    check: Option<Check>,
+    /// Blocks that wait for it.
+    held: Vec<Block>,
 }
 
 /// How one GET ended badly.
@@ -65,7 +75,14 @@ impl Run {
         self.started = true;
         let (Some(first), Some(last)) = (self.slots.front(), self.slots.back()) else { return };
         let span = bytes_of(&(first.key.index..last.key.index + 1));
-        let mut progress = Progress { at: span.start, end: span.end, object: None, block: BytesMut::new() };
+        let mut progress = Progress {
+            at: span.start,
+            end: span.end,
+            object: None,
+            block: BytesMut::new(),
+            check: None,
+            held: Vec::new(),
+        };
         let deadline = Instant::now() + self.limits.whole;
         let outcome = match timeout_at(deadline, self.resume_until_done(&mut progress, priority)).await {
             Ok(outcome) => outcome,
@@ -74,11 +91,13 @@ impl Run {
         let fate = match outcome {
             Ok(()) => FillError::PastEnd(progress.at),
             Err(error) => {
+                // The version was there when it was opened: who reads on must learn that it has gone, and its home must look again.
+                let error = match error {
+                    OriginError::NotFound(text) => OriginError::VersionRetired(text),
+                    error => error,
+                };
                 self.metrics.origin_errors.with_label_values(&[error.kind()]).inc();
-                if matches!(
-                    error,
-                    OriginError::VersionRetired(_) | OriginError::NotFound(_) | OriginError::Forbidden(_)
-                ) {
+                if matches!(error, OriginError::VersionRetired(_) | OriginError::Forbidden(_)) {
                     self.stats.retire(&self.version);
                 } else {
                     let key = &self.version.object;
@@ -102,10 +121,20 @@ impl Run {
         progress: &mut Progress,
         priority: Priority,
     ) -> Result<(), OriginError> {
-        let mut resumes = 0;
+        let (mut resumes, mut rereads) = (0, 0);
         loop {
             match self.get(progress, priority).await {
-                Ok(()) => return Ok(()),
+                Ok(()) if self.hand_out(progress) => return Ok(()),
+                Ok(()) => {
+                    let error = OriginError::Corrupt("the MD5 of its bytes is not its ETag".into());
+                    if rereads >= REREADS {
+                        return Err(error);
+                    }
+                    tracing::warn!(object = %self.version.object, %error, "reading an object again");
+                    self.metrics.origin_errors.with_label_values(&[error.kind()]).inc();
+                    (progress.at, rereads) = (0, rereads + 1);
+                    progress.held.clear();
+                }
                 Err(Break::Final(error)) => return Err(error),
                 Err(Break::Resumable(error)) if resumes >= self.limits.resumes => return Err(error),
                 Err(Break::Resumable(error)) => {
@@ -116,6 +145,25 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Hands out blocks that were held back; false if they are wrong.
+    fn hand_out(&mut self, progress: &mut Progress) -> bool {
+        let Some(check) = &mut progress.check else { return true };
+        match check.judge(&self.source.trust) {
+            Verdict::Wrong => return false,
+            Verdict::Right => {}
+            Verdict::NoSum => {
+                let endpoint = self.source.origin.endpoint();
+                tracing::info!(endpoint, object = %self.version.object, "ETags of this origin are no MD5s");
+            }
+        }
+        for block in progress.held.drain(..) {
+            if let Some(slot) = self.slots.pop_front() {
+                self.table.finish(&slot, Ok(block));
+            }
+        }
+        true
     }
 
     /// One GET of what is still missing.
@@ -132,6 +180,10 @@ impl Run {
             return Err(Break::Final(OriginError::Protocol(text)));
         }
         progress.end = body.range.end;
+        let whole = wanted.start == 0 && progress.end == size && size <= self.verify_bytes;
+        if progress.object.is_none() && whole && !self.source.trust.is_refuted() {
+            progress.check = body.md5.map(Check::new);
+        }
         progress.object.get_or_insert_with(|| (size, body.content_type.clone()));
         let (begun, begun_at) = (Instant::now(), progress.at);
         while progress.at < progress.end {
@@ -175,11 +227,18 @@ impl Run {
             let part = piece.split_to(piece.len().min((block_end - progress.at) as usize));
             progress.block.extend_from_slice(&part);
             progress.at += part.len() as u64;
-            if progress.at == block_end
-                && let Some(slot) = self.slots.pop_front()
-            {
-                let data = std::mem::take(&mut progress.block).freeze();
-                self.table.finish(&slot, Ok(Block { data, size_bytes, content_type: content_type.clone() }));
+            if let Some(check) = &mut progress.check {
+                check.add(&part);
+            }
+            if progress.at < block_end {
+                continue;
+            }
+            let data = std::mem::take(&mut progress.block).freeze();
+            let block = Block { data, size_bytes, content_type: content_type.clone() };
+            if progress.check.is_some() {
+                progress.held.push(block);
+            } else if let Some(slot) = self.slots.pop_front() {
+                self.table.finish(&slot, Ok(block));
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::origin::table;
 
 struct Bench {
     fills: Arc<Fills>,
+    stats: Arc<Stats>,
     table: Arc<Table>,
     source: Arc<Source>,
     origin: Faulty,
@@ -39,9 +40,9 @@ fn bench_with(len: usize, config: ShieldConfig) -> Bench {
     let source = origins.get(&id).unwrap();
     let table = Arc::new(Table::new(Arc::new(BlocksInMemory::new(config.cache_bytes)), metrics.clone()));
     let stats = Arc::new(Stats::new(config.clone(), metrics.clone()));
-    let fills = Arc::new(Fills::new(&config, table.clone(), stats, metrics));
+    let fills = Arc::new(Fills::new(&config, table.clone(), stats.clone(), metrics));
     let version = ObjectVersion { object: ObjectKey::new(id, "film"), version };
-    Bench { fills, table, source, origin, objects, version, bytes }
+    Bench { fills, stats, table, source, origin, objects, version, bytes }
 }
 
 fn bench(len: usize) -> Bench {
@@ -155,6 +156,44 @@ async fn a_fill_that_panics_tells_its_waiters() {
     bench.origin.inject([Fault::Panic]);
     assert_eq!(bench.read(0..1).await, Err(FillError::Abandoned));
     assert_eq!(bench.read(0..1).await.unwrap(), bench.bytes);
+}
+
+#[tokio::test]
+async fn a_small_object_is_fetched_whole_and_only_right_bytes_are_handed_out() {
+    let bench = bench(3 * MIB + 7);
+    let version = bench.version.version.clone();
+    let source = bench.source.clone();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let question =
+        crate::stat::Question { object: &bench.version.object, retired: None, cache_only: false, deadline };
+    assert_eq!(bench.stats.stat(&source, question).await.unwrap().0.version, version);
+    bench.origin.inject([Fault::Corrupt(2 * MIB as u64 + 9), Fault::Truncate(MIB as u64)]);
+    assert_eq!(bench.read(1..2).await.unwrap(), bench.bytes.slice(MIB..2 * MIB));
+    assert_eq!(bench.read(0..4).await.unwrap(), bench.bytes);
+    let whole = bench.bytes.len() as u64;
+    let starts: Vec<_> = bench.origin.gets().iter().map(|r| (r.start, r.end.min(whole))).collect();
+    assert_eq!(starts, [(0, whole), (0, whole), (MIB as u64, whole)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_stay_wrong_are_an_error() {
+    let bench = bench(MIB);
+    assert!(bench.read(0..1).await.is_ok());
+    bench.table.purge(&bench.version.object.origin, "");
+    bench.origin.inject(std::iter::repeat_n(Fault::Corrupt(5), 3));
+    let error = bench.read(0..1).await.unwrap_err();
+    assert!(matches!(error, FillError::Origin(OriginError::Corrupt(_))), "{error}");
+    assert_eq!(bench.origin.gets().len(), 4);
+    assert_eq!(bench.read(0..1).await.unwrap(), bench.bytes);
+}
+
+#[tokio::test]
+async fn a_deleted_object_is_a_retired_version() {
+    let bench = bench(6 * MIB);
+    bench.read(0..1).await.unwrap();
+    bench.objects.delete("film");
+    let error = bench.read(1..2).await.unwrap_err();
+    assert!(matches!(error, FillError::Origin(OriginError::VersionRetired(_))), "{error}");
 }
 
 #[tokio::test]
