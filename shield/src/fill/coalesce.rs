@@ -161,6 +161,20 @@ impl Table {
         slot.outcome.send_replace(Some(outcome));
     }
 
+    /// Caches blocks that nobody asked for and that came with those of `slot`, unless it was purged meanwhile.
+    pub(crate) fn keep(&self, slot: &Arc<Slot>, blocks: impl Iterator<Item = (u64, Block)>) {
+        let slots = self.lock();
+        if !slots.get(&slot.key).is_some_and(|current| Arc::ptr_eq(current, slot)) {
+            return;
+        }
+        for (index, block) in blocks {
+            let key = BlockKey { version: slot.key.version.clone(), index };
+            if !slots.contains_key(&key) {
+                self.cache.insert(key, block);
+            }
+        }
+    }
+
     /// Forgets what is cached below a prefix, and sees to it that fills under way are not cached; how many blocks.
     pub(crate) fn purge(&self, origin: &OriginId, key_prefix: &str) -> u64 {
         let mut slots = self.lock();

@@ -6,7 +6,7 @@
 //! ([`verify`](super::verify)). An error before the body is final: the origin has
 //! retried it already. All that is not whole at the end gets the error, also when the task panics or is cancelled.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,32 +158,48 @@ impl Run {
                 tracing::info!(endpoint, object = %self.version.object, "ETags of this origin are no MD5s");
             }
         }
-        for block in progress.held.drain(..) {
-            if let Some(slot) = self.slots.pop_front() {
+        let mut slots: HashMap<u64, Arc<Slot>> =
+            self.slots.drain(..).map(|slot| (slot.key.index, slot)).collect();
+        let held: Vec<_> = (0..).zip(progress.held.drain(..)).collect();
+        if let Some(slot) = slots.values().next() {
+            let extra = held.iter().filter(|(index, _)| !slots.contains_key(index));
+            self.table.keep(slot, extra.cloned());
+        }
+        for (index, block) in held {
+            if let Some(slot) = slots.remove(&index) {
                 self.table.finish(&slot, Ok(block));
             }
         }
+        // Past the end: told so by whoever called.
+        self.slots.extend(slots.into_values());
         true
     }
 
     /// One GET of what is still missing.
     async fn get(&mut self, progress: &mut Progress, priority: Priority) -> Result<(), Break> {
-        let wanted = ByteRange::new(progress.at, progress.end);
+        let mut wanted = ByteRange::new(progress.at, progress.end);
         let name = if priority == Priority::Demand { "demand" } else { "read-ahead" };
         self.metrics.origin_gets.with_label_values(&[name]).inc();
         let (key, version) = (&self.version.object.key, &self.version.version);
         let mut body = self.source.origin.get(key, wanted, version, priority).await.map_err(Break::Final)?;
         let size = body.size_bytes;
+        let summed = size <= self.verify_bytes && !self.source.trust.is_refuted();
+        if let Some(md5) = body.md5.filter(|_| summed && progress.object.is_none()) {
+            progress.check = Some(Check::new(md5));
+            if body.range.len() < size {
+                // A part of it has no sum. Who asked did not know how small it is, or had the rest evicted.
+                wanted = ByteRange::new(0, size);
+                progress.at = 0;
+                self.metrics.origin_gets.with_label_values(&[name]).inc();
+                body = self.source.origin.get(key, wanted, version, priority).await.map_err(Break::Final)?;
+            }
+        }
         let same = progress.object.as_ref().is_none_or(|(known, _)| *known == size);
         if body.range != wanted.clip(size) || !same {
             let text = format!("asked [{}, {}), got {:?} of {size}", wanted.start, wanted.end, body.range);
             return Err(Break::Final(OriginError::Protocol(text)));
         }
         progress.end = body.range.end;
-        let whole = wanted.start == 0 && progress.end == size && size <= self.verify_bytes;
-        if progress.object.is_none() && whole && !self.source.trust.is_refuted() {
-            progress.check = body.md5.map(Check::new);
-        }
         progress.object.get_or_insert_with(|| (size, body.content_type.clone()));
         let (begun, begun_at) = (Instant::now(), progress.at);
         while progress.at < progress.end {
