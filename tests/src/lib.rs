@@ -39,6 +39,14 @@ pub fn eventually<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Op
     }
 }
 
+/// A folder of this test binary's own, emptied. What stands in a `static` is never dropped, so a temporary one would stay behind.
+pub fn own_folder() -> std::path::PathBuf {
+    let folder = std::env::current_exe().unwrap().with_extension("media");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// `usual`, multiplied by `PENSTOCK_TEST_SCALE` (1 unless `tests/run --long` raises it).
 pub fn scale(usual: usize) -> usize {
     let factor = std::env::var("PENSTOCK_TEST_SCALE").ok().and_then(|v| v.parse().ok()).unwrap_or(1);

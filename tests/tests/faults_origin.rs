@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tests::cluster::{BESIDE, Cluster, NOWHERE, PUBLIC, READER, Setup};
 use tests::counting_proxy::block_counts;
 use tests::faulty_s3::{Fault, Hits, Rule};
+use tests::own_folder;
 use tests::viewer::{DOWNLOAD, End, Film, Plan, Viewer};
 
 /// How long an edge may take to say that something can't be had.
@@ -23,18 +24,18 @@ const RSS_BYTES: u64 = 320 << 20;
 struct Stage {
     cluster: Cluster,
     folder: PathBuf,
-    _temp: tempfile::TempDir,
 }
 
 fn stage() -> MutexGuard<'static, Stage> {
     static SHARED: OnceLock<Mutex<Stage>> = OnceLock::new();
-    SHARED.get_or_init(|| Mutex::new(Stage::new("", None))).lock().unwrap_or_else(|e| e.into_inner())
+    SHARED
+        .get_or_init(|| Mutex::new(Stage::new(own_folder(), "", None)))
+        .lock()
+        .unwrap_or_else(|e| e.into_inner())
 }
 
 impl Stage {
-    fn new(more: &str, reader: Option<String>) -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        let folder = temp.path().to_owned();
+    fn new(folder: PathBuf, more: &str, reader: Option<String>) -> Self {
         Film::noise(1, 60, 300).put(&folder, "beside");
         let cluster = Cluster::start(Setup {
             media: Some(folder.clone()),
@@ -44,7 +45,7 @@ impl Stage {
             reader,
             ..Default::default()
         });
-        Self { cluster, folder, _temp: temp }
+        Self { cluster, folder }
     }
 
     /// A film of `seconds` at 2.4 Mb/s, new to every cache: 0.3 MB a second.
@@ -87,6 +88,11 @@ impl Stage {
         for node in self.cluster.edges.iter().chain(&self.cluster.shields) {
             let rss = node.rss_bytes();
             assert!(rss < RSS_BYTES, "{}: {} MiB resident", node.name, rss >> 20);
+        }
+        for entry in std::fs::read_dir(&self.folder).unwrap().flatten() {
+            if entry.file_name() != "beside.flv" {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
         }
     }
 }
@@ -320,14 +326,14 @@ fn f06_ranges_of_another_etag_are_never_mixed_in() {
 
 #[test]
 fn f07_an_expired_credential_stops_no_cached_film_and_a_new_one_counts_without_a_restart() {
-    let secrets = tempfile::tempdir().unwrap();
+    let (secrets, films) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let token = secrets.path().join("token");
     std::fs::write(&token, "first").unwrap();
     let reader = format!(
         "{{access_key_id: 'ID', secret_access_key: 'SECRET', session_token_file: '{}'}}",
         token.display()
     );
-    let mut stage = Stage::new("default_ttl_s: 0\nminimum_ttl_s: 0\n", Some(reader));
+    let mut stage = Stage::new(films.path().to_owned(), "default_ttl_s: 0\nminimum_ttl_s: 0\n", Some(reader));
     let bucket = stage.cluster.s3.bucket("vault");
     let (hot, cold) = (Film::noise(71, 10, 1000), Film::noise(72, 10, 1000));
     bucket.put("hot.flv", &hot.bytes, &[]);

@@ -51,7 +51,7 @@ pub(super) fn give(
         Some(Fault::Stall(n) | Fault::Truncate(n) | Fault::Reset(n)) => n.min(length),
         _ => length,
     };
-    let flip = if let Some(Fault::Corrupt(at)) = fault { Some(at) } else { None };
+    let flip = if let Some(Fault::Corrupt(at)) = fault { Some(at % length.max(1)) } else { None };
     let rate = if let Some(Fault::Slow(rate)) = fault { Some(rate) } else { None };
     let mut sent = 0;
     let mut buffer = vec![0; 1 << 16];

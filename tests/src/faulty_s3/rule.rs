@@ -38,7 +38,7 @@ pub enum Fault {
     Shorter(u64),
     /// Another ETag.
     Etag(&'static str),
-    /// One bit of this byte of the body is flipped.
+    /// One bit of this byte of the body is flipped; the next time of another byte.
     Corrupt(u64),
     /// So many bytes a second.
     Slow(u64),
@@ -151,7 +151,10 @@ impl Rule {
             self.skip -= 1;
             return None;
         }
-        self.hits.0.fetch_add(1, Ordering::SeqCst);
-        Some(self.fault.clone())
+        let before = self.hits.0.fetch_add(1, Ordering::SeqCst);
+        Some(match self.fault {
+            Fault::Corrupt(at) => Fault::Corrupt(at + before * 65_537),
+            ref fault => fault.clone(),
+        })
     }
 }
