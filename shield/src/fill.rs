@@ -21,8 +21,8 @@ use proto::v1::Priority;
 
 use crate::config::ShieldConfig;
 use crate::metrics::Metrics;
-use crate::origin::OriginError;
 use crate::origin::table::Source;
+use crate::origin::{OriginError, md5_of};
 use crate::stat::Stats;
 
 pub(crate) mod coalesce;
@@ -114,7 +114,7 @@ impl Fills {
 
     /// All blocks of an object that is fetched in one piece.
     fn whole(&self, source: &Source, version: &ObjectVersion) -> Option<Range<u64>> {
-        if self.verify_bytes == 0 || source.trust.is_refuted() {
+        if self.verify_bytes == 0 || source.trust.is_refuted() || md5_of(&version.version).is_none() {
             return None;
         }
         let size = self.stats.size_of(version).filter(|size| *size <= self.verify_bytes)?;

@@ -159,3 +159,34 @@ impl OriginError {
         RemoteError::new(reason, format!("{what}: {self}"))
     }
 }
+
+/// The MD5 that the ETag of a single upload is. That of an upload in parts has a dash.
+pub(crate) fn md5_of(etag: &str) -> Option<[u8; 16]> {
+    let digits = etag.strip_prefix('"')?.strip_suffix('"')?.as_bytes();
+    let mut md5 = [0; 16];
+    if digits.len() != 2 * md5.len() {
+        return None;
+    }
+    for (byte, pair) in md5.iter_mut().zip(digits.chunks(2)) {
+        let digit = |n: usize| char::from(pair[n]).to_digit(16);
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Some(md5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_an_md5_only_if_it_looks_like_one() {
+        let md5 = md5_of("\"d41d8cd98f00b204e9800998ecf8427E\"").unwrap();
+        assert_eq!((md5[0], md5[15]), (0xd4, 0x7e));
+        for other in
+            ["d41d8cd98f00b204e9800998ecf8427e", "\"d41d8cd98f00b204e9800998ecf8427e-2\"", "\"d4\"", "\"\""]
+        {
+            assert_eq!(md5_of(other), None, "{other}");
+        }
+        assert_eq!(md5_of("\"d41d8cd98f00b204e9800998ecf8427g\""), None);
+    }
+}

@@ -14,6 +14,7 @@ use crate::faulty_s3::FaultyS3;
 use crate::link::Link;
 use crate::process::{Running, product};
 use crate::standalone::{Options, Standalone};
+use crate::wire::{Client, PATIENCE};
 use crate::{eventually, http};
 
 const TOKEN: &str = "the-token-of-the-test-cluster";
@@ -256,7 +257,19 @@ impl Cluster {
         edges.iter_mut().for_each(Node::wait_ready);
         let cluster = Self { edges, shields, control, etcd, proxy, faulty, beside, links, s3, folder: temp };
         cluster.wait_shields(shield_count);
+        cluster.wait_distributions();
         cluster
+    }
+
+    /// Waits until both edges accept a connect: a node is ready with whatever control knew when it came.
+    fn wait_distributions(&self) {
+        for edge in &self.edges {
+            eventually(&format!("distributions at {}", edge.name), Duration::from_secs(40), || {
+                let mut client = Client::open(&edge.addr);
+                client.connect("cfx/st", &format!("rtmp://{PUBLIC}/cfx/st"), &[]);
+                (client.wait_answer(1.0, PATIENCE).0 == "_result").then_some(())
+            });
+        }
     }
 
     /// Waits until both edges know this many shields.
