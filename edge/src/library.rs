@@ -28,6 +28,9 @@ pub struct Library {
     media: moka::future::Cache<ObjectVersion, Arc<Media>>,
     /// What shields last said of an object; used only while none answers.
     known: moka::sync::Cache<ObjectKey, ObjectInfo>,
+    /// What they last said is not there; used likewise. A name stands for several keys, and the one that is there comes after
+    /// those that are not.
+    absent: moka::sync::Cache<ObjectKey, ()>,
     limits: Limits,
     room: ParseRoom,
     /// Every index in memory, evicted ones that sessions still play from included.
@@ -45,8 +48,8 @@ impl Library {
             .support_invalidation_closures()
             .build();
         let room = ParseRoom::new(budget.caps().parse_bytes, budget.parses.clone());
-        let known = moka::sync::Cache::new(100_000);
-        Arc::new(Self { blocks, media, known, limits, room, alive: Mutex::default(), metrics })
+        let (known, absent) = (moka::sync::Cache::new(100_000), moka::sync::Cache::new(10_000));
+        Arc::new(Self { blocks, media, known, absent, limits, room, alive: Mutex::default(), metrics })
     }
 
     /// The block cache.
@@ -60,7 +63,11 @@ impl Library {
         match self.blocks.source().stat(object, retired.clone()).await {
             Ok(info) => {
                 self.known.insert(object.clone(), info.clone());
+                self.absent.invalidate(object);
                 Ok(info)
+            }
+            Err(ReadError::Unavailable(_)) if self.absent.contains_key(object) => {
+                Err(ReadError::NotFound(format!("{object}: as last heard")))
             }
             Err(error @ ReadError::Unavailable(_)) => match self.known.get(object) {
                 Some(info) if retired.as_ref() != Some(&info.id.version) => {
@@ -72,6 +79,9 @@ impl Library {
             },
             Err(error) => {
                 self.known.invalidate(object);
+                if matches!(error, ReadError::NotFound(_)) {
+                    self.absent.insert(object.clone(), ());
+                }
                 Err(error)
             }
         }
@@ -143,5 +153,6 @@ impl Library {
         for object in stale {
             self.known.invalidate(&object);
         }
+        self.absent.invalidate_all();
     }
 }

@@ -32,6 +32,9 @@ pub struct ShieldConfig {
     pub revalidate_always: bool,
     /// Bytes of a single GET at most; a multiple of 1 MiB, up to 16 MiB (default 8 MiB).
     pub run_bytes: u64,
+    /// Bytes of an object at most that is fetched in one GET and, if its ETag is an MD5, held back until that has been checked; at
+    /// most `run_bytes` (default 4 MiB; 0 for none).
+    pub verify_bytes: u64,
     /// Connections to each origin endpoint.
     pub connections: Connections,
     /// Bounds of the queues of GETs, for each origin endpoint.
@@ -60,6 +63,7 @@ impl Default for ShieldConfig {
             maximum_ttl_s: 100 * 365 * 86_400,
             revalidate_always: false,
             run_bytes: proto::range::RUN_BYTES,
+            verify_bytes: 4 << 20,
             connections: Connections::default(),
             queue: Queue::default(),
             timeouts: Timeouts::default(),
@@ -219,21 +223,29 @@ fn yes() -> bool {
     true
 }
 
-/// A pair of keys. The secret comes from exactly one of three places.
+/// A pair of keys, and a session token with temporary ones. Files are read anew every few minutes, and at once when the endpoint refuses
+/// what they held before: keys are rotated by writing the files. The id comes from one of two places, the secret from one of three.
 #[derive(Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialConfig {
     /// The access key id.
+    #[serde(default)]
     pub access_key_id: String,
+    /// A file that holds the access key id.
+    #[serde(default)]
+    pub access_key_id_file: Option<PathBuf>,
     /// The secret itself.
     #[serde(default, skip_serializing)]
     pub secret_access_key: Option<String>,
-    /// A file that holds the secret; read when the origin is first used.
+    /// A file that holds the secret.
     #[serde(default)]
     pub secret_access_key_file: Option<PathBuf>,
     /// An environment variable that holds the secret.
     #[serde(default)]
     pub secret_access_key_env: Option<String>,
+    /// A file that holds the session token that belongs to temporary keys.
+    #[serde(default)]
+    pub session_token_file: Option<PathBuf>,
 }
 
 /// Secrets stay out of logs.
@@ -243,16 +255,40 @@ impl std::fmt::Debug for CredentialConfig {
     }
 }
 
+/// The text of a file, without space around it.
+fn held_by(field: &str, path: &std::path::Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{field}: {}: {e}", path.display()))?;
+    Ok(text.trim().to_owned())
+}
+
 impl CredentialConfig {
+    /// The access key id, from where it is kept. The error names the field.
+    pub fn id(&self) -> Result<String, String> {
+        match &self.access_key_id_file {
+            Some(path) => held_by("access_key_id_file", path),
+            None => Ok(self.access_key_id.clone()),
+        }
+    }
+
+    /// The session token, if there is to be one. The error names the field.
+    pub fn session_token(&self) -> Result<Option<String>, String> {
+        self.session_token_file.as_deref().map(|path| held_by("session_token_file", path)).transpose()
+    }
+
+    /// Whether any of it is kept in a file, so can change.
+    pub fn changes(&self) -> bool {
+        self.access_key_id_file.is_some()
+            || self.secret_access_key_file.is_some()
+            || self.session_token_file.is_some()
+    }
+
     /// The secret, from where it is kept. The error names the field.
     pub fn secret(&self) -> Result<String, String> {
         if let Some(secret) = &self.secret_access_key {
             return Ok(secret.clone());
         }
         if let Some(path) = &self.secret_access_key_file {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| format!("secret_access_key_file: {}: {e}", path.display()))?;
-            return Ok(text.trim().to_owned());
+            return held_by("secret_access_key_file", path);
         }
         let name = self.secret_access_key_env.as_deref().unwrap_or_default();
         std::env::var(name).map_err(|e| format!("secret_access_key_env: {name}: {e}"))
@@ -284,6 +320,9 @@ impl ShieldConfig {
             || self.run_bytes > SEGMENT_BYTES
         {
             return wrong("run_bytes", format!("{} is not a multiple of 1 MiB up to 16 MiB", self.run_bytes));
+        }
+        if self.verify_bytes > self.run_bytes {
+            return wrong("verify_bytes", format!("{} is over run_bytes", self.verify_bytes));
         }
         if self.minimum_ttl_s > self.maximum_ttl_s {
             return wrong("minimum_ttl_s", "is over maximum_ttl_s");
@@ -344,8 +383,11 @@ impl ShieldConfig {
         }
         for (name, credential) in &self.credentials {
             let field = format!("credentials.{name}");
-            if name.is_empty() || credential.access_key_id.is_empty() {
-                return wrong(format!("{field}.access_key_id"), "is empty");
+            if name.is_empty()
+                || credential.access_key_id.is_empty() == credential.access_key_id_file.is_none()
+            {
+                let reason = "must come from one of access_key_id and access_key_id_file";
+                return wrong(format!("{field}.access_key_id"), reason);
             }
             let places = usize::from(credential.secret_access_key.is_some())
                 + usize::from(credential.secret_access_key_file.is_some())
@@ -393,6 +435,8 @@ mod tests {
             ("origins: {.my.store: {endpoint: 'ftp://x'}}", "origins..my.store.endpoint"),
             ("credentials: {a: {access_key_id: b}}", "credentials.a.secret_access_key"),
             ("read: {inflight_bytes: 5}", "read.inflight_bytes"),
+            ("credentials: {a: {secret_access_key: b}}", "credentials.a.access_key_id"),
+            ("verify_bytes: 9000000", "verify_bytes"),
             ("cash_bytes: 5", "cash_bytes"),
         ] {
             let error = parse(yaml).unwrap_err();

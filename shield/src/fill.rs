@@ -3,8 +3,9 @@
 //! [`Fills::ask`] answers for a sequence of blocks. Under one lock it looks each up: cached, being filled, or missing
 //! ([`coalesce`]). Neighbouring missing blocks become one GET ([`runs`]), which waits for a connection of its origin's
 //! endpoint, demand before read-ahead ([`schedule`]). When its turn comes it runs in a task of its own ([`fetch`]): bytes are
-//! copied once, into the block they belong to, and each block goes to the cache and its waiters as soon as it is whole. After a
-//! change of the shield map it asks other shields for what they have first ([`owners`]).
+//! copied once, into the block they belong to, and each block goes to the cache and its waiters as soon as it is whole. Small
+//! objects are fetched whole and handed out once their MD5 is right ([`verify`]). After a change of the shield map other
+//! shields are asked for what they have first ([`owners`]).
 //!
 //! A fill belongs to nobody: whoever asked first may hang up and the others still get their blocks. If a fill dies, by
 //! error, panic or shutdown, the drop of its [`Run`] tells the waiters, so nobody waits for a fill that is gone.
@@ -22,8 +23,8 @@ use proto::v1::Priority;
 use crate::client::handover::Owners;
 use crate::config::ShieldConfig;
 use crate::metrics::Metrics;
-use crate::origin::OriginError;
 use crate::origin::table::Source;
+use crate::origin::{OriginError, md5_of};
 use crate::stat::Stats;
 
 pub(crate) mod coalesce;
@@ -31,6 +32,7 @@ pub(crate) mod fetch;
 mod owners;
 pub(crate) mod runs;
 pub(crate) mod schedule;
+pub(crate) mod verify;
 
 use coalesce::{How, Pending, Seen, Table};
 use fetch::Run;
@@ -92,6 +94,7 @@ pub(crate) struct Fills {
     metrics: Metrics,
     limits: Limits,
     run_blocks: u64,
+    verify_bytes: u64,
     /// Other shields to ask first; none until the shield is told of them.
     pub(crate) owners: OnceLock<Arc<Owners>>,
 }
@@ -111,7 +114,17 @@ impl Fills {
             limits,
             run_blocks: config.run_bytes / BLOCK_BYTES,
             owners: OnceLock::new(),
+            verify_bytes: config.verify_bytes,
         }
+    }
+
+    /// All blocks of an object that is fetched in one piece.
+    fn whole(&self, source: &Source, version: &ObjectVersion) -> Option<Range<u64>> {
+        if self.verify_bytes == 0 || source.trust.is_refuted() || md5_of(&version.version).is_none() {
+            return None;
+        }
+        let size = self.stats.size_of(version).filter(|size| *size <= self.verify_bytes)?;
+        Some(ByteRange::new(0, size).blocks())
     }
 
     /// Every block of `blocks`, in order: here, on its way, or (only with `cache_only`) absent.
@@ -131,7 +144,8 @@ impl Fills {
             _ => Seen::All,
         };
         let how = How { priority, cache_only, seen, asking: owners.is_some() };
-        let claim = self.table.claim(version, blocks, self.run_blocks, how);
+        let whole = self.whole(source, version);
+        let claim = self.table.claim(version, blocks, whole, self.run_blocks, how);
         for slots in claim.runs {
             let Some(first) = slots.front() else { continue };
             let (id, demanded, asking) = (first.run, first.demanded.clone(), first.asking.clone());
@@ -149,6 +163,7 @@ impl Fills {
                 source: source.clone(),
                 stats: self.stats.clone(),
                 limits: self.limits,
+                verify_bytes: self.verify_bytes,
                 metrics: self.metrics.clone(),
                 owners,
                 asking,

@@ -8,6 +8,10 @@
 //! An origin retries until response headers have arrived and no further: whoever reads the body knows how much has arrived,
 //! so resuming it is the `fill`'s work. An error says what kind it is, because a 404, a 412 and a broken
 //! connection lead to different answers.
+//!
+//! What is known of the bytes themselves: their number, and the ETag of the version they belong to. A range has no checksum, so
+//! flipped bits are seen by TLS on the way, and in small objects, which are fetched whole, by the MD5 that an ETag usually is
+//! (`fill::verify`). In a large object behind a plain `http://` endpoint only TCP's own sum stands against them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +79,8 @@ pub struct Body {
     pub size_bytes: u64,
     /// `Content-Type`, empty for none.
     pub content_type: Arc<str>,
+    /// What may be the whole object's MD5. An ETag of that form is one on most endpoints, not on all.
+    pub md5: Option<[u8; 16]>,
     /// The bytes, in pieces of the network's size. It may end early without an error: count them.
     pub stream: BoxStream<'static, Result<Bytes, OriginError>>,
 }
@@ -88,6 +94,9 @@ pub enum OriginError {
     /// 403 or 401: the credential (or the lack of one) does not open it.
     #[error("forbidden: {0}")]
     Forbidden(String),
+    /// The endpoint refuses the credential itself: expired, rotated, signed by a wrong clock. Says nothing about the object.
+    #[error("the credential is refused: {0}")]
+    Credential(String),
     /// 412, or bytes of another version than asked.
     #[error("the version is gone: {0}")]
     VersionRetired(String),
@@ -105,6 +114,9 @@ pub enum OriginError {
     /// An answer that contradicts the request: 200 for a range, a wrong Content-Range, no ETag.
     #[error("origin broke protocol: {0}")]
     Protocol(String),
+    /// Bytes whose MD5 is not the object's, more than once.
+    #[error("origin sent corrupted bytes: {0}")]
+    Corrupt(String),
     /// Nothing came for too long, or too little.
     #[error("origin timed out: {0}")]
     Timeout(String),
@@ -119,10 +131,12 @@ impl OriginError {
         match self {
             OriginError::NotFound(_) => "not-found",
             OriginError::Forbidden(_) => "forbidden",
+            OriginError::Credential(_) => "credential",
             OriginError::VersionRetired(_) => "version-retired",
             OriginError::PastEnd(_) => "past-end",
             OriginError::Server { .. } => "server",
             OriginError::Protocol(_) => "protocol",
+            OriginError::Corrupt(_) => "corrupt",
             OriginError::Timeout(_) => "timeout",
             OriginError::Connection(_) => "connection",
         }
@@ -135,11 +149,44 @@ impl OriginError {
             OriginError::Forbidden(_) => Reason::Forbidden,
             OriginError::VersionRetired(_) => Reason::VersionRetired,
             OriginError::PastEnd(_) => Reason::Invalid,
-            OriginError::Server { .. }
+            OriginError::Credential(_)
+            | OriginError::Server { .. }
             | OriginError::Protocol(_)
+            | OriginError::Corrupt(_)
             | OriginError::Timeout(_)
             | OriginError::Connection(_) => Reason::OriginFailed,
         };
         RemoteError::new(reason, format!("{what}: {self}"))
+    }
+}
+
+/// The MD5 that the ETag of a single upload is. That of an upload in parts has a dash.
+pub(crate) fn md5_of(etag: &str) -> Option<[u8; 16]> {
+    let digits = etag.strip_prefix('"')?.strip_suffix('"')?.as_bytes();
+    let mut md5 = [0; 16];
+    if digits.len() != 2 * md5.len() {
+        return None;
+    }
+    for (byte, pair) in md5.iter_mut().zip(digits.chunks(2)) {
+        let digit = |n: usize| char::from(pair[n]).to_digit(16);
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Some(md5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_an_md5_only_if_it_looks_like_one() {
+        let md5 = md5_of("\"d41d8cd98f00b204e9800998ecf8427E\"").unwrap();
+        assert_eq!((md5[0], md5[15]), (0xd4, 0x7e));
+        for other in
+            ["d41d8cd98f00b204e9800998ecf8427e", "\"d41d8cd98f00b204e9800998ecf8427e-2\"", "\"d4\"", "\"\""]
+        {
+            assert_eq!(md5_of(other), None, "{other}");
+        }
+        assert_eq!(md5_of("\"d41d8cd98f00b204e9800998ecf8427g\""), None);
     }
 }

@@ -118,6 +118,15 @@ impl Stats {
         dropped
     }
 
+    /// The size of this version, if the object's description is known and says so.
+    pub(crate) fn size_of(&self, version: &ObjectVersion) -> Option<u64> {
+        let entry = self.entries.get(&version.object)?;
+        match &entry.answer {
+            Answer::Is(description) if description.version == version.version => Some(description.size_bytes),
+            _ => None,
+        }
+    }
+
     /// Descriptions held.
     pub(crate) fn held(&self) -> u64 {
         self.entries.run_pending_tasks();

@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::counting_proxy::CountingProxy;
+use crate::faulty_s3::FaultyS3;
+use crate::link::Link;
 use crate::process::{Running, product};
 use crate::standalone::{Options, Standalone};
+use crate::wire::{Client, PATIENCE};
 use crate::{eventually, http};
 
 const TOKEN: &str = "the-token-of-the-test-cluster";
@@ -31,6 +34,11 @@ pub const STRANGER: &str = "s0000000strang.penstock.localhost";
 /// One over `vault` with wrong keys.
 pub const FORGER: &str = "s0000000forger.penstock.localhost";
 
+/// With [`Setup::faulty`]: one over bucket `media` behind an endpoint of its own, which nothing disturbs.
+pub const BESIDE: &str = "s0000000beside.penstock.localhost";
+/// With [`Setup::faulty`]: one whose endpoint's name doesn't resolve.
+pub const NOWHERE: &str = "s000000nowhere.penstock.localhost";
+
 /// How one is set up.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
@@ -40,6 +48,14 @@ pub struct Setup {
     pub edge: String,
     /// YAML under the shields' `shield:`.
     pub shield: String,
+    /// How many shields; 2 if 0.
+    pub shields: usize,
+    /// Whether shields reach buckets `media` and `vault` through a [`FaultyS3`]; adds [`BESIDE`] and [`NOWHERE`].
+    pub faulty: bool,
+    /// Whether edges reach each shield through a [`Link`].
+    pub links: bool,
+    /// YAML of the credential `reader` instead of the right keys; `ID` and `SECRET` in it stand for these.
+    pub reader: Option<String>,
 }
 
 /// One box: a process, how to start it again, and its ports.
@@ -93,6 +109,14 @@ impl Node {
         samples.iter().filter(|(k, _)| k.split('{').next() == Some(name)).map(|(_, v)| v).sum()
     }
 
+    /// Resident memory, in bytes; 0 when it is gone.
+    pub fn rss_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) << 10
+    }
+
     /// All samples of its metrics page.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         http::metrics(&self.metrics).unwrap()
@@ -111,6 +135,12 @@ pub struct Cluster {
     pub etcd: Node,
     /// What stands between the shields and S3.
     pub proxy: CountingProxy,
+    /// What misbehaves between the shields and the proxy, with [`Setup::faulty`].
+    pub faulty: Option<FaultyS3>,
+    /// The way to [`BESIDE`]'s bucket.
+    pub beside: CountingProxy,
+    /// What stands before each shield, with [`Setup::links`].
+    pub links: Vec<Link>,
     /// The S3 endpoint.
     pub s3: Standalone,
     folder: tempfile::TempDir,
@@ -140,6 +170,9 @@ impl Cluster {
         let folder = temp.path();
         let s3 = Standalone::with(Options { media: setup.media, ..Default::default() });
         let proxy = CountingProxy::start(s3.s3());
+        let beside = CountingProxy::start(s3.s3());
+        let faulty = setup.faulty.then(|| FaultyS3::start(proxy.addr()));
+        let endpoint = faulty.as_ref().map_or(proxy.addr(), FaultyS3::addr).to_owned();
         let vault = s3.bucket("vault");
         vault.create();
 
@@ -158,7 +191,7 @@ impl Cluster {
             http::get(&clients, "/health").is_ok_and(|a| a.text().contains("true")).then_some(())
         });
 
-        let distributions = write(folder, "distributions.yaml", &distributions());
+        let distributions = write(folder, "distributions.yaml", &distributions(setup.faulty));
         let (grpc, metrics) = (free(), free());
         let config = write(folder, "control.yaml", &control_yaml(&grpc, &metrics, &clients, &distributions));
         let mut control = Node::start(
@@ -172,11 +205,23 @@ impl Cluster {
         control.wait_ready();
 
         let (id, secret) = s3.keys();
-        let mut shields: Vec<Node> = (1..=2)
+        let mut own = origins_yaml(&endpoint, id, secret, setup.reader.as_deref());
+        if setup.faulty {
+            own = own.replacen("origins:\n", &format!("origins:\n{}", faulty_origins(beside.addr())), 1);
+        }
+        own = format!("{own}\n{}", setup.shield);
+        let shield_count = if setup.shields == 0 { 2 } else { setup.shields };
+        let mut links = Vec::new();
+        let mut shields: Vec<Node> = (1..=shield_count)
             .map(|n| {
                 let (addr, metrics) = (free(), free());
-                let own = format!("{}\n{}", origins_yaml(proxy.addr(), id, secret), setup.shield);
-                let node = node_yaml(&format!("shield-{n}"), &grpc, &addr, &metrics, folder);
+                let mut node = node_yaml(&format!("shield-{n}"), &grpc, &addr, &metrics, folder);
+                if setup.links {
+                    let link = Link::start(&addr);
+                    node = node
+                        .replace(&format!("\naddress: {addr}\n"), &format!("\naddress: {}\n", link.addr()));
+                    links.push(link);
+                }
                 let config =
                     write(folder, &format!("shield-{n}.yaml"), &format!("{node}{}", below("shield", &own)));
                 Node::start(
@@ -210,9 +255,21 @@ impl Cluster {
             })
             .collect();
         edges.iter_mut().for_each(Node::wait_ready);
-        let cluster = Self { edges, shields, control, etcd, proxy, s3, folder: temp };
-        cluster.wait_shields(2);
+        let cluster = Self { edges, shields, control, etcd, proxy, faulty, beside, links, s3, folder: temp };
+        cluster.wait_shields(shield_count);
+        cluster.wait_distributions();
         cluster
+    }
+
+    /// Waits until both edges accept a connect: a node is ready with whatever control knew when it came.
+    fn wait_distributions(&self) {
+        for edge in &self.edges {
+            eventually(&format!("distributions at {}", edge.name), Duration::from_secs(40), || {
+                let mut client = Client::open(&edge.addr);
+                client.connect("cfx/st", &format!("rtmp://{PUBLIC}/cfx/st"), &[]);
+                (client.wait_answer(1.0, PATIENCE).0 == "_result").then_some(())
+            });
+        }
     }
 
     /// Waits until both edges know this many shields.
@@ -224,6 +281,31 @@ impl Cluster {
                 let last = log.lines().rfind(|l| l.contains("shield map"))?;
                 last.contains(&format!("shields={count}")).then_some(())
             });
+        }
+    }
+
+    /// What misbehaves before S3; there only with [`Setup::faulty`].
+    pub fn faulty(&self) -> &FaultyS3 {
+        self.faulty.as_ref().expect("a cluster with a faulty S3")
+    }
+
+    /// Waits until nothing is left of what viewers did: no session, stream or fill. Dead shields don't count.
+    pub fn wait_settled(&mut self) {
+        const EDGE: &[&str] = &["connections", "sessions", "playing_streams"];
+        const SHIELD: &[&str] = &["read_streams", "filling_blocks", "queued_fills", "running_fills"];
+        for (nodes, crate_name, gauges) in
+            [(&mut self.edges, "edge", EDGE), (&mut self.shields, "shield", SHIELD)]
+        {
+            for node in nodes.iter_mut().filter_map(|n| n.process.ended().is_none().then_some(n)) {
+                for gauge in gauges {
+                    let name = format!("penstock_{crate_name}_{gauge}");
+                    eventually(&format!("{name} of {} at 0", node.name), Duration::from_secs(90), || {
+                        let samples = http::metrics(&node.metrics).ok()?;
+                        let mut all = samples.iter().filter(|(k, _)| k.split('{').next() == Some(&name));
+                        all.all(|(_, v)| *v == 0.0).then_some(())
+                    });
+                }
+            }
         }
     }
 
@@ -265,14 +347,26 @@ fn node_yaml(name: &str, control: &str, addr: &str, metrics: &str, folder: &Path
     )
 }
 
-fn origins_yaml(endpoint: &str, id: &str, secret: &str) -> String {
+fn origins_yaml(endpoint: &str, id: &str, secret: &str, reader: Option<&str>) -> String {
+    let reader = reader
+        .unwrap_or("{access_key_id: 'ID', secret_access_key: 'SECRET'}")
+        .replace("ID", id)
+        .replace("SECRET", secret);
     format!(
         "origins:\n  media.s3.amazonaws.com: {{endpoint: 'http://{endpoint}'}}\n  vault.s3.amazonaws.com: {{endpoint: 'http://{endpoint}'}}\n\
-         credentials:\n  reader: {{access_key_id: '{id}', secret_access_key: '{secret}'}}\n  forger: {{access_key_id: '{id}', secret_access_key: wrong}}\n"
+         credentials:\n  reader: {reader}\n  forger: {{access_key_id: '{id}', secret_access_key: wrong}}\n"
     )
 }
 
-fn distributions() -> String {
+/// Entries of `origins:` for [`BESIDE`] and [`NOWHERE`].
+fn faulty_origins(beside: &str) -> String {
+    format!(
+        "  beside.s3.amazonaws.com: {{endpoint: 'http://{beside}', bucket: media}}\n  \
+         nowhere.s3.amazonaws.com: {{endpoint: 'http://no-such-host.invalid:9000', bucket: media}}\n"
+    )
+}
+
+fn distributions(faulty: bool) -> String {
     let entry = |name: &str, n: u32, domain: &str, bucket: &str, more: &str| {
         format!(
             "  - {{name: {name}, id: E00000000000{n}, domain: {domain}, origin: {bucket}.s3.amazonaws.com{more}}}\n"
@@ -285,5 +379,9 @@ fn distributions() -> String {
     text += &entry("reader", 4, READER, "vault", ", credential: reader");
     text += &entry("stranger", 5, STRANGER, "vault", "");
     text += &entry("forger", 6, FORGER, "vault", ", credential: forger");
+    if faulty {
+        text += &entry("beside", 7, BESIDE, "beside", "");
+        text += &entry("nowhere", 8, NOWHERE, "nowhere", "");
+    }
     text
 }

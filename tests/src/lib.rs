@@ -11,8 +11,10 @@
 pub mod broken;
 pub mod cluster;
 pub mod counting_proxy;
+pub mod faulty_s3;
 pub mod flv;
 pub mod http;
+pub mod link;
 pub mod media;
 pub mod packets;
 pub mod players;
@@ -20,6 +22,7 @@ pub mod process;
 pub mod rml;
 pub mod s3;
 pub mod standalone;
+pub mod viewer;
 pub mod wire;
 
 use std::time::{Duration, Instant};
@@ -34,6 +37,14 @@ pub fn eventually<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Op
         assert!(Instant::now() < end, "{what}: not within {within:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A folder of this test binary's own, emptied. What stands in a `static` is never dropped, so a temporary one would stay behind.
+pub fn own_folder() -> std::path::PathBuf {
+    let folder = std::env::current_exe().unwrap().with_extension("media");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 /// `usual`, multiplied by `PENSTOCK_TEST_SCALE` (1 unless `tests/run --long` raises it).

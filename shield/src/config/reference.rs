@@ -27,6 +27,8 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
   shield.maximum_ttl_s        at most, seconds                            [default: 3153600000]
   shield.revalidate_always    ask S3 at each open                         [default: false]
   shield.run_bytes            bytes of a GET at most, 1 to 16 MiB         [default: 8388608]
+  shield.verify_bytes         objects up to this are fetched whole and
+                              checked by MD5, 0 to run_bytes              [default: 4194304]
   shield.connections.demand, .read_ahead, .stat   requests in flight      [default: 32, 8, 64]
   shield.queue.demand, .read_ahead                GETs waiting            [default: 1024, 256]
   shield.timeouts.connect_ms  to connect, ms                              [default: 3000]
@@ -49,5 +51,6 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
   shield.origins.HOST         endpoint, region [default: us-east-1], path_style [default: true], bucket, ca_file; HOST is a
                               bucket's host, or a suffix that starts with a dot. BUCKET.s3[.REGION].amazonaws.com without
                               an entry goes to AWS
-  shield.credentials.NAME     access_key_id, and secret_access_key, secret_access_key_file or secret_access_key_env
+  shield.credentials.NAME     access_key_id or access_key_id_file; secret_access_key, secret_access_key_file or
+                              secret_access_key_env; session_token_file with temporary keys. Files may change at any time
 ";

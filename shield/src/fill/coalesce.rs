@@ -104,11 +104,13 @@ impl Table {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks up every block of `blocks` and makes slots for those that nobody fills yet.
+    /// Looks up every block of `blocks` and makes slots for those that nobody fills yet (none with `how.cache_only`). If any is missing
+    /// and the object is to be fetched whole, slots are made for what is missing of `whole`.
     pub(crate) fn claim(
         &self,
         version: &ObjectVersion,
         blocks: Range<u64>,
+        whole: Option<Range<u64>>,
         run_blocks: u64,
         how: How,
     ) -> Claim {
@@ -144,6 +146,13 @@ impl Table {
         if how.cache_only {
             return claim;
         }
+        if let Some(whole) = whole.filter(|_| !missing.is_empty()) {
+            let lacks = |index: &u64| match blocks.contains(index) {
+                true => missing.contains(index),
+                false => !slots.contains_key(&key(*index)) && self.cache.get(&key(*index)).is_none(),
+            };
+            missing = whole.filter(lacks).collect();
+        }
         for run in merge(missing, run_blocks) {
             let id = self.next_run.fetch_add(1, Ordering::Relaxed);
             let demanded: Demanded = Arc::new(AtomicBool::new(how.priority == Priority::Demand));
@@ -153,7 +162,9 @@ impl Table {
                 let (demanded, asking) = (demanded.clone(), asking.clone());
                 let slot = Arc::new(Slot { key: key(index), run: id, demanded, asking, outcome });
                 slots.insert(slot.key.clone(), slot.clone());
-                claim.pending[(index - blocks.start) as usize] = Pending::Coming(receiver);
+                if blocks.contains(&index) {
+                    claim.pending[(index - blocks.start) as usize] = Pending::Coming(receiver);
+                }
                 slot
             });
             claim.runs.push(made.collect());
@@ -175,6 +186,20 @@ impl Table {
             }
         }
         slot.outcome.send_replace(Some(outcome));
+    }
+
+    /// Caches blocks that nobody asked for and that came with those of `slot`, unless it was purged meanwhile.
+    pub(crate) fn keep(&self, slot: &Arc<Slot>, blocks: impl Iterator<Item = (u64, Block)>) {
+        let slots = self.lock();
+        if !slots.get(&slot.key).is_some_and(|current| Arc::ptr_eq(current, slot)) {
+            return;
+        }
+        for (index, block) in blocks {
+            let key = BlockKey { version: slot.key.version.clone(), index };
+            if !slots.contains_key(&key) {
+                self.cache.insert(key, block);
+            }
+        }
     }
 
     /// Forgets what is cached below a prefix, and sees to it that fills under way are not cached; how many blocks.

@@ -2,10 +2,11 @@
 //!
 //! Bytes go from the network's pieces into the block being assembled: the one copy on this path. A block is handed out when
 //! it is whole, long before the run is. A body that breaks, ends early, stalls or crawls is resumed from the next missing byte
-//! with the same If-Match, a bounded number of times; what arrived stays. An error before the body is final: the origin has
+//! with the same If-Match, a bounded number of times; what arrived stays. The blocks of a small object are held back until its MD5 is right
+//! ([`verify`](super::verify)). An error before the body is final: the origin has
 //! retried it already. All that is not whole at the end gets the error, also when the task panics or is cancelled.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use proto::v1::Priority;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::coalesce::{Slot, Table};
+use super::verify::{Check, Verdict};
 use super::{FillError, Limits, bytes_of};
 use crate::cache::Block;
 use crate::client::handover::Owners;
@@ -29,6 +31,9 @@ use crate::stat::Stats;
 /// A body gets this long before its rate is judged.
 const RATE_GRACE: Duration = Duration::from_secs(5);
 
+/// Times a small object is fetched again because its MD5 is wrong.
+const REREADS: u32 = 2;
+
 /// Blocks that one GET brings. Dropping it answers whoever still waits.
 pub(crate) struct Run {
     pub(crate) version: ObjectVersion,
@@ -39,6 +44,7 @@ pub(crate) struct Run {
     pub(crate) source: Arc<Source>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) limits: Limits,
+    pub(crate) verify_bytes: u64,
     pub(crate) metrics: Metrics,
     /// Other shields to ask before the origin, if any may have something.
     pub(crate) owners: Option<Arc<Owners>>,
@@ -56,6 +62,10 @@ pub(super) struct Progress {
     pub(super) object: Option<(u64, Arc<str>)>,
     /// The block being assembled.
     block: BytesMut,
+    /// The sum that this run, a whole object, must come to.
+    check: Option<Check>,
+    /// Blocks that wait for it.
+    held: Vec<Block>,
 }
 
 /// How one GET ended badly.
@@ -71,7 +81,14 @@ impl Run {
         self.started = true;
         let (Some(first), Some(last)) = (self.slots.front(), self.slots.back()) else { return };
         let span = bytes_of(&(first.key.index..last.key.index + 1));
-        let mut progress = Progress { at: span.start, end: span.end, object: None, block: BytesMut::new() };
+        let mut progress = Progress {
+            at: span.start,
+            end: span.end,
+            object: None,
+            block: BytesMut::new(),
+            check: None,
+            held: Vec::new(),
+        };
         self.ask_owners(&mut progress, priority).await;
         let deadline = Instant::now() + self.limits.whole;
         let outcome = match timeout_at(deadline, self.resume_until_done(&mut progress, priority)).await {
@@ -81,11 +98,13 @@ impl Run {
         let fate = match outcome {
             Ok(()) => FillError::PastEnd(progress.at),
             Err(error) => {
+                // The version was there when it was opened: who reads on must learn that it has gone, and its home must look again.
+                let error = match error {
+                    OriginError::NotFound(text) => OriginError::VersionRetired(text),
+                    error => error,
+                };
                 self.metrics.origin_errors.with_label_values(&[error.kind()]).inc();
-                if matches!(
-                    error,
-                    OriginError::VersionRetired(_) | OriginError::NotFound(_) | OriginError::Forbidden(_)
-                ) {
+                if matches!(error, OriginError::VersionRetired(_) | OriginError::Forbidden(_)) {
                     self.stats.retire(&self.version);
                 } else {
                     let key = &self.version.object;
@@ -109,14 +128,24 @@ impl Run {
         progress: &mut Progress,
         priority: Priority,
     ) -> Result<(), OriginError> {
-        let mut resumes = 0;
+        let (mut resumes, mut rereads) = (0, 0);
         if progress.object.is_some() && progress.at >= progress.end {
             // Other shields had all of it.
             return Ok(());
         }
         loop {
             match self.get(progress, priority).await {
-                Ok(()) => return Ok(()),
+                Ok(()) if self.hand_out(progress) => return Ok(()),
+                Ok(()) => {
+                    let error = OriginError::Corrupt("the MD5 of its bytes is not its ETag".into());
+                    if rereads >= REREADS {
+                        return Err(error);
+                    }
+                    tracing::warn!(object = %self.version.object, %error, "reading an object again");
+                    self.metrics.origin_errors.with_label_values(&[error.kind()]).inc();
+                    (progress.at, rereads) = (0, rereads + 1);
+                    progress.held.clear();
+                }
                 Err(Break::Final(error)) => return Err(error),
                 Err(Break::Resumable(error)) if resumes >= self.limits.resumes => return Err(error),
                 Err(Break::Resumable(error)) => {
@@ -129,14 +158,53 @@ impl Run {
         }
     }
 
+    /// Hands out blocks that were held back; false if they are wrong.
+    fn hand_out(&mut self, progress: &mut Progress) -> bool {
+        let Some(check) = &mut progress.check else { return true };
+        match check.judge(&self.source.trust) {
+            Verdict::Wrong => return false,
+            Verdict::Right => {}
+            Verdict::NoSum => {
+                let endpoint = self.source.origin.endpoint();
+                tracing::info!(endpoint, object = %self.version.object, "ETags of this origin are no MD5s");
+            }
+        }
+        let mut slots: HashMap<u64, Arc<Slot>> =
+            self.slots.drain(..).map(|slot| (slot.key.index, slot)).collect();
+        let held: Vec<_> = (0..).zip(progress.held.drain(..)).collect();
+        if let Some(slot) = slots.values().next() {
+            let extra = held.iter().filter(|(index, _)| !slots.contains_key(index));
+            self.table.keep(slot, extra.cloned());
+        }
+        for (index, block) in held {
+            if let Some(slot) = slots.remove(&index) {
+                self.table.finish(&slot, Ok(block));
+            }
+        }
+        // Past the end: told so by whoever called.
+        self.slots.extend(slots.into_values());
+        true
+    }
+
     /// One GET of what is still missing.
     async fn get(&mut self, progress: &mut Progress, priority: Priority) -> Result<(), Break> {
-        let wanted = ByteRange::new(progress.at, progress.end);
+        let mut wanted = ByteRange::new(progress.at, progress.end);
         let name = if priority == Priority::Demand { "demand" } else { "read-ahead" };
         self.metrics.origin_gets.with_label_values(&[name]).inc();
         let (key, version) = (&self.version.object.key, &self.version.version);
         let mut body = self.source.origin.get(key, wanted, version, priority).await.map_err(Break::Final)?;
         let size = body.size_bytes;
+        let summed = size <= self.verify_bytes && !self.source.trust.is_refuted();
+        if let Some(md5) = body.md5.filter(|_| summed && progress.object.is_none()) {
+            progress.check = Some(Check::new(md5));
+            if body.range.len() < size {
+                // A part of it has no sum. Who asked did not know how small it is, or had the rest evicted.
+                wanted = ByteRange::new(0, size);
+                progress.at = 0;
+                self.metrics.origin_gets.with_label_values(&[name]).inc();
+                body = self.source.origin.get(key, wanted, version, priority).await.map_err(Break::Final)?;
+            }
+        }
         let same = progress.object.as_ref().is_none_or(|(known, _)| *known == size);
         if body.range != wanted.clip(size) || !same {
             let text = format!("asked [{}, {}), got {:?} of {size}", wanted.start, wanted.end, body.range);
@@ -186,11 +254,18 @@ impl Run {
             let part = piece.split_to(piece.len().min((block_end - progress.at) as usize));
             progress.block.extend_from_slice(&part);
             progress.at += part.len() as u64;
-            if progress.at == block_end
-                && let Some(slot) = self.slots.pop_front()
-            {
-                let data = std::mem::take(&mut progress.block).freeze();
-                self.table.finish(&slot, Ok(Block { data, size_bytes, content_type: content_type.clone() }));
+            if let Some(check) = &mut progress.check {
+                check.add(&part);
+            }
+            if progress.at < block_end {
+                continue;
+            }
+            let data = std::mem::take(&mut progress.block).freeze();
+            let block = Block { data, size_bytes, content_type: content_type.clone() };
+            if progress.check.is_some() {
+                progress.held.push(block);
+            } else if let Some(slot) = self.slots.pop_front() {
+                self.table.finish(&slot, Ok(block));
             }
         }
     }

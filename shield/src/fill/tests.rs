@@ -14,6 +14,7 @@ use crate::origin::table;
 
 struct Bench {
     fills: Arc<Fills>,
+    stats: Arc<Stats>,
     table: Arc<Table>,
     source: Arc<Source>,
     origin: Faulty,
@@ -27,9 +28,12 @@ fn bytes(len: usize) -> Bytes {
 }
 
 fn bench_with(len: usize, config: ShieldConfig) -> Bench {
+    bench_over(Memory::new(), len, config)
+}
+
+fn bench_over(objects: Memory, len: usize, config: ShieldConfig) -> Bench {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let config = Arc::new(config);
-    let objects = Memory::new();
     let bytes = bytes(len);
     let version = objects.put("film", bytes.clone());
     let origin = Faulty::new(objects.clone());
@@ -39,13 +43,18 @@ fn bench_with(len: usize, config: ShieldConfig) -> Bench {
     let source = origins.get(&id).unwrap();
     let table = Arc::new(Table::new(Arc::new(BlocksInMemory::new(config.cache_bytes)), metrics.clone()));
     let stats = Arc::new(Stats::new(config.clone(), metrics.clone()));
-    let fills = Arc::new(Fills::new(&config, table.clone(), stats, metrics));
+    let fills = Arc::new(Fills::new(&config, table.clone(), stats.clone(), metrics));
     let version = ObjectVersion { object: ObjectKey::new(id, "film"), version };
-    Bench { fills, table, source, origin, objects, version, bytes }
+    Bench { fills, stats, table, source, origin, objects, version, bytes }
 }
 
 fn bench(len: usize) -> Bench {
     bench_with(len, ShieldConfig::default())
+}
+
+/// One whose origin knows MD5s.
+fn verifying(len: usize) -> Bench {
+    bench_over(Memory::with_sums(), len, ShieldConfig::default())
 }
 
 const MIB: usize = 1 << 20;
@@ -158,6 +167,53 @@ async fn a_fill_that_panics_tells_its_waiters() {
 }
 
 #[tokio::test]
+async fn a_small_object_is_fetched_whole_and_only_right_bytes_are_handed_out() {
+    let bench = verifying(3 * MIB + 7);
+    let version = bench.version.version.clone();
+    let source = bench.source.clone();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let question =
+        crate::stat::Question { object: &bench.version.object, retired: None, cache_only: false, deadline };
+    assert_eq!(bench.stats.stat(&source, question).await.unwrap().0.version, version);
+    bench.origin.inject([Fault::Corrupt(2 * MIB as u64 + 9), Fault::Truncate(MIB as u64)]);
+    assert_eq!(bench.read(1..2).await.unwrap(), bench.bytes.slice(MIB..2 * MIB));
+    assert_eq!(bench.read(0..4).await.unwrap(), bench.bytes);
+    let whole = bench.bytes.len() as u64;
+    let starts: Vec<_> = bench.origin.gets().iter().map(|r| (r.start, r.end.min(whole))).collect();
+    assert_eq!(starts, [(0, whole), (0, whole), (MIB as u64, whole)]);
+}
+
+#[tokio::test]
+async fn a_part_of_a_small_object_of_unknown_size_brings_the_whole() {
+    let bench = verifying(3 * MIB + 7);
+    assert_eq!(bench.read(1..2).await.unwrap(), bench.bytes.slice(MIB..2 * MIB));
+    assert_eq!(bench.read(0..4).await.unwrap(), bench.bytes);
+    assert_eq!(bench.origin.gets().len(), 2);
+    assert_eq!(bench.origin.gets()[1].len(), bench.bytes.len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_stay_wrong_are_an_error() {
+    let bench = verifying(MIB);
+    assert!(bench.read(0..1).await.is_ok());
+    bench.table.purge(&bench.version.object.origin, "");
+    bench.origin.inject(std::iter::repeat_n(Fault::Corrupt(5), 3));
+    let error = bench.read(0..1).await.unwrap_err();
+    assert!(matches!(error, FillError::Origin(OriginError::Corrupt(_))), "{error}");
+    assert_eq!(bench.origin.gets().len(), 4);
+    assert_eq!(bench.read(0..1).await.unwrap(), bench.bytes);
+}
+
+#[tokio::test]
+async fn a_deleted_object_is_a_retired_version() {
+    let bench = bench(6 * MIB);
+    bench.read(0..1).await.unwrap();
+    bench.objects.delete("film");
+    let error = bench.read(1..2).await.unwrap_err();
+    assert!(matches!(error, FillError::Origin(OriginError::VersionRetired(_))), "{error}");
+}
+
+#[tokio::test]
 async fn a_replaced_object_is_a_retired_version() {
     let bench = bench(2 * MIB);
     bench.read(0..1).await.unwrap();
@@ -169,14 +225,16 @@ async fn a_replaced_object_is_a_retired_version() {
 
 #[tokio::test]
 async fn blocks_past_the_end_are_an_error_and_the_others_come() {
-    let bench = bench(MIB + 1);
-    let asked = bench.ask(0..4, Priority::Demand);
-    let mut got = Vec::new();
-    for pending in asked {
-        got.push(pending.wait().await.map(|b: Option<Block>| b.unwrap().data.len()));
+    for bench in [bench(MIB + 1), verifying(MIB + 1)] {
+        let asked = bench.ask(0..4, Priority::Demand);
+        let mut got = Vec::new();
+        for pending in asked {
+            got.push(pending.wait().await.map(|b: Option<Block>| b.unwrap().data.len()));
+        }
+        let end = || Err(FillError::PastEnd(MIB as u64 + 1));
+        assert_eq!(got, [Ok(MIB), Ok(1), end(), end()]);
     }
-    let end = || Err(FillError::PastEnd(MIB as u64 + 1));
-    assert_eq!(got, [Ok(MIB), Ok(1), end(), end()]);
+    let bench = bench(MIB + 1);
     let error = bench.read(5..6).await.unwrap_err();
     assert!(matches!(error, FillError::Origin(OriginError::PastEnd(_))), "{error}");
 }

@@ -29,6 +29,8 @@ pub enum Fault {
     Reset(u64),
     /// Its body stops for good after so many bytes.
     Stall(u64),
+    /// One bit of this byte of its body is flipped.
+    Corrupt(u64),
     /// Its headers come this late.
     Delay(Duration),
     /// It panics.
@@ -159,6 +161,23 @@ impl Origin for Faulty {
                 until(bytes).chain(stream::iter([Err(OriginError::Connection("reset".into()))])).boxed()
             }
             Some(Fault::Stall(bytes)) => until(bytes).chain(stream::pending()).boxed(),
+            Some(Fault::Corrupt(byte)) => {
+                let whole = std::mem::replace(&mut body.stream, stream::empty().boxed());
+                let flip = move |at: &mut u64, piece: Result<bytes::Bytes, OriginError>| {
+                    let start = *at;
+                    let piece = piece.map(|piece| {
+                        *at += piece.len() as u64;
+                        if !(start..*at).contains(&byte) {
+                            return piece;
+                        }
+                        let mut changed = piece.to_vec();
+                        changed[(byte - start) as usize] ^= 0x10;
+                        changed.into()
+                    });
+                    futures::future::ready(Some(piece))
+                };
+                whole.scan(0, flip).boxed()
+            }
             _ => body.stream,
         };
         Ok(body)

@@ -1,6 +1,6 @@
 //! An origin in memory: what the tests of everything above it read.
 //!
-//! Versions are SHA-256 of the bytes, so that equal bytes are one version and changed bytes another, as with S3.
+//! Versions are (shortened) SHA-256 of the bytes, so that equal bytes are one version and changed bytes another, as with S3.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use md5::Md5;
 use proto::range::ByteRange;
 use proto::v1::Priority;
 use sha2::{Digest, Sha256};
 
-use super::{Body, Head, Origin, OriginError};
+use super::{Body, Head, Origin, OriginError, md5_of};
 
 /// Size of the pieces a body comes in.
 const PIECE_BYTES: usize = 100_000;
@@ -29,6 +30,7 @@ struct Stored {
 pub struct Memory {
     objects: Arc<Mutex<HashMap<String, Stored>>>,
     max_age: Option<Duration>,
+    sums: bool,
 }
 
 impl Memory {
@@ -37,12 +39,20 @@ impl Memory {
         Self::default()
     }
 
+    /// An empty bucket whose ETags are MD5s.
+    pub fn with_sums() -> Self {
+        Self { sums: true, ..Self::default() }
+    }
+
     /// Stores `bytes` under `key` and returns the version's ETag.
     pub fn put(&self, key: &str, bytes: impl Into<Bytes>) -> Arc<str> {
         let bytes = bytes.into();
-        let digest = Sha256::digest(&bytes);
-        let short = u64::from_be_bytes(digest[..8].try_into().unwrap_or_default());
-        let version: Arc<str> = format!("\"{short:016x}\"").into();
+        let (digest, len) = match self.sums {
+            true => (Md5::digest(&bytes).to_vec(), 16),
+            false => (Sha256::digest(&bytes).to_vec(), 8),
+        };
+        let digits: String = digest.iter().take(len).map(|byte| format!("{byte:02x}")).collect();
+        let version: Arc<str> = format!("\"{digits}\"").into();
         let stored = Stored { bytes, version: version.clone() };
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), stored);
         version
@@ -96,6 +106,6 @@ impl Origin for Memory {
             (!bytes.is_empty()).then(|| Ok(bytes.split_to(bytes.len().min(PIECE_BYTES))))
         });
         let stream = futures::stream::iter(pieces).boxed();
-        Ok(Body { range, size_bytes, content_type: "video/x-test".into(), stream })
+        Ok(Body { range, size_bytes, content_type: "video/x-test".into(), md5: md5_of(if_match), stream })
     }
 }

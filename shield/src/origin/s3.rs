@@ -4,6 +4,9 @@
 //! is handed on as it comes, because the SDK's retries end where bodies begin. Nothing the endpoint says is taken on
 //! trust: a range must come back as that range, of that version, with a length that fits.
 //!
+//! A credential that the endpoint refuses is the operator's trouble, not the object's, so it is told apart from a 403 that means "not for
+//! you". If its files hold other keys by then, the request is made again with those.
+//!
 //! Demand and read-ahead use separate clients, so separate connections. An origin without a credential asks unsigned.
 //! A host without a region is first asked in us-east-1; when AWS names another region, the origin moves there and asks again.
 
@@ -14,6 +17,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::ServerSideEncryption;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::date_time::{DateTime, Format};
 use futures::{StreamExt, stream};
@@ -22,7 +26,7 @@ use proto::v1::Priority;
 
 use super::endpoint::Place;
 use super::freshness::max_age;
-use super::{Body, Head, Origin, OriginError};
+use super::{Body, Head, Origin, OriginError, md5_of};
 
 mod clients;
 #[cfg(feature = "fuzzing")]
@@ -30,6 +34,18 @@ pub(crate) mod fuzz;
 
 pub use clients::Clients;
 use clients::Pair;
+
+/// S3's codes for a credential it doesn't take. A HEAD's answer has no body, so no code.
+const REFUSED_KEYS: &[&str] = &[
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+];
 
 /// One bucket of an S3 endpoint, read with one credential.
 pub struct S3 {
@@ -61,6 +77,34 @@ impl S3 {
             Priority::ReadAhead => &pair.read_ahead,
         };
         (client.clone(), pair.region.clone())
+    }
+
+    /// Whether there are other clients now than when `failure` happened: of the region it names, or with new keys.
+    fn renewed(&self, failure: &Failure, asked_in: &str) -> bool {
+        self.moved(failure, asked_in) || self.rotated(failure)
+    }
+
+    /// Whether the keys were refused and are others now.
+    fn rotated(&self, failure: &Failure) -> bool {
+        if !matches!(failure.error, OriginError::Credential(_)) {
+            return false;
+        }
+        let (known, now) = (self.pair.load(), self.clients.keys_now(&self.credential));
+        if now.is_none() || now == known.keys {
+            return false;
+        }
+        let renewed = self.clients.pair(&self.place, &known.region, &self.credential);
+        match renewed {
+            Ok(pair) => {
+                tracing::info!(bucket = %self.place.bucket, credential = self.credential, "the credential was rotated");
+                self.pair.store(Arc::new(pair));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(bucket = %self.place.bucket, %error, "can't use the new keys");
+                false
+            }
+        }
     }
 
     /// Whether `failure` named another region than `asked_in` and the origin has moved there.
@@ -98,7 +142,8 @@ impl S3 {
                     let lifetime = lifetime(headers.get("cache-control"), headers.get("expires"));
                     return Ok(Head::Unchanged { max_age: lifetime });
                 }
-                return Err(failure(error, &self.place.bucket, key));
+                let failed = failure(error, &self.place.bucket, key);
+                return Err(self.explained(client, key, failed).await);
             }
         };
         let broken = |what: &str| OriginError::Protocol(format!("HEAD {}/{key}: {what}", self.place.bucket));
@@ -111,6 +156,20 @@ impl S3 {
             content_type: answer.content_type().unwrap_or_default().into(),
             max_age: lifetime(answer.cache_control(), answer.expires_string()),
         })
+    }
+
+    /// `failed`, a HEAD's failure, or what a GET of one byte says of the same matter if it may be the credential's.
+    async fn explained(&self, client: &Client, key: &str, failed: Failure) -> Failure {
+        let unclear =
+            matches!(failed.error, OriginError::Forbidden(_) | OriginError::Server { status: 400, .. });
+        if !unclear || self.credential.is_empty() || failed.region.is_some() {
+            return failed;
+        }
+        let request = client.get_object().bucket(&self.place.bucket).key(key).range("bytes=0-0");
+        match request.send().await.map_err(|error| failure(error, &self.place.bucket, key)) {
+            Err(told) if matches!(told.error, OriginError::Credential(_)) => told,
+            _ => failed,
+        }
     }
 
     async fn get_once(
@@ -142,11 +201,14 @@ impl S3 {
             Err(broken(format!("Content-Range: {header}, but another Content-Length")))?;
         }
         let content_type: Arc<str> = answer.content_type().unwrap_or_default().into();
+        let encrypted = answer.sse_customer_algorithm().is_some()
+            || answer.server_side_encryption().is_some_and(|how| *how != ServerSideEncryption::Aes256);
+        let md5 = md5_of(if_match).filter(|_| !encrypted);
         let stream = stream::unfold(answer.body, |mut body| async move {
             let piece = body.next().await?;
             Some((piece.map_err(|e| OriginError::Connection(format!("body: {}", chain(&e)))), body))
         });
-        Ok(Body { range: given, size_bytes, content_type, stream: stream.boxed() })
+        Ok(Body { range: given, size_bytes, content_type, md5, stream: stream.boxed() })
     }
 }
 
@@ -159,7 +221,7 @@ impl Origin for S3 {
     async fn head(&self, key: &str, if_none_match: Option<&str>) -> Result<Head, OriginError> {
         let (client, region) = self.client(Priority::Demand);
         match self.head_once(&client, key, if_none_match).await {
-            Err(failure) if self.moved(&failure, &region) => {
+            Err(failure) if self.renewed(&failure, &region) => {
                 let (client, _) = self.client(Priority::Demand);
                 self.head_once(&client, key, if_none_match).await.map_err(|f| f.error)
             }
@@ -176,7 +238,7 @@ impl Origin for S3 {
     ) -> Result<Body, OriginError> {
         let (client, region) = self.client(priority);
         match self.get_once(&client, key, range, if_match).await {
-            Err(failure) if self.moved(&failure, &region) => {
+            Err(failure) if self.renewed(&failure, &region) => {
                 let (client, _) = self.client(priority);
                 self.get_once(&client, key, range, if_match).await.map_err(|f| f.error)
             }
@@ -216,6 +278,7 @@ where
     let code = error.as_service_error().and_then(|e| e.code()).unwrap_or("no code");
     let text = format!("{what}: {status} {code}");
     let error = match status {
+        400 | 401 | 403 if REFUSED_KEYS.contains(&code) => OriginError::Credential(text),
         404 => OriginError::NotFound(text),
         401 | 403 => OriginError::Forbidden(text),
         412 => OriginError::VersionRetired(text),

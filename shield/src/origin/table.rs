@@ -15,12 +15,15 @@ use super::endpoint::resolve;
 use super::s3::{Clients, S3};
 use crate::config::ShieldConfig;
 use crate::fill::schedule::Schedule;
+use crate::fill::verify::Trust;
 use crate::metrics::Metrics;
 
 /// An origin and the bounds it shares with others of its endpoint.
 pub(crate) struct Source {
     pub(crate) origin: Arc<dyn Origin>,
     pub(crate) schedule: Arc<Schedule>,
+    /// Whether its ETags are MD5s.
+    pub(crate) trust: Trust,
 }
 
 /// The origins a shield knows.
@@ -82,6 +85,6 @@ impl Table {
                 Arc::new(Schedule::new(self.config.connections, self.config.queue, self.metrics.clone()))
             })
             .clone();
-        Source { origin, schedule }
+        Source { origin, schedule, trust: Trust::default() }
     }
 }

@@ -13,17 +13,20 @@ use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
-    StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+    StalledStreamProtectionConfig,
+    retry::{RetryConfig, RetryPartition},
+    timeout::TimeoutConfig,
 };
 use aws_smithy_http_client::{Builder, tls};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
 
 use crate::config::{CredentialConfig, ShieldConfig};
 use crate::origin::endpoint::Place;
 
-/// How long a secret read from a file is used before the file is read again.
-const SECRET_AGE: Duration = Duration::from_secs(300);
+/// How long keys read from files are used before the files are read again.
+const KEYS_AGE: Duration = Duration::from_secs(300);
 /// How long an idle connection to an origin is kept; under the 20 s or so after which S3 closes it.
 const IDLE: Duration = Duration::from_secs(15);
 
@@ -48,7 +51,12 @@ pub(super) struct Pair {
     pub(super) demand: Client,
     pub(super) read_ahead: Client,
     pub(super) region: String,
+    /// Which keys the clients began with, where keys can change.
+    pub(super) keys: Option<KeysDigest>,
 }
+
+/// Tells whether two sets of keys are the same, without being one.
+pub(super) type KeysDigest = [u8; 32];
 
 #[derive(Clone)]
 struct Http {
@@ -74,7 +82,20 @@ impl Clients {
             demand: self.client(place, region, credential, http.demand)?,
             read_ahead: self.client(place, region, credential, http.read_ahead)?,
             region: region.to_owned(),
+            keys: self.keys_now(credential),
         })
+    }
+
+    /// The keys that files hold for `credential` at this moment; `None` if it isn't kept in files, or they can't be read.
+    pub(super) fn keys_now(&self, credential: &str) -> Option<KeysDigest> {
+        let keys = self.config.credentials.get(credential).filter(|keys| keys.changes())?;
+        let (id, secret, token) = (keys.id().ok()?, keys.secret().ok()?, keys.session_token().ok()?);
+        let mut digest = Sha256::new();
+        for part in [id, secret, token.unwrap_or_default()] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        Some(digest.finalize().into())
     }
 
     fn http(&self, place: &Place, region: &str) -> Result<Http, ClientError> {
@@ -115,6 +136,8 @@ impl Clients {
             .force_path_style(place.path_style)
             .timeout_config(times)
             .retry_config(RetryConfig::standard().with_max_attempts(timeouts.attempts))
+            // The SDK's allowance of retries is kept by this name: an endpoint in trouble must not use up another's.
+            .retry_partition(RetryPartition::new(place.name()))
             // Bodies are watched by the fill, which also resumes them.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // A range has no checksum of its own, and endpoints other than AWS stumble over the headers.
@@ -154,15 +177,17 @@ fn http_client(place: &Place, idle_connections: usize) -> Result<SharedHttpClien
     Ok(builder.tls_context(context).build_https())
 }
 
-/// Keys from the configuration; a secret in a file is read anew every few minutes, so that it can be rotated.
+/// Keys from the configuration; those in files are read anew every few minutes, so that they can be rotated.
 #[derive(Debug)]
 struct Keys(CredentialConfig);
 
 impl Keys {
     fn read(&self) -> Result<Credentials, CredentialsError> {
-        let secret = self.0.secret().map_err(CredentialsError::provider_error)?;
-        let expires = self.0.secret_access_key_file.is_some().then(|| SystemTime::now() + SECRET_AGE);
-        Ok(Credentials::new(&self.0.access_key_id, secret, None, expires, "penstock"))
+        let broken = CredentialsError::provider_error;
+        let (id, secret) = (self.0.id().map_err(broken)?, self.0.secret().map_err(broken)?);
+        let token = self.0.session_token().map_err(broken)?;
+        let expires = self.0.changes().then(|| SystemTime::now() + KEYS_AGE);
+        Ok(Credentials::new(id, secret, token, expires, "penstock"))
     }
 }
 

@@ -246,7 +246,7 @@ impl Origin for One {
             true => pieces.chain(futures::stream::pending()).boxed(),
             false => pieces.chain(futures::stream::iter(end)).boxed(),
         };
-        Ok(Body { range, size_bytes, content_type: "video/x-flv".into(), stream })
+        Ok(Body { range, size_bytes, content_type: "video/x-flv".into(), md5: None, stream })
     }
 }
 
