@@ -46,6 +46,8 @@ pub struct EdgeConfig {
     pub stall_timeout_ms: u64,
     /// How often a name that a silent play (start -2) waits for is looked up again, in ms.
     pub waiting_poll_ms: u64,
+    /// Least time between the starts of two seeks or unpauses of a session, in ms; what comes faster waits, and the latest wins. 0: no limit.
+    pub seek_interval_ms: u64,
     /// Connections at once.
     pub max_connections: usize,
     /// Connections at once from one address.
@@ -104,6 +106,7 @@ impl Default for EdgeConfig {
             idle_timeout_ms: 300_000,
             stall_timeout_ms: 3_600_000,
             waiting_poll_ms: 500,
+            seek_interval_ms: 100,
             max_connections: 20_000,
             max_connections_per_address: 5_000,
             max_streams: 16,

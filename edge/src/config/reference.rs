@@ -38,6 +38,7 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.stall_timeout_ms       a socket that takes no byte, ms             [default: 3600000]
   edge.waiting_poll_ms        how often a missing name that a silent play
                               waits for is looked up, ms                  [default: 500]
+  edge.seek_interval_ms       least time between a session's seeks, ms    [default: 100]
   edge.max_connections        connections at once                         [default: 20000]
   edge.max_connections_per_address                                        [default: 5000]
   edge.max_streams            streams a connection                        [default: 16]
