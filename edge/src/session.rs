@@ -15,18 +15,19 @@
 //! command makes them pointless.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
 use control::client::Catalogue;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use proto::v1::Distribution;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use crate::config::EdgeConfig;
 use crate::library::Library;
@@ -91,6 +92,8 @@ pub(crate) enum End {
     Stalled,
     #[error("the edge is shutting down")]
     Shutdown,
+    #[error("a defect of the edge: the session panicked")]
+    Panicked,
 }
 
 impl End {
@@ -105,6 +108,7 @@ impl End {
             End::Silent(_) => "silent",
             End::Stalled => "stalled",
             End::Shutdown => "shutdown",
+            End::Panicked => "panicked",
         }
     }
 
@@ -204,7 +208,14 @@ pub async fn serve<T: Transport>(
     shutdown: CancellationToken,
 ) {
     let mut session = Session::new(shared.clone(), peer);
-    let end = session.run(&mut transport, shutdown).await;
+    // A panic ends this session only, and it too leaves its record: what is left of the session is read, not run.
+    let end = AssertUnwindSafe(session.run(&mut transport, shutdown)).catch_unwind().await;
+    let end = end.unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        error!(session = session.id, what, "a session panicked");
+        End::Panicked
+    });
     session.log_end(&end);
     transport.close().await;
 }
