@@ -48,6 +48,8 @@ pub struct EdgeConfig {
     pub waiting_poll_ms: u64,
     /// Connections at once. 0: [`EdgeConfig::CONNECTIONS`], or fewer where the limit of open files doesn't allow that many.
     pub max_connections: usize,
+    /// Least time between the starts of two seeks or unpauses of a session, in ms; what comes faster waits, and the latest wins. 0: no limit.
+    pub seek_interval_ms: u64,
     /// Connections at once from one address.
     pub max_connections_per_address: usize,
     /// Streams (createStream) at once on a connection.
@@ -119,6 +121,7 @@ impl Default for EdgeConfig {
             stall_timeout_ms: 3_600_000,
             waiting_poll_ms: 500,
             max_connections: 0,
+            seek_interval_ms: 100,
             max_connections_per_address: 5_000,
             max_streams: 16,
             max_playlist: 64,

@@ -70,6 +70,8 @@ pub struct Metrics {
     pub index_seconds: Histogram,
     /// Messages over the size limit that were skipped.
     pub oversized_messages: IntCounter,
+    /// Seeks and unpauses that came within `seek_interval_ms` of the last one and had to wait, or were replaced while they did.
+    pub deferred_seeks: IntCounter,
     /// Bytes of blocks cached.
     pub cache_bytes: IntGauge,
     /// Bytes in use, by account of the memory budget.
@@ -168,6 +170,10 @@ impl Metrics {
             stale_opens: counter("stale_opens_total", "Opens served from memory because no shield answered")?,
             index_seconds: histogram("index_seconds", "Time to read a media index")?,
             oversized_messages: counter("oversized_messages_total", "Messages over the size limit, skipped")?,
+            deferred_seeks: counter(
+                "deferred_seeks_total",
+                "Seeks and unpauses that came too fast and waited",
+            )?,
             cache_bytes: gauge("cache_bytes", "Bytes of blocks cached")?,
             memory_bytes: gauges("memory_bytes", "Bytes in use, by account of the memory budget", "account")?,
             memory_cap_bytes: gauges(

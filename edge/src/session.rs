@@ -15,18 +15,19 @@
 //! command makes them pointless.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
 use control::client::Catalogue;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use proto::v1::Distribution;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use crate::budget::Budget;
 use crate::config::EdgeConfig;
@@ -34,7 +35,8 @@ use crate::drain::{self, Drain};
 use crate::egress::Egress;
 use crate::library::Library;
 use crate::metrics::{Counted, Metrics};
-use crate::rtmp::chunk::{ChunkReader, ReaderLimits};
+use crate::rtmp::amf::AmfError;
+use crate::rtmp::chunk::{ChunkError, ChunkReader, ReaderLimits};
 use crate::rtmp::handshake::{HandshakeStep, ServerHandshake};
 use crate::transport::Transport;
 
@@ -97,6 +99,9 @@ pub(crate) enum End {
     Handshake(String),
     #[error("protocol: {0}")]
     Protocol(String),
+    /// A limit on what one message or connection may make us hold: its name in metrics, and what was too much.
+    #[error("{0}: {1}")]
+    Limit(&'static str, String),
     #[error("rejected: {0}")]
     Rejected(&'static str),
     #[error("nothing was heard for too long ({0})")]
@@ -107,6 +112,8 @@ pub(crate) enum End {
     Crowded,
     #[error("the edge is shutting down")]
     Shutdown,
+    #[error("a defect of the edge: the session panicked")]
+    Panicked,
 }
 
 impl End {
@@ -116,11 +123,44 @@ impl End {
             End::Io(_) => "io",
             End::Handshake(_) => "handshake",
             End::Protocol(_) => "protocol",
+            End::Limit(..) => "limit",
             End::Rejected(_) => "rejected",
             End::Silent(_) => "silent",
             End::Stalled => "stalled",
             End::Crowded => "crowded",
             End::Shutdown => "shutdown",
+            End::Panicked => "panicked",
+        }
+    }
+
+    /// The limit that ended it, if one did: what it is counted under in [`Metrics::refused`].
+    fn limit(&self) -> Option<&'static str> {
+        match self {
+            End::Limit(limit, _) => Some(limit),
+            End::Silent("handshake") => Some("handshake_timeout"),
+            End::Silent("connect") => Some("connect_timeout"),
+            End::Silent(_) => Some("idle_timeout"),
+            End::Stalled => Some("stall_timeout"),
+            _ => None,
+        }
+    }
+}
+
+impl From<ChunkError> for End {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::TooManyChunkStreams(_) => End::Limit("chunk_streams", error.to_string()),
+            _ => End::Protocol(error.to_string()),
+        }
+    }
+}
+
+impl From<AmfError> for End {
+    fn from(error: AmfError) -> Self {
+        match error {
+            AmfError::TooDeep => End::Limit("amf_depth", error.to_string()),
+            AmfError::TooManyValues => End::Limit("amf_values", error.to_string()),
+            _ => End::Protocol(format!("command: {error}")),
         }
     }
 }
@@ -171,6 +211,8 @@ pub(crate) struct Session {
     wrote_at: Instant,
     started: Instant,
     pinged_at: Instant,
+    /// When the last seek or unpause began to look for its place, or will.
+    repositioned_at: Option<Instant>,
     /// Input was left unread because too much waits to be sent.
     unread: bool,
     /// A stream stopped filling only because the batch was full.
@@ -190,7 +232,14 @@ pub async fn serve<T: Transport>(
     shutdown: CancellationToken,
 ) {
     let mut session = Session::new(shared.clone(), peer);
-    let end = session.run(&mut transport, shutdown).await;
+    // A panic ends this session only, and it too leaves its record: what is left of the session is read, not run.
+    let end = AssertUnwindSafe(session.run(&mut transport, shutdown)).catch_unwind().await;
+    let end = end.unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        error!(session = session.id, what, "a session panicked");
+        End::Panicked
+    });
     session.log_end(&end);
     transport.close().await;
 }
@@ -222,6 +271,7 @@ impl Session {
             wrote_at: now,
             started: now,
             pinged_at: now,
+            repositioned_at: None,
             unread: false,
             more: false,
             ending: None,
@@ -423,7 +473,7 @@ impl Session {
                 self.unread = true;
                 return Ok(());
             }
-            let message = self.reader.read(&mut self.input).map_err(|e| End::Protocol(e.to_string()))?;
+            let message = self.reader.read(&mut self.input)?;
             let skipped = self.reader.skipped();
             if skipped > self.skipped_messages {
                 debug!(session = self.id, skipped, "a message over the size limit was skipped");
@@ -482,6 +532,9 @@ impl Session {
             self.drop_stream(id);
         }
         let seconds = self.started.elapsed().as_secs_f64();
+        if let Some(limit) = end.limit() {
+            self.shared.metrics.refused.with_label_values(&[limit]).inc();
+        }
         self.shared.metrics.session_seconds.with_label_values(&[end.label()]).observe(seconds);
         if let Some(connection) = self.connection() {
             let (sent, received) = (self.sent_bytes, self.received_bytes);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::counting_proxy::CountingProxy;
@@ -146,9 +147,15 @@ pub struct Cluster {
     folder: tempfile::TempDir,
 }
 
-/// An address nobody listens on now. (Another process could take it before we do: loopback ports are plenty.)
+/// An address nobody listens on now. (Another process could take it before we do: loopback ports are plenty. A network namespace of the test's
+/// own has fewer, but only us: there they are counted up from below those the kernel gives to clients.)
 fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let host = crate::netns::host();
+    if host == "127.0.0.1" {
+        return TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    }
+    format!("{host}:{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> String {
@@ -309,6 +316,21 @@ impl Cluster {
         }
     }
 
+    /// Starts one more edge, set up like the first, in the network namespace of the caller; it ends when dropped.
+    pub fn another_edge(&self, name: &str) -> Node {
+        let (first, folder) = (&self.edges[0], self.folder.path());
+        let (addr, metrics) = (free(), free());
+        let text = std::fs::read_to_string(folder.join("edge-1.yaml")).unwrap();
+        let text = text.replace("edge-1", name).replace(&first.addr, &addr).replace(&first.metrics, &metrics);
+        let config = write(folder, &format!("{name}.yaml"), &text);
+        let mut edge = Node::start(name, first.program.clone(), with_config(&config), addr, metrics, folder);
+        edge.wait_ready();
+        eventually("shields known to it", Duration::from_secs(40), || {
+            edge.process.log().contains("shield map").then_some(())
+        });
+        edge
+    }
+
     /// The RTMP address of an edge.
     pub fn rtmp(&self, edge: usize) -> &str {
         &self.edges[edge].addr
@@ -332,7 +354,13 @@ fn with_config(path: &str) -> Vec<String> {
     vec!["--config".into(), path.into()]
 }
 
+/// An address as a YAML string: an IPv6 one would begin a list.
+fn plain(addr: &str) -> String {
+    if addr.starts_with('[') { format!("'{addr}'") } else { addr.to_owned() }
+}
+
 fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str) -> String {
+    let (grpc, metrics) = (plain(grpc), plain(metrics));
     format!(
         "listen: {grpc}\nmetrics: {metrics}\ntoken: {TOKEN}\nstore:\n  etcd:\n    endpoints: ['http://{etcd}']\ndistributions_file: {distributions}\n"
     )
@@ -340,7 +368,8 @@ fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str) -> S
 
 fn node_yaml(name: &str, control: &str, addr: &str, metrics: &str, folder: &Path) -> String {
     let state = folder.join(name);
-    let listen = if name.starts_with("edge") { format!("[{addr}]") } else { addr.to_owned() };
+    let (addr, metrics) = (plain(addr), plain(metrics));
+    let listen = if name.starts_with("edge") { format!("[{addr}]") } else { addr.clone() };
     format!(
         "node_id: {name}\naddress: {addr}\ntoken: {TOKEN}\ncontrol: ['http://{control}']\nlisten: {listen}\nmetrics: {metrics}\nstate_dir: {}\n",
         state.display()

@@ -47,7 +47,7 @@ impl CountingProxy {
     }
 
     fn before(target: &str, http: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(format!("{}:0", crate::netns::host())).unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
         let (target, seen) = (target.to_owned(), shared.clone());

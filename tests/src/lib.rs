@@ -4,6 +4,9 @@
 //! ([`players`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
 //! writer can't be hidden by the same mistake in the reader that checks it.
 //!
+//! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); many viewers at
+//! once are a [`crowd`].
+//!
 //! Where things come from: binaries from `PENSTOCK_BIN_DIR` (else the folder cargo built this test into), media from
 //! `tests/media/make` (into `PENSTOCK_TEST_MEDIA`, else cargo's target folder). Counts that a long run raises are read by
 //! [`scale`].
@@ -12,13 +15,16 @@ pub mod broken;
 pub mod cluster;
 pub mod counting_proxy;
 pub mod faulty_s3;
+pub mod crowd;
 pub mod flv;
 pub mod http;
 pub mod link;
 pub mod media;
+pub mod netns;
 pub mod packets;
 pub mod players;
 pub mod process;
+pub mod relay;
 pub mod rml;
 pub mod s3;
 pub mod standalone;

@@ -2,7 +2,8 @@
 //!
 //! A shared server lives in a `static`, which Rust never drops; so children are started through `setpriv --pdeathsig KILL`
 //! (util-linux), and the kernel ends them with us. That signal follows the *thread* that started the child, hence the one
-//! thread here that starts them all and never ends. A [`Running`] dropped earlier is killed by its pid and reaped.
+//! thread here that starts them all and never ends. It goes to the asker's network namespace first, so a child is born where
+//! the test that wants it stands. A [`Running`] dropped earlier is killed by its pid and reaped.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,15 +14,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-type Order = (Command, SyncSender<std::io::Result<Child>>);
+use crate::netns::Namespace;
+
+type Order = (Command, Namespace, SyncSender<std::io::Result<Child>>);
 
 fn start(command: Command) -> Result<Child> {
     static STARTER: OnceLock<Mutex<SyncSender<Order>>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {
         let (orders, taken) = sync_channel::<Order>(0);
         std::thread::spawn(move || {
-            for (mut command, answer) in taken {
-                let _ = answer.send(command.spawn());
+            for (mut command, namespace, answer) in taken {
+                let _ = answer.send(namespace.enter().and_then(|()| command.spawn()));
             }
         });
         Mutex::new(orders)
@@ -30,7 +33,7 @@ fn start(command: Command) -> Result<Child> {
     starter
         .lock()
         .unwrap_or_else(|e| e.into_inner())
-        .send((command, answer))
+        .send((command, Namespace::here()?, answer))
         .context("the starter is gone")?;
     Ok(child.recv()??)
 }
@@ -67,6 +70,18 @@ impl Running {
     /// All it has written so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Its resident memory, in KiB; 0 when it has ended.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find(|l| l.starts_with("VmRSS:"));
+        line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
     }
 
     /// Sends it a signal by name (`TERM`, `KILL`, `STOP`, `CONT`).

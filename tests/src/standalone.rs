@@ -17,7 +17,7 @@ pub struct Options {
     pub media: Option<PathBuf>,
     /// The data folder; a new temporary one if `None`.
     pub data: Option<PathBuf>,
-    /// `--listen`, one each; `127.0.0.1:0` if empty.
+    /// `--listen`, one each; any port of `127.0.0.1` if empty (within a network namespace, of its address).
     pub listen: Vec<String>,
     /// The text of a `--config` file.
     pub config: Option<String>,
@@ -62,13 +62,14 @@ impl Standalone {
         let ready_file = temp.path().join("ready.json");
         let media = options.media.unwrap_or_else(|| media::folder().to_owned());
         let mut args = vec![media.display().to_string()];
+        let any = format!("{}:0", crate::netns::host());
         let mut set = |name: &str, value: String| args.extend([name.to_owned(), value]);
         set("--data", data.display().to_string());
-        for addr in if options.listen.is_empty() { vec!["127.0.0.1:0".to_owned()] } else { options.listen } {
+        for addr in if options.listen.is_empty() { vec![any.clone()] } else { options.listen } {
             set("--listen", addr);
         }
         for port in ["--api", "--s3", "--metrics"] {
-            set(port, "127.0.0.1:0".into());
+            set(port, any.clone());
         }
         set("--ready-file", ready_file.display().to_string());
         if let Some(text) = options.config {

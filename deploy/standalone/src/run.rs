@@ -4,7 +4,7 @@
 //! written. At SIGTERM or SIGINT the edge drains ([`edge::drain`]; by default both of its times are 0, so viewers are told goodbye
 //! at once), edge and shield deregister, then everything stops together.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +34,12 @@ async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<(TcpListener,
     Ok((listener, bound))
 }
 
-/// A port for one of the parts to reach another by.
+/// A port for one of the parts to reach another by; of `::1` where there is no IPv4, not even a loopback.
 async fn bind_inside(part: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    bind(part, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    match bind(part, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await {
+        Ok(bound) => Ok(bound),
+        Err(error) => bind(part, SocketAddr::from((Ipv6Addr::LOCALHOST, 0))).await.map_err(|_| error),
+    }
 }
 
 /// Files that the parts open among themselves: gRPC, S3 requests and their other ends, stores, logs, and a margin.

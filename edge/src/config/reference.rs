@@ -40,6 +40,7 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
                               waits for is looked up, ms                  [default: 500]
   edge.max_connections        connections at once                         [default: 20000, or what
                               the limit of open files (RLIMIT_NOFILE) leaves room for]
+  edge.seek_interval_ms       least time between a session's seeks, ms    [default: 100]
   edge.max_connections_per_address                                        [default: 5000]
   edge.max_streams            streams a connection                        [default: 16]
   edge.max_playlist           playlist entries a stream                   [default: 64]

@@ -26,7 +26,7 @@ impl Session {
             17 | 20 => match command::parse(&message, &Limits::default()) {
                 Ok(Some(command)) => self.on_command(message.stream_id, command),
                 Ok(None) => Ok(()),
-                Err(error) => Err(End::Protocol(format!("command: {error}"))),
+                Err(error) => Err(error.into()),
             },
             // Acknowledgements, peer bandwidth, data, shared objects, unsolicited media: nothing to do.
             _ => Ok(()),

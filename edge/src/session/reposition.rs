@@ -3,7 +3,11 @@
 //! What is already in the batch is still sent (it is small); the sample at hand is dropped. The
 //! replies precede the new media, because librtmp and ffmpeg throw away everything before Seek.Notify. A newer seek replaces one
 //! that is still looking for its place.
+//!
+//! Each costs reads and a burst of media, so a viewer has one every `seek_interval_ms`: what comes faster waits, and the latest wins.
+//! A thumb dragged along a time line notices nothing; a storm costs no more than a drag.
 
+use tokio::time::{Duration, Instant, sleep_until};
 use tracing::info;
 
 use super::Session;
@@ -39,7 +43,6 @@ impl Session {
         }
         let origin_ms = playing.playback.origin_ms;
         let target_ms = if file_timeline { ms as u64 } else { origin_ms.saturating_add(ms as u64) };
-        info!(session = self.id, stream = stream_id, name, ms, "seek");
         self.settle_unpause(stream_id, &name);
         self.reposition(stream_id, Reposition::Seek { ms }, target_ms);
     }
@@ -101,6 +104,7 @@ impl Session {
 
     /// Looks for the place of `target_ms` (file time); media stops until it is found.
     fn reposition(&mut self, stream_id: u32, why: Reposition, target_ms: u64) {
+        let begins = self.next_reposition();
         let Some(stream) = self.stream(stream_id) else { return };
         let State::Playing(playing) = &mut stream.state else { return };
         (playing.end_due, playing.over, playing.sleeps_until, playing.waits_since) =
@@ -108,9 +112,34 @@ impl Session {
         let (media, mut reader) = (playing.playback.media.clone(), playing.playback.reader.clone());
         stream.pending = Some(why);
         stream.op = Some(Box::pin(async move {
+            if let Some(begins) = begins {
+                sleep_until(begins).await;
+            }
             let cursor = media.cursor(&mut reader, target_ms).await;
             Done::Repositioned(why, target_ms, cursor.map(|cursor| (cursor, reader)))
         }));
+    }
+
+    /// When the viewer's next seek may begin: `None` is at once.
+    fn next_reposition(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let interval = Duration::from_millis(self.shared.config.seek_interval_ms);
+        match self.repositioned_at {
+            // The one that waits is replaced, and its turn taken over.
+            Some(at) if at > now => {
+                self.shared.metrics.deferred_seeks.inc();
+                Some(at)
+            }
+            Some(at) if at + interval > now => {
+                self.shared.metrics.deferred_seeks.inc();
+                self.repositioned_at = Some(at + interval);
+                self.repositioned_at
+            }
+            _ => {
+                self.repositioned_at = Some(now);
+                None
+            }
+        }
     }
 
     pub(super) fn on_repositioned(
@@ -146,6 +175,8 @@ impl Session {
         control::stream_begin(stream_id, &mut self.out.batch);
         match why {
             Reposition::Seek { ms } => {
+                // Logged when obeyed: what a storm asks for on top is only counted.
+                info!(session = self.id, stream = stream_id, name, ms, "seek");
                 let text = format!("Seeking {ms} (stream ID: {stream_id}).");
                 self.status(stream_id, "status", "NetStream.Seek.Notify", &text, &name);
                 if play_start {
