@@ -260,3 +260,33 @@ pub(crate) fn targets(media: &Media, data: &[u8]) -> [u64; 5] {
     let (a, b) = (chosen(u64::from(tail.u16())), chosen(u64::from(tail.u32())));
     [a, b, end_ms.saturating_sub(1), end_ms.saturating_add(1), u64::MAX]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corpus_plays() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        for (kind, films) in [("flv", 8), ("mp4", 9), ("mp3", 7)] {
+            let files: Vec<_> =
+                std::fs::read_dir(corpus.join(kind)).unwrap().map(|e| e.unwrap().path()).collect();
+            assert!(files.len() >= films, "{kind}: {}", files.len());
+            for path in files {
+                let mut file = File::described(&std::fs::read(&path).unwrap());
+                let (_, walked) = open_and_walk(&mut file).unwrap_or_else(|| panic!("{}", path.display()));
+                assert!(walked.samples.len() >= 3, "{}: {}", path.display(), walked.samples.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_described_file_is_its_parts_repeated() {
+        let mut file = File::described(b"@\0\x03\x01abc\0\x01\x0dz\0\x02\x00!?");
+        assert_eq!(file.size(), 6 + 8192 + 2);
+        assert_eq!(&file.slice(4, 4)[..], b"bczz");
+        assert_eq!(&file.slice(8196, 100)[..], b"zz!?");
+        file.all_buffered = true;
+        assert!(file.buffered(8190, 10).is_some() && file.buffered(8190, 11).is_none());
+    }
+}
