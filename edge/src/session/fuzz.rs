@@ -224,7 +224,9 @@ mod tests {
             assert!(counts[9] >= 10, "play-{play}: {} pictures", counts[9]);
         }
         assert!(counts("play-04")[8] > 10);
-        for (name, commands) in [("storm", 256), ("play-and-seek", 8), ("bandwidth", 4), ("playlist", 10)] {
+        for (name, commands) in
+            [("length-storm", 256), ("play-and-seek", 8), ("storm", 6), ("bandwidth", 4), ("playlist", 10)]
+        {
             let counts = counts(name);
             assert!(counts[20] >= commands, "{name}: {} commands", counts[20]);
         }
