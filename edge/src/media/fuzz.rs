@@ -13,10 +13,8 @@ use super::{Cursor, Kind, Limits, Media, MediaError, Sample, Step, tag};
 use crate::object::{ReadAt, ReadError, Slices};
 use crate::rtmp::{amf, reply};
 
-/// Largest file tried.
-const FILE_BYTES: u64 = 1 << 40;
 /// Most samples walked: what a target does must end in milliseconds.
-pub(crate) const STEPS: usize = 1000;
+pub(crate) const STEPS: usize = 600;
 /// Reads that opening may cost: MP4 looks at 1024 boxes, each of which may stand far from the last.
 const OPEN_READS: usize = 1300;
 /// Bytes that opening may cost: those boxes with what is read ahead, or a megabyte's tags at either end.
@@ -28,7 +26,7 @@ const SEEK_BYTES: u64 = 100 << 20;
 
 /// Limits that keep hostile tables small enough to walk in a test.
 pub(crate) fn limits() -> Limits {
-    Limits { index_bytes: 1 << 20, samples: 50_000, sample_bytes: 1 << 20, fragments: 1000 }
+    Limits { index_bytes: 1 << 20, samples: 50_000, sample_bytes: 1 << 20, fragments: 200 }
 }
 
 /// A file made of repeated parts, so that a few bytes can describe one of any length. Counts what is read.
@@ -47,7 +45,7 @@ pub(crate) struct File {
 impl File {
     /// Adds `bytes` so many times.
     pub(crate) fn push(&mut self, bytes: &[u8], times: u64) {
-        let end = self.size + (bytes.len() as u64).saturating_mul(times).min(FILE_BYTES - self.size);
+        let end = self.size.saturating_add((bytes.len() as u64).saturating_mul(times));
         if end > self.size {
             // Short patterns are repeated here, so that a long read isn't made of millions of copies.
             let repeats = (4096 / bytes.len()).clamp(1, times.min(4096) as usize);
@@ -57,8 +55,8 @@ impl File {
     }
 
     /// The file that `data` describes: the bytes as they are, or, after an `@`, stretches that are repeated: their length (2 bytes), how
-    /// often as a power of 2, the bytes.
-    pub(crate) fn described(data: &[u8]) -> Self {
+    /// often as a power of 2, the bytes. It ends when it is longer than `most_bytes`.
+    pub(crate) fn described(data: &[u8], most_bytes: u64) -> Self {
         let mut input = Input::new(data);
         let mut file = Self::default();
         if data.first() != Some(&b'@') {
@@ -66,9 +64,10 @@ impl File {
             return file;
         }
         input.u8();
-        while !input.is_empty() {
+        while !input.is_empty() && file.size < most_bytes {
             let (len, times) = (input.u16(), 1u64 << (input.u8() % 24));
-            file.push(input.bytes(usize::from(len)), times);
+            let bytes = input.bytes(usize::from(len));
+            file.push(bytes, times.min((most_bytes - file.size).div_ceil(bytes.len().max(1) as u64)));
         }
         file
     }
@@ -259,4 +258,35 @@ pub(crate) fn targets(media: &Media, data: &[u8]) -> [u64; 5] {
     let chosen = |choice: u64| choice % end_ms.clamp(1, 1 << 40);
     let (a, b) = (chosen(u64::from(tail.u16())), chosen(u64::from(tail.u32())));
     [a, b, end_ms.saturating_sub(1), end_ms.saturating_add(1), u64::MAX]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corpus_plays() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        for (kind, films) in [("flv", 8), ("mp4", 9), ("mp3", 7)] {
+            let files: Vec<_> =
+                std::fs::read_dir(corpus.join(kind)).unwrap().map(|e| e.unwrap().path()).collect();
+            assert!(files.len() >= films, "{kind}: {}", files.len());
+            for path in files {
+                let mut file = File::described(&std::fs::read(&path).unwrap(), 1 << 40);
+                let (_, walked) = open_and_walk(&mut file).unwrap_or_else(|| panic!("{}", path.display()));
+                assert!(walked.samples.len() >= 3, "{}: {}", path.display(), walked.samples.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_described_file_is_its_parts_repeated() {
+        let mut file = File::described(b"@\0\x03\x01abc\0\x01\x0dz\0\x02\x00!?", 1 << 40);
+        assert_eq!(file.size(), 6 + 8192 + 2);
+        assert_eq!(File::described(b"@\0\x03\x01abc\0\x01\x0dz\0\x02\x00!?", 1000).size(), 1000);
+        assert_eq!(&file.slice(4, 4)[..], b"bczz");
+        assert_eq!(&file.slice(8196, 100)[..], b"zz!?");
+        file.all_buffered = true;
+        assert!(file.buffered(8190, 10).is_some() && file.buffered(8190, 11).is_none());
+    }
 }

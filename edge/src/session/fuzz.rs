@@ -92,6 +92,11 @@ fn shared() -> Arc<Shared> {
 
 /// `data` is the script: see [`script::script`].
 pub fn dispatch(data: &[u8]) {
+    converse(data);
+}
+
+/// Runs a script; gives how many messages of each type the session sent.
+fn converse(data: &[u8]) -> [usize; 256] {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -113,13 +118,14 @@ pub fn dispatch(data: &[u8]) {
         let bound = 4 * BATCH_BYTES + LAST_BYTES;
         assert!(wire.longest_queue <= bound, "{} bytes waited to be sent", wire.longest_queue);
         assert_eq!((shared.metrics.sessions.get(), shared.metrics.playing.get()), (0, 0));
-        check_sent(&wire.sent, wire.blocked());
-    });
+        check_sent(&wire.sent, wire.blocked())
+    })
 }
 
 /// What the session sent must be a greeting, then messages a strict reader understands. A blocked peer sees no more than a part.
-fn check_sent(sent: &[u8], cut: bool) {
-    let Some(chunks) = sent.get(GREETING_BYTES..) else { return };
+fn check_sent(sent: &[u8], cut: bool) -> [usize; 256] {
+    let mut counts = [0; 256];
+    let Some(chunks) = sent.get(GREETING_BYTES..) else { return counts };
     let limits = ReaderLimits {
         message_bytes: MAX_MESSAGE_BYTES,
         chunk_streams: 4 + 4 * config().max_streams,
@@ -137,6 +143,7 @@ fn check_sent(sent: &[u8], cut: bool) {
             }
         };
         assert!(message.type_id <= 20, "type {}", message.type_id);
+        counts[usize::from(message.type_id)] += 1;
         if matches!(message.type_id, type_id::AUDIO | type_id::VIDEO) {
             assert!(streams.contains(&message.stream_id), "media on stream {}", message.stream_id);
         }
@@ -161,6 +168,7 @@ fn check_sent(sent: &[u8], cut: bool) {
     assert!(cut || input.is_empty(), "{} bytes are no message", input.len());
     assert!(connects <= 1, "connect succeeded {connects} times");
     assert_eq!(reader.skipped(), 0);
+    counts
 }
 
 /// What a client may name: an app, a tcUrl and a stream, one a line.
@@ -201,4 +209,26 @@ pub fn names(data: &[u8]) {
     // What is displayed names the same file, and is what it is displayed as.
     let again = StreamName::parse("", &parsed.display);
     assert!(again.query.is_none() || parsed.display.contains('%'), "{parsed:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_of_the_corpus_reach_the_films() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dispatch");
+        let counts = |name: &str| converse(&std::fs::read(corpus.join(name)).unwrap());
+        for play in ["00", "01", "02", "03", "05", "06"] {
+            let counts = counts(&format!("play-{play}"));
+            assert!(counts[9] >= 10, "play-{play}: {} pictures", counts[9]);
+        }
+        assert!(counts("play-04")[8] > 10);
+        for (name, commands) in
+            [("length-storm", 256), ("play-and-seek", 8), ("storm", 6), ("bandwidth", 4), ("playlist", 10)]
+        {
+            let counts = counts(name);
+            assert!(counts[20] >= commands, "{name}: {} commands", counts[20]);
+        }
+    }
 }

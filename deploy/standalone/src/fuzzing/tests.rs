@@ -58,10 +58,10 @@ fn declarations_of_any_content() {
 
 #[test]
 fn keys_in_folders_with_ways_out() {
-    run("s3_keys", 4000, KEYS, super::s3_keys);
+    run("s3_keys", 2000, KEYS, super::s3_keys);
 }
 
 #[test]
 fn listings_of_any_folder() {
-    run("s3_listings", 3000, &[b"a", b"/", b".", &[0], &[255]], super::s3_listings);
+    run("s3_listings", 2000, &[b"a", b"/", b".", &[0], &[255]], super::s3_listings);
 }

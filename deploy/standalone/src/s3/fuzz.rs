@@ -37,7 +37,8 @@ fn place() -> Place {
     fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
         result.unwrap_or_else(|error| panic!("the folder can't be made: {error}"))
     }
-    let folder = done(tempfile::tempdir());
+    // In memory where the system has such a folder: thousands are made.
+    let folder = done(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()));
     let at = |name: &str| folder.path().join(name);
     done(fs::create_dir_all(at("media")));
     done(fs::create_dir_all(at("outside/folder")));
@@ -191,7 +192,7 @@ pub fn s3_listings(data: &[u8]) {
         for _ in 0..PAGES {
             let Some(from) = bound.take() else { break };
             let query = Query { prefix: prefix.clone(), delimiter: delimiter.clone(), bound: from, max };
-            let Ok(page) = page(&place.bucket, &query) else { panic!("the listing failed") };
+            let page = page(&place.bucket, &query).unwrap_or_else(|error| panic!("{error}: {query:?}"));
             assert!(page.objects.len() + page.prefixes.len() <= max);
             keys.extend(page.objects.into_iter().map(|listed| listed.key));
             prefixes.extend(page.prefixes);

@@ -173,6 +173,7 @@ impl<'a> Walk<'a> {
         let mut walk = Self { bucket, prefix, reached: bound, levels: Vec::new() };
         let start = match prefix.rsplit_once('/') {
             None => Ok(bucket.root.clone()),
+            Some((folder, _)) if goes_round(bucket, folder) => Err(ErrorKind::NotFound.into()),
             Some((folder, _)) => bucket.locate(folder),
         };
         match start {
@@ -249,8 +250,13 @@ impl<'a> Walk<'a> {
         level.more = false;
         let entries = match fs::read_dir(&level.folder) {
             Ok(entries) => entries,
-            // Removed since, or not readable: it lists nothing, as its objects can't be read either.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            // Removed since, not readable, or a file that a prefix takes for a folder: it lists nothing, as nothing below it can be read.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory
+                ) =>
+            {
                 self.levels.push(level);
                 return Ok(());
             }
@@ -304,6 +310,19 @@ impl<'a> Walk<'a> {
             level.folder.starts_with(&target) || self.levels.iter().any(|l| l.folder.starts_with(&target));
         Ok((!loops).then(|| Entry { name: name + "/", folder: Some(target) }))
     }
+}
+
+/// Whether a link on the way to a folder leads to one above it: a walk from the bucket's root would not have come this way.
+fn goes_round(bucket: &Bucket, folder: &str) -> bool {
+    let mut passed = vec![bucket.root.clone()];
+    for name in folder.split('/').filter(|name| is_name(name)) {
+        let Some(next) = passed.last().and_then(|last| fs::canonicalize(last.join(name)).ok()) else { break };
+        if passed.iter().any(|folder| folder.starts_with(&next)) {
+            return true;
+        }
+        passed.push(next);
+    }
+    false
 }
 
 #[cfg(test)]

@@ -6,9 +6,12 @@ use crate::media::fuzz::{File, Walked, open_and_walk, seek, targets, walk};
 use crate::media::{Index, Kind, Sample};
 use crate::object::ReadAt;
 
+/// Largest file tried: several times what is walked without a guess, a few steps back.
+const FILE_BYTES: u64 = 4 << 20;
+
 /// The file that `data` describes is opened, walked and sought in.
 pub fn flv(data: &[u8]) {
-    let mut file = File::described(data);
+    let mut file = File::described(data, FILE_BYTES);
     if !file.slice(0, 3).starts_with(b"FLV") {
         return;
     }

@@ -4,9 +4,12 @@ use crate::media::fuzz::{File, open_and_walk, seek, targets, walk};
 use crate::media::{Container, Index, Kind, sniff};
 use crate::object::ReadAt;
 
+/// Largest file tried: more than is walked to count frames.
+const FILE_BYTES: u64 = 10 << 20;
+
 /// The file that `data` describes is opened, walked and sought in.
 pub fn mp3(data: &[u8]) {
-    let mut file = File::described(data);
+    let mut file = File::described(data, FILE_BYTES);
     if file.is_empty() || sniff(&file.slice(0, 16)) != Some(Container::Mp3) {
         return;
     }

@@ -196,13 +196,17 @@ impl SampleTable {
         }
     }
 
-    /// The last sync sample that is `sample` or before it.
+    /// The last sync sample that is `sample` or before it and has bytes: an empty one isn't sent, so nothing could start with it.
     pub(crate) fn sync_at_or_before(&self, sample: u32) -> Option<u32> {
+        let has_bytes = |number: &u32| match &self.sizes {
+            Sizes::Equal(size) => *size > 0,
+            Sizes::Each(sizes) => sizes.get(*number as usize).is_some_and(|&size| size > 0),
+        };
         match &self.sync {
-            None => Some(sample),
+            None => (0..=sample).rev().find(has_bytes),
             Some(sync) => {
                 let after = sync.partition_point(|&number| number <= sample);
-                after.checked_sub(1).and_then(|at| sync.get(at)).copied()
+                sync.get(..after)?.iter().rev().copied().find(has_bytes)
             }
         }
     }
