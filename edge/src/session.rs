@@ -43,9 +43,9 @@ use crate::transport::Transport;
 mod bandwidth;
 mod connect;
 mod dispatch;
-mod holding;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod holding;
 mod names;
 mod opening;
 mod outgoing;

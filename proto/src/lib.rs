@@ -14,10 +14,10 @@
 //! Dependencies point one way: `proto ◀ control ◀ shield ◀ edge`.
 
 pub mod distribution;
-pub mod message;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod message;
 pub mod object;
 pub mod range;
 pub mod status;

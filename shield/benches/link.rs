@@ -88,7 +88,13 @@ impl Origin for Film {
 
     async fn get(&self, _: &str, range: ByteRange, _: &str, _: Priority) -> Result<Body, OriginError> {
         let stream = futures::stream::iter(range.blocks().map(|index| Ok(block(index)))).boxed();
-        Ok(Body { range, size_bytes: FILM_BLOCKS * BLOCK_BYTES, content_type: "video/mp4".into(), md5: None, stream })
+        Ok(Body {
+            range,
+            size_bytes: FILM_BLOCKS * BLOCK_BYTES,
+            content_type: "video/mp4".into(),
+            md5: None,
+            stream,
+        })
     }
 }
 

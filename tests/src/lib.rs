@@ -14,8 +14,8 @@
 pub mod broken;
 pub mod cluster;
 pub mod counting_proxy;
-pub mod faulty_s3;
 pub mod crowd;
+pub mod faulty_s3;
 pub mod flv;
 pub mod http;
 pub mod link;

@@ -44,8 +44,8 @@ fn refused(server: &Standalone, reason: &str) -> f64 {
 
 fn settles(server: &Standalone) {
     eventually("nothing left of the sessions", Duration::from_secs(20), || {
-        let left =
-            ["sessions", "playing_streams", "connections"].map(|g| server.metric(&format!("penstock_edge_{g}")));
+        let left = ["sessions", "playing_streams", "connections"]
+            .map(|g| server.metric(&format!("penstock_edge_{g}")));
         (left == [0.0; 3]).then_some(())
     });
 }
@@ -239,7 +239,10 @@ fn f24_a_hundred_seeks_a_second_cost_no_more_fetches_than_the_film_has_blocks() 
     crowd.close().iter().for_each(|s| s.is_of(&film));
     let fetched = server.metric("penstock_edge_fetched_bytes_total");
     let once = (fs::metadata(&noise).unwrap().len() + (4 << 20)) as f64;
-    assert!(fetched <= once, "{fetched} bytes were fetched of a film of {once}, though all of it fits the cache");
+    assert!(
+        fetched <= once,
+        "{fetched} bytes were fetched of a film of {once}, though all of it fits the cache"
+    );
     witnesses.noticed_nothing();
     settles(&server);
 }
@@ -252,7 +255,8 @@ fn f25_out_of_descriptors_the_edge_goes_on_and_takes_viewers_again_when_there_ar
     let room = 30;
     let limit = server.process.descriptors() + room;
     let pid = server.process.pid().to_string();
-    let done = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}:{limit}")]).status().unwrap();
+    let done =
+        Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}:{limit}")]).status().unwrap();
     assert!(done.success());
     let flood = Crowd::start(server.rtmp(), Plan::watch("minute").with(Habit::Idle).times(scale(200)));
     eventually("accepts that fail", PATIENCE, || (refused(&server, "accept") > 2.0).then_some(()));
@@ -326,4 +330,3 @@ fn f26_two_thousand_sessions_are_told_and_closed_when_the_server_stops() {
     assert_eq!(lines(": disconnect session="), count);
     assert_eq!(lines("end=\"the edge is shutting down\""), count);
 }
-

@@ -20,11 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::connect::{folders_of, host_of};
 use super::names::StreamName;
 use super::{End, Session, Shared};
+use crate::Edge;
 use crate::config::EdgeConfig;
-use crate::library::Library;
-use crate::media::Limits;
-use crate::metrics::Metrics;
-use crate::object::blocks::{BlockCache, BlockLimits};
 use crate::rtmp::amf;
 use crate::rtmp::chunk::{ChunkReader, MAX_MESSAGE_BYTES, ReaderLimits};
 use crate::rtmp::command;
@@ -53,6 +50,11 @@ fn config() -> EdgeConfig {
         max_streams: 4,
         max_playlist: 4,
         max_calls: 4,
+        cache_bytes: 4 << 20,
+        read_ahead_total_bytes: 4 << 20,
+        index_cache_bytes: 1 << 20,
+        index_bytes: 1 << 20,
+        fetches: 4,
         message_bytes: 8 << 10,
         stall_timeout_ms: 120_000,
         ..EdgeConfig::default()
@@ -77,17 +79,11 @@ fn shared() -> Arc<Shared> {
     assert_eq!(validate(&document), Ok(()));
     let revision = Revision { store_id: "fuzz".into(), number: 1 };
     let catalogue = Catalogue::empty().replace(revision, vec![document], Vec::new());
-    let metrics = match Metrics::new(&prometheus::Registry::new()) {
-        Ok(metrics) => Arc::new(metrics),
-        Err(error) => panic!("{error}"),
-    };
-    let config = config();
-    let limits = BlockLimits { capacity_bytes: 4 << 20, fetches: 4, read_ahead_bytes: 4 << 20 };
-    let blocks = BlockCache::new(Arc::new(Bucket::default()), limits, metrics.clone());
-    let limits = Limits { index_bytes: 1 << 20, ..Limits::default() };
-    let library = Library::new(blocks, 1 << 20, limits, metrics.clone());
     let catalogue = watch::channel(Arc::new(catalogue)).1;
-    Arc::new(Shared { config, library, catalogue, metrics, own_hosts: vec!["edge".into()] })
+    match Edge::new(config(), Arc::new(Bucket::default()), catalogue, &prometheus::Registry::new()) {
+        Ok(edge) => edge.shared().clone(),
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// `data` is the script: see [`script::script`].
