@@ -23,7 +23,7 @@ impl Drive {
         if let Some(host) = server.host {
             drive.with("--host", host);
         }
-        let pids: Vec<String> = server.pids.iter().map(u32::to_string).collect();
+        let pids: Vec<String> = server.pids.iter().chain(&server.others).map(u32::to_string).collect();
         if !pids.is_empty() {
             drive.with("--server", pids.join(","));
         }
@@ -87,14 +87,15 @@ impl Run {
         cpu / self.gb().max(1e-9)
     }
 
-    /// What the server processes' resident memory grew by, in bytes.
-    pub fn grown_bytes(&self) -> f64 {
-        let servers = self.0["servers"].as_array().map_or(0, Vec::len);
-        let one = |n| {
-            self.number(&format!("/servers/{n}/rss_bytes"))
-                - self.number(&format!("/servers/{n}/rss_before_bytes"))
-        };
-        (0..servers).map(one).sum()
+    /// Resident bytes of the first `servers` server processes at the window's end, with all viewers there.
+    pub fn resident_bytes(&self, servers: usize) -> f64 {
+        (0..servers).map(|n| self.number(&format!("/servers/{n}/rss_bytes"))).sum()
+    }
+
+    /// What that is more than before the first viewer came.
+    pub fn grown_bytes(&self, servers: usize) -> f64 {
+        let before = (0..servers).map(|n| self.number(&format!("/servers/{n}/rss_before_bytes")));
+        self.resident_bytes(servers) - before.sum::<f64>()
     }
 
     /// What is wrong with it, if anything: failures, stalls, wrong bytes, nothing received.

@@ -16,7 +16,7 @@ use crate::proc;
 /// 10,000 connected sessions that play nothing, beside as many at nginx-rtmp.
 pub fn idle(place: &Place, options: &Options) -> Result<Section> {
     let viewers = options.pick(10_000, 1000);
-    media::flv(place, Wanted { kbps: 500, seconds: 120, seed: 100 })?;
+    media::flv(place, Wanted { kbps: 500, seconds: 70, seed: 100 })?;
     let mut section = Section::new(format!("idle: {viewers} connected sessions that play nothing"));
     let edge = "max_connections: 20000\nmax_connections_per_address: 20000";
     let starts: [(&str, &dyn Fn() -> Result<servers::Server>); 2] = [
@@ -31,7 +31,7 @@ pub fn idle(place: &Place, options: &Options) -> Result<Section> {
             drive.add(&["--idle"]).with("--viewers", viewers).with("--ramp-ms", viewers / 2);
             let run = drive.with("--warmup-ms", 1000).with("--seconds", 2).run(place)?;
             resident.0.push(run.number("/servers/0/rss_bytes") / 1e6);
-            grown.0.push(run.grown_bytes() / viewers as f64 / 1e3);
+            grown.0.push((run.resident_bytes(1) - server.fresh_bytes as f64) / viewers as f64 / 1e3);
             let connected = run.number("/connected") as usize;
             if connected != viewers || run.number("/failures") > 0.0 {
                 section.wrong(format!("{name}: {connected} connected, failed {}", run.0["failed"]));

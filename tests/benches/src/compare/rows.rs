@@ -40,12 +40,18 @@ impl Load {
         drive
     }
 
-    /// Fills the server's caches: each film once, from start to end.
-    fn warm(&self, place: &Place, server: &Server) -> Result<()> {
+    /// Fills the server's caches: each film once, from start to end. Before memory is read one more viewer plays for a while, so that
+    /// allocators give back what the downloads took.
+    fn warm(&self, place: &Place, options: &Options, server: &Server) -> Result<()> {
         let mut drive = Drive::at(server);
         drive.films(place, &self.films, true).with("--viewers", self.films.len()).with("--seconds", 600);
         let run = drive.add(&["--once"]).run(place)?;
         ensure!(run.number("/failures") == 0.0, "warming {}: {}", server.name, run.0["failed"]);
+        if self.paced {
+            let mut drive = Drive::at(server);
+            drive.films(place, &self.films, false).add(&["--paced"]).with("--verify", "none");
+            drive.with("--seconds", options.pick(12, 3)).run(place)?;
+        }
         Ok(())
     }
 }
@@ -54,6 +60,8 @@ impl Load {
 #[derive(Default)]
 struct Rounds {
     runs: Vec<Run>,
+    /// What each run's viewers took: resident bytes beyond those of the warm process and what its block caches grew by.
+    viewers_bytes: Spread,
     /// Processes that count.
     processes: usize,
 }
@@ -84,8 +92,12 @@ impl Rounds {
         let core = |r: &Run| r.cpu_per_gb(self.processes) * r.gb() / r.number("/window_s").max(1e-9);
         section.line(format!("{name}: of its core"), &self.spread(|r| core(r) * 100.0), 0, "%");
         if let Some(viewers) = viewers {
-            let memory = self.spread(|r| r.grown_bytes() / viewers as f64 / 1e3);
-            section.line(format!("{name}: memory a viewer"), &memory, 0, "KB");
+            let memory = Spread(self.viewers_bytes.0.iter().map(|b| b / viewers as f64 / 1e3).collect());
+            if name == "penstock" {
+                section.ratio(format!("{name}: memory a viewer, KB"), &memory, 100.0);
+            } else {
+                section.line(format!("{name}: memory a viewer"), &memory, 0, "KB");
+            }
         }
         for (what, at) in [("p50", "/first_frame_ms/p50"), ("p99", "/first_frame_ms/p99")] {
             section.line(format!("{name}: first frame {what}"), &self.spread(|r| r.number(at)), 1, "ms");
@@ -110,15 +122,19 @@ type Start<'a> = &'a dyn Fn() -> Result<Server>;
 
 /// Runs both sides in turns; who begins alternates.
 fn rounds(place: &Place, options: &Options, load: &Load, ours: Start, theirs: Start) -> Result<[Rounds; 2]> {
-    let mut sides = [Rounds { runs: Vec::new(), processes: 0 }, Rounds::default()];
+    let mut sides = [Rounds::default(), Rounds::default()];
     for round in 0..options.rounds() {
         for turn in 0..2 {
             let side = (round + turn) % 2;
             let server = [ours, theirs][side]()?;
-            load.warm(place, &server)?;
+            load.warm(place, options, &server)?;
+            let cached_before = server.cached_bytes();
             let run = load.drive(place, &server).run(place)?;
             let rounds = &mut sides[side];
             rounds.processes = server.pids.len();
+            let beyond =
+                run.resident_bytes(rounds.processes) - server.fresh_bytes as f64 - server.cached_bytes();
+            rounds.viewers_bytes.0.push(beyond);
             eprintln!(
                 "   round {}: {} {:.3} CPU-s/GB, {:.0} MB/s",
                 round + 1,
@@ -141,21 +157,20 @@ fn compared(title: String, load: &Load, sides: &[Rounds; 2], cpu_most: f64) -> S
     let [ours, theirs] = sides;
     section.ratio("CPU a GB, ours / theirs", &ours.cpu().over(&theirs.cpu()), cpu_most);
     if load.paced {
-        let memory = |r: &Rounds| r.spread(Run::grown_bytes);
-        section.ratio("memory, ours / theirs", &memory(ours).over(&memory(theirs)), 0.4);
+        section.ratio("memory, ours / theirs", &ours.viewers_bytes.over(&theirs.viewers_bytes), 0.4);
     }
     section
 }
 
-/// One film of 5 Mb/s, five minutes (short: one) long.
-fn hot_film(place: &Place, options: &Options) -> Result<String> {
-    media::flv(place, Wanted { kbps: 5000, seconds: options.pick(300, 60), seed: 1 })
+/// A film of 5 Mb/s.
+fn hot_film(place: &Place, seconds: u64) -> Result<String> {
+    media::flv(place, Wanted { kbps: 5000, seconds, seed: 1 })
 }
 
 /// (a) Fast viewers of a film that is hot in the edge.
 pub fn fast(place: &Place, options: &Options, chunk_bytes: u32) -> Result<Section> {
     let load = Load {
-        films: vec![hot_film(place, options)?],
+        films: vec![hot_film(place, options.pick(300, 60))?],
         viewers: 8,
         ramp_ms: 0,
         seconds: options.pick(10.0, 2.0),
@@ -168,7 +183,7 @@ pub fn fast(place: &Place, options: &Options, chunk_bytes: u32) -> Result<Sectio
     let title = format!("fast: {} unpaced viewers of one hot film, chunk size {chunk_bytes}", load.viewers);
     let mut section = compared(title, &load, &sides, 0.4);
     if options.profile && chunk_bytes == 4096 {
-        profiled(place, &load, "fast", &ours, &mut section)?;
+        profiled(place, options, &load, "fast", &ours, &mut section)?;
     }
     Ok(section)
 }
@@ -176,7 +191,7 @@ pub fn fast(place: &Place, options: &Options, chunk_bytes: u32) -> Result<Sectio
 /// (b) 300 viewers paced at 5 Mb/s.
 pub fn paced(place: &Place, options: &Options) -> Result<Section> {
     let load = Load {
-        films: vec![hot_film(place, options)?],
+        films: vec![hot_film(place, 60)?],
         viewers: options.pick(300, 40),
         ramp_ms: options.pick(10_000, 2000),
         seconds: options.pick(20.0, 5.0),
@@ -184,6 +199,7 @@ pub fn paced(place: &Place, options: &Options) -> Result<Section> {
     };
     let ours = || servers::standalone(place, "");
     let theirs = || Ok(servers::nginx(place, 4096, None, None)?.0);
+    // The film is longer than ramp, warm-up and window, and short enough that caches of it don't hide what viewers take.
     let sides = rounds(place, options, &load, &ours, &theirs)?;
     let title = format!("paced: {} viewers at 5 Mb/s, one film", load.viewers);
     Ok(compared(title, &load, &sides, 0.4))
@@ -191,7 +207,7 @@ pub fn paced(place: &Place, options: &Options) -> Result<Section> {
 
 /// (c) 2,000 viewers at 500 kb/s over 20 films.
 pub fn many(place: &Place, options: &Options) -> Result<Section> {
-    let films = (0..20).map(|n| media::flv(place, Wanted { kbps: 500, seconds: 120, seed: 100 + n }));
+    let films = (0..20).map(|n| media::flv(place, Wanted { kbps: 500, seconds: 70, seed: 100 + n }));
     let load = Load {
         films: films.collect::<Result<_>>()?,
         viewers: options.pick(2000, 200),
@@ -205,7 +221,7 @@ pub fn many(place: &Place, options: &Options) -> Result<Section> {
     let title = format!("many: {} viewers at 500 kb/s over 20 films", load.viewers);
     let mut section = compared(title, &load, &sides, 0.4);
     if options.profile {
-        profiled(place, &load, "many", &ours, &mut section)?;
+        profiled(place, options, &load, "many", &ours, &mut section)?;
     }
     Ok(section)
 }
@@ -242,7 +258,7 @@ pub fn wide(place: &Place, options: &Options) -> Result<Section> {
 
 /// What the machine can do at most: nginx's sendfile over HTTP, and vectored writes of memory.
 pub fn limits(place: &Place, options: &Options) -> Result<Section> {
-    let film = hot_film(place, options)?;
+    let film = hot_film(place, options.pick(300, 60))?;
     let mut section = Section::new("limits: 8 connections, no RTMP");
     let (mut http, mut bare) = (Rounds::default(), Rounds::default());
     (http.processes, bare.processes) = (1, 1);
@@ -273,9 +289,16 @@ pub fn limits(place: &Place, options: &Options) -> Result<Section> {
 }
 
 /// One more round under perf; not counted.
-fn profiled(place: &Place, load: &Load, name: &str, start: Start, section: &mut Section) -> Result<()> {
+fn profiled(
+    place: &Place,
+    options: &Options,
+    load: &Load,
+    name: &str,
+    start: Start,
+    section: &mut Section,
+) -> Result<()> {
     let server = start()?;
-    load.warm(place, &server)?;
+    load.warm(place, options, &server)?;
     let wait_ms = load.ramp_ms + if load.paced { 7000 } else { 500 };
     let recorder = profile::record(place, name, server.pids[0], wait_ms, load.seconds * 0.8)?;
     load.drive(place, &server).run(place)?;

@@ -22,6 +22,9 @@ const HOST: &str = "films.example.com";
 /// `out_queue` of nginx-rtmp for downloads, in messages.
 pub const DOWNLOAD_QUEUE: u32 = 4096;
 
+/// Gauges of what block caches hold.
+const CACHES: [&str; 2] = ["penstock_edge_cache_bytes", "penstock_shield_cache_bytes"];
+
 /// A server with all its processes; they end with it.
 #[derive(Debug)]
 pub struct Server {
@@ -35,6 +38,11 @@ pub struct Server {
     pub host: Option<&'static str>,
     /// The processes that are measured.
     pub pids: Vec<u32>,
+    /// Processes that are shown but not counted: a bucket.
+    pub others: Vec<u32>,
+    /// Resident bytes of what is measured when it had just started.
+    pub fresh_bytes: u64,
+    metrics: Vec<SocketAddr>,
     processes: Vec<Running>,
 }
 
@@ -43,9 +51,37 @@ impl Server {
         fresh(&place.folder, &format!("run-{name}"))
     }
 
-    /// Keeps another process running as long as this.
-    pub fn keep(&mut self, process: Running) {
-        self.processes.push(process);
+    fn new(
+        name: &'static str,
+        addr: SocketAddr,
+        app: &'static str,
+        pids: Vec<u32>,
+        processes: Vec<Running>,
+    ) -> Self {
+        let fresh_bytes = pids.iter().map(|pid| crate::proc::rss_bytes(*pid)).sum();
+        Self {
+            name,
+            addr,
+            app,
+            host: None,
+            pids,
+            others: Vec::new(),
+            fresh_bytes,
+            metrics: Vec::new(),
+            processes,
+        }
+    }
+
+    /// Keeps a bucket running as long as this; it is shown but not counted.
+    pub fn keep(&mut self, bucket: Running) {
+        self.others.push(bucket.pid());
+        self.processes.push(bucket);
+    }
+
+    /// Bytes of media its block caches hold now, as its own gauges say; 0 without any.
+    pub fn cached_bytes(&self) -> f64 {
+        let pages = self.metrics.iter().filter_map(|addr| http_get(*addr, "/metrics"));
+        pages.map(|page| CACHES.iter().map(|name| gauge(&page, name)).sum::<f64>()).sum()
     }
 }
 
@@ -81,10 +117,9 @@ fn standalone_on(place: &Place, core: usize, name: &str, edge: &str) -> Result<(
     let addr = |at: &str| -> Result<SocketAddr> {
         Ok(ready.pointer(at).and_then(Value::as_str).context("an address in the ready file")?.parse()?)
     };
-    let (addr, s3) = (addr("/rtmp/0")?, addr("/s3")?);
-    let pids = vec![process.pid()];
-    let server = Server { name: "penstock", addr, app: "cfx/st", host: None, pids, processes: vec![process] };
-    Ok((server, s3))
+    let mut server = Server::new("penstock", addr("/rtmp/0")?, "cfx/st", vec![process.pid()], vec![process]);
+    server.metrics.push(addr("/metrics")?);
+    Ok((server, addr("/s3")?))
 }
 
 /// Penstock with edge, shield and control each a process, before a bucket. Measured are edge (first) and shield.
@@ -132,8 +167,10 @@ pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> R
         std::fs::read_to_string(folder.join("penstock-edge.log")).is_ok_and(|l| l.contains("shields=1"))
     })?;
     let pids = vec![edge.pid(), shield.pid()];
-    let processes = vec![edge, shield, control];
-    Ok(Server { name: "penstock", addr: edge_addr, app: "cfx/st", host: Some(HOST), pids, processes })
+    let mut server = Server::new("penstock", edge_addr, "cfx/st", pids, vec![edge, shield, control]);
+    server.host = Some(HOST);
+    server.metrics.extend([edge_metrics, shield_metrics]);
+    Ok(server)
 }
 
 /// nginx with nginx-rtmp over the films (application `vod`), or over a bucket behind HTTP (`far`); and plain HTTP of the films.
@@ -152,7 +189,7 @@ pub fn nginx(
     conf += "daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000; user root;\n";
     conf += "error_log log warn; pid nginx.pid;\n";
     conf += "events { worker_connections 16384; use epoll; multi_accept on; }\n";
-    write!(conf, "rtmp {{ access_log off; server {{ listen {rtmp}; chunk_size {chunk_bytes};\n")?;
+    writeln!(conf, "rtmp {{ access_log off; server {{ listen {rtmp}; chunk_size {chunk_bytes};")?;
     if let Some(queue) = queue {
         writeln!(conf, "out_queue {queue}; out_cork 8;")?;
     }
@@ -181,11 +218,7 @@ pub fn nginx(
         .context("nginx is missing: install nginx and libnginx-mod-rtmp")?;
     let mut process = Running::start(place.server_core, &program, &args, &folder.join("output"))?;
     process.wait(|| listens(rtmp) && listens(http))?;
-    let pids = vec![process.pid()];
-    Ok((
-        Server { name: "nginx-rtmp", addr: rtmp, app: "vod", host: None, pids, processes: vec![process] },
-        http,
-    ))
+    Ok((Server::new("nginx-rtmp", rtmp, "vod", vec![process.pid()], vec![process]), http))
 }
 
 /// The bare sender of [`super::send`].
@@ -195,14 +228,22 @@ pub fn sender(place: &Place) -> Result<Server> {
     let args = strings(&["--send", &addr.to_string()]);
     let mut process = Running::start(place.server_core, &place.own("compare"), &args, &folder.join("log"))?;
     process.wait(|| listens(addr))?;
-    let pids = vec![process.pid()];
-    Ok(Server { name: "writev", addr, app: "", host: None, pids, processes: vec![process] })
+    Ok(Server::new("writev", addr, "", vec![process.pid()], vec![process]))
 }
 
 /// A piece of YAML below a key.
 fn below(key: &str, text: &str) -> String {
     let lines: String = text.lines().filter(|l| !l.trim().is_empty()).map(|l| format!("  {l}\n")).collect();
     if lines.is_empty() { String::new() } else { format!("{key}:\n{lines}") }
+}
+
+/// The sum of a metric's samples on a page, whatever their labels.
+fn gauge(page: &str, name: &str) -> f64 {
+    let samples = page.lines().filter_map(|line| line.rsplit_once(' '));
+    samples
+        .filter(|(n, _)| n.split('{').next() == Some(name))
+        .filter_map(|(_, v)| v.parse::<f64>().ok())
+        .sum()
 }
 
 /// Whether the node whose health stands at this address says it is ready.
@@ -219,4 +260,21 @@ pub fn http_get(addr: SocketAddr, path: &str) -> Option<String> {
     let mut text = String::new();
     socket.read_to_string(&mut text).ok()?;
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_is_the_sum_of_its_samples() {
+        let page = "# TYPE a gauge\na{x=\"1\"} 2\na{x=\"2\"} 3.5\nab 9\n";
+        assert_eq!((gauge(page, "a"), gauge(page, "b")), (5.5, 0.0));
+    }
+
+    #[test]
+    fn yaml_goes_below_its_key_or_away() {
+        assert_eq!(below("edge", "a: 1\nb: 2"), "edge:\n  a: 1\n  b: 2\n");
+        assert_eq!(below("edge", ""), "");
+    }
 }
