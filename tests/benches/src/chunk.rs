@@ -21,7 +21,8 @@ pub struct Message {
     pub time_ms: u32,
     /// Length of its payload.
     pub bytes: u32,
-    /// CRC-32 of its payload; 0 if hashing is off.
+    /// CRC-32 of its payload without the first byte (which names frame type and codec, and which servers word differently for
+    /// the same MP4 frame: nginx-rtmp calls all but keyframes disposable); 0 if hashing is off.
     pub hash: u32,
     /// The first two bytes of its payload (0 where there are none): what tells codec headers from frames.
     pub lead: [u8; 2],
@@ -242,7 +243,7 @@ impl Reader {
         if matches!(stream.kind, 8 | 9) {
             if self.hashing {
                 let mut hasher = crc32fast::Hasher::new_with_initial(stream.hash);
-                hasher.update(slice);
+                hasher.update(if seen == 0 { slice.get(1..).unwrap_or_default() } else { slice });
                 stream.hash = hasher.finalize();
             }
         } else {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-/// One message: CRC-32 and length of its payload.
+/// One message: CRC-32 (as [`crate::chunk::Message`] has it) and length of its payload.
 type Print = (u32, u32);
 
 /// The messages of one track in order.

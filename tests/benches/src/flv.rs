@@ -26,7 +26,7 @@ pub fn film(path: &Path) -> Result<Film> {
         let lead = [payload.first().copied().unwrap_or(0), payload.get(1).copied().unwrap_or(0)];
         let kind = tag[0] & 31;
         if matches!(kind, 8 | 9) && is_frame(kind, lead, bytes) {
-            film.push(kind, crc32fast::hash(payload), bytes);
+            film.push(kind, crc32fast::hash(payload.get(1..).unwrap_or_default()), bytes);
             film.duration_ms = film.duration_ms.max(time_ms.into());
         }
     }

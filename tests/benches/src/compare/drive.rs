@@ -46,7 +46,11 @@ impl Drive {
     pub fn films(&mut self, place: &Place, names: &[String], hashes: bool) -> &mut Self {
         self.with("--name", names.join(","));
         if hashes {
-            let paths: Vec<String> = names.iter().map(|n| place.film(n).display().to_string()).collect();
+            let twin = |name: &String| {
+                let file = name.strip_prefix("mp4:").unwrap_or(name);
+                place.film(file).with_extension("flv").display().to_string()
+            };
+            let paths: Vec<String> = names.iter().map(twin).collect();
             self.with("--film", paths.join(","));
         }
         self
@@ -92,10 +96,14 @@ impl Run {
         (0..servers).map(|n| self.number(&format!("/servers/{n}/rss_bytes"))).sum()
     }
 
-    /// What that is more than before the first viewer came.
-    pub fn grown_bytes(&self, servers: usize) -> f64 {
-        let before = (0..servers).map(|n| self.number(&format!("/servers/{n}/rss_before_bytes")));
-        self.resident_bytes(servers) - before.sum::<f64>()
+    /// What the first `servers` server processes grew by from before the first viewer to the window's end, with all viewers there: `rss`
+    /// or `anonymous` bytes.
+    pub fn grown(&self, servers: usize, what: &str) -> f64 {
+        let one = |n: usize| {
+            let at = |when: &str| self.number(&format!("/servers/{n}/{what}{when}_bytes"));
+            at("") - at("_before")
+        };
+        (0..servers).map(one).sum()
     }
 
     /// What is wrong with it, if anything: failures, stalls, wrong bytes, nothing received.

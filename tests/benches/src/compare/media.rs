@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 
+use super::options::{Container, Options};
 use super::place::Place;
 
 /// Frames a second.
@@ -72,6 +73,17 @@ pub fn mp4(place: &Place, wanted: Wanted, alone: bool) -> Result<String> {
         }
     }
     Ok(name)
+}
+
+/// A film in the container asked for, as viewers name it. Its FLV, which holds what must come, is always there too.
+pub fn film(place: &Place, options: &Options, wanted: Wanted) -> Result<String> {
+    match options.container {
+        Container::Flv => flv(place, wanted),
+        Container::Mp4 => {
+            flv(place, wanted)?;
+            Ok(format!("mp4:{}", mp4(place, wanted, false)?))
+        }
+    }
 }
 
 /// Length of an MP4's moov box, in bytes.

@@ -30,6 +30,15 @@ pub enum Row {
     Soak,
 }
 
+/// What films come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Container {
+    /// MP4, moov last
+    Mp4,
+    /// FLV with an index
+    Flv,
+}
+
 /// Measures Penstock beside nginx-rtmp.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(version, about)]
@@ -43,6 +52,9 @@ pub struct Options {
     /// One short round of each row with few viewers: checks bytes and stalls, measures nothing worth keeping
     #[arg(long)]
     pub quick: bool,
+    /// Container of the films in the rows on speed
+    #[arg(long, value_enum, default_value = "mp4")]
+    pub container: Container,
     /// Record the server with perf in one more round of fast and many, and keep the report
     #[arg(long)]
     pub profile: bool,

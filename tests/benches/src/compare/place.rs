@@ -22,13 +22,16 @@ pub struct Place {
 }
 
 impl Place {
-    /// Beside this binary: `target/release/compare` keeps its things in `target/bench`. Penstock's binaries are its neighbours unless
-    /// `PENSTOCK_BIN_DIR` says otherwise.
+    /// `target/release/compare` keeps its things in `target/bench`; from anywhere else it keeps them in `bench` beside itself, unless
+    /// `PENSTOCK_BENCH_DIR` names a folder. Penstock's binaries are its neighbours unless `PENSTOCK_BIN_DIR` says otherwise.
     pub fn find(options: &Options) -> Result<Self> {
         let exe = std::env::current_exe()?;
         let own = exe.parent().context("no folder")?.to_owned();
         let bins = std::env::var_os("PENSTOCK_BIN_DIR").map_or_else(|| own.clone(), PathBuf::from);
-        let folder = own.parent().context("no target folder")?.join("bench");
+        let built = ["release", "debug"].iter().any(|profile| own.ends_with(profile));
+        let beside = if built { own.parent().unwrap_or(&own) } else { &own };
+        let folder =
+            std::env::var_os("PENSTOCK_BENCH_DIR").map_or_else(|| beside.join("bench"), PathBuf::from);
         let films = folder.join(options.pick("films", "films-quick"));
         std::fs::create_dir_all(&films)?;
         let cores = std::thread::available_parallelism()?.get();

@@ -60,7 +60,8 @@ impl Load {
 #[derive(Default)]
 struct Rounds {
     runs: Vec<Run>,
-    /// What each run's viewers took: resident bytes beyond those of the warm process and what its block caches grew by.
+    /// What each run's viewers took: resident bytes (which count what nginx-rtmp maps of an MP4 once a viewer)
+    /// beyond those of the warm process and what its block caches grew by.
     viewers_bytes: Spread,
     /// Processes that count.
     processes: usize,
@@ -92,12 +93,14 @@ impl Rounds {
         let core = |r: &Run| r.cpu_per_gb(self.processes) * r.gb() / r.number("/window_s").max(1e-9);
         section.line(format!("{name}: of its core"), &self.spread(|r| core(r) * 100.0), 0, "%");
         if let Some(viewers) = viewers {
+            let anonymous = self.spread(|r| r.grown(self.processes, "anonymous") / viewers as f64 / 1e3);
             let memory = Spread(self.viewers_bytes.0.iter().map(|b| b / viewers as f64 / 1e3).collect());
             if name == "penstock" {
                 section.ratio(format!("{name}: memory a viewer, KB"), &memory, 100.0);
             } else {
                 section.line(format!("{name}: memory a viewer"), &memory, 0, "KB");
             }
+            section.line(format!("{name}: of it not files"), &anonymous, 0, "KB");
         }
         for (what, at) in [("p50", "/first_frame_ms/p50"), ("p99", "/first_frame_ms/p99")] {
             section.line(format!("{name}: first frame {what}"), &self.spread(|r| r.number(at)), 1, "ms");
@@ -132,9 +135,8 @@ fn rounds(place: &Place, options: &Options, load: &Load, ours: Start, theirs: St
             let run = load.drive(place, &server).run(place)?;
             let rounds = &mut sides[side];
             rounds.processes = server.pids.len();
-            let beyond =
-                run.resident_bytes(rounds.processes) - server.fresh_bytes as f64 - server.cached_bytes();
-            rounds.viewers_bytes.0.push(beyond);
+            let cached = server.cached_bytes() - cached_before;
+            rounds.viewers_bytes.0.push(run.grown(rounds.processes, "rss") - cached);
             eprintln!(
                 "   round {}: {} {:.3} CPU-s/GB, {:.0} MB/s",
                 round + 1,
@@ -163,14 +165,14 @@ fn compared(title: String, load: &Load, sides: &[Rounds; 2], cpu_most: f64) -> S
 }
 
 /// A film of 5 Mb/s.
-fn hot_film(place: &Place, seconds: u64) -> Result<String> {
-    media::flv(place, Wanted { kbps: 5000, seconds, seed: 1 })
+fn hot_film(place: &Place, options: &Options, seconds: u64) -> Result<String> {
+    media::film(place, options, Wanted { kbps: 5000, seconds, seed: 1 })
 }
 
 /// (a) Fast viewers of a film that is hot in the edge.
 pub fn fast(place: &Place, options: &Options, chunk_bytes: u32) -> Result<Section> {
     let load = Load {
-        films: vec![hot_film(place, options.pick(300, 60))?],
+        films: vec![hot_film(place, options, options.pick(300, 60))?],
         viewers: 8,
         ramp_ms: 0,
         seconds: options.pick(10.0, 2.0),
@@ -191,7 +193,7 @@ pub fn fast(place: &Place, options: &Options, chunk_bytes: u32) -> Result<Sectio
 /// (b) 300 viewers paced at 5 Mb/s.
 pub fn paced(place: &Place, options: &Options) -> Result<Section> {
     let load = Load {
-        films: vec![hot_film(place, 60)?],
+        films: vec![hot_film(place, options, 60)?],
         viewers: options.pick(300, 40),
         ramp_ms: options.pick(10_000, 2000),
         seconds: options.pick(20.0, 5.0),
@@ -207,7 +209,8 @@ pub fn paced(place: &Place, options: &Options) -> Result<Section> {
 
 /// (c) 2,000 viewers at 500 kb/s over 20 films.
 pub fn many(place: &Place, options: &Options) -> Result<Section> {
-    let films = (0..20).map(|n| media::flv(place, Wanted { kbps: 500, seconds: 70, seed: 100 + n }));
+    let films =
+        (0..20).map(|n| media::film(place, options, Wanted { kbps: 500, seconds: 70, seed: 100 + n }));
     let load = Load {
         films: films.collect::<Result<_>>()?,
         viewers: options.pick(2000, 200),
@@ -229,7 +232,7 @@ pub fn many(place: &Place, options: &Options) -> Result<Section> {
 /// (d) 4 GB of films through a small edge cache, all from a shield of its own.
 pub fn wide(place: &Place, options: &Options) -> Result<Section> {
     let seconds = options.pick(820, 26);
-    let films = (0..8).map(|n| media::flv(place, Wanted { kbps: 5000, seconds, seed: 200 + n }));
+    let films = (0..8).map(|n| media::film(place, options, Wanted { kbps: 5000, seconds, seed: 200 + n }));
     let load = Load {
         films: films.collect::<Result<_>>()?,
         viewers: 8,
@@ -258,7 +261,7 @@ pub fn wide(place: &Place, options: &Options) -> Result<Section> {
 
 /// What the machine can do at most: nginx's sendfile over HTTP, and vectored writes of memory.
 pub fn limits(place: &Place, options: &Options) -> Result<Section> {
-    let film = hot_film(place, options.pick(300, 60))?;
+    let film = hot_film(place, options, options.pick(300, 60))?;
     let mut section = Section::new("limits: 8 connections, no RTMP");
     let (mut http, mut bare) = (Rounds::default(), Rounds::default());
     (http.processes, bare.processes) = (1, 1);
@@ -267,7 +270,10 @@ pub fn limits(place: &Place, options: &Options) -> Result<Section> {
         let (mut server, addr) = servers::nginx(place, 4096, Some(servers::DOWNLOAD_QUEUE), None)?;
         server.addr = addr;
         let mut drive = Drive::at(&server);
-        drive.with("--http", format!("/{film}")).with("--viewers", 8).with("--seconds", seconds);
+        drive
+            .with("--http", format!("/{}", film.trim_start_matches("mp4:")))
+            .with("--viewers", 8)
+            .with("--seconds", seconds);
         http.runs.push(drive.run(place)?);
         drop(server);
         let server = servers::sender(place)?;
