@@ -84,6 +84,11 @@ impl Rounds {
                 section.line(format!("{name}: of it {}", ["edge", "shield"][n.min(1)]), &one, 3, "CPU-s/GB");
             }
         }
+        if self.runs.iter().any(|r| r.0["servers"].as_array().is_some_and(|s| s.len() > self.processes)) {
+            let at = format!("/servers/{}/cpu_s", self.processes);
+            let bucket = self.spread(|r| r.number(&at) / r.gb().max(1e-9));
+            section.line(format!("{name}: bucket, not counted"), &bucket, 3, "CPU-s/GB");
+        }
         section.line(
             format!("{name}: rate"),
             &self.spread(|r| r.gb() * 1e3 / r.number("/window_s")),
