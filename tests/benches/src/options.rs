@@ -56,7 +56,7 @@ pub struct Options {
     /// Name of a film; may be repeated, viewers take turns
     #[arg(long = "name", value_delimiter = ',', default_value = "mp4:sample.mp4")]
     pub names: Vec<String>,
-    /// FLV file with the film's messages, for the hashes; one for each name, in their order. Without it the first viewer of a
+    /// FLV file (or list made of one) with the film's messages, for the hashes; one for each name, in their order. Without it the first viewer of a
     /// film is what the others are held against
     #[arg(long = "film", value_delimiter = ',')]
     pub films: Vec<PathBuf>,

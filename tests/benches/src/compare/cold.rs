@@ -34,8 +34,8 @@ struct Case {
 /// All cases.
 pub fn cold(place: &Place, options: &Options) -> Result<Section> {
     let mut cases = Vec::new();
-    let film = media::mp4(place, options.pick(FILM, Wanted { seconds: 60, ..FILM }), false)?;
-    let flv = film.replace(".mp4", ".flv");
+    let wanted = options.pick(FILM, Wanted { seconds: 60, ..FILM });
+    let (flv, film) = (media::flv(place, wanted)?, media::mp4(place, wanted)?);
     let case =
         |name, film: &str, seek, most_ms| Case { name, film: film.into(), seek, most_ms, most_bytes: None };
     cases.push(case("MP4, moov last: first frame", &film, false, 500.0));
@@ -43,7 +43,7 @@ pub fn cold(place: &Place, options: &Options) -> Result<Section> {
     cases.push(case("MP4: seek to the middle", &film, true, 300.0));
     cases.push(case("FLV: seek to the middle", &flv, true, 300.0));
     if !options.quick {
-        let long = media::mp4(place, LONG, true)?;
+        let long = media::mp4(place, LONG)?;
         let most_bytes = Some(media::moov_bytes(&place.film(&long))? + (3 << 20));
         cases.push(Case { most_bytes, ..case("4 GB, 3 h MP4: first frame", &long, false, 1000.0) });
     }
@@ -65,7 +65,7 @@ pub fn cold(place: &Place, options: &Options) -> Result<Section> {
             bytes.0.push(relay.bytes() as f64 / 1e6);
             connections.0.push(relay.connections() as f64);
             if let Some(wrong) = run.wrong() {
-                section.wrong(format!("{}: {wrong}", case.name));
+                section.wrong(format!("{}: {wrong} {}", case.name, server.complaints()));
             }
         }
         eprintln!("   {}: {}", case.name, times.text(0));

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::media;
 use super::place::Place;
 use super::process::pinned;
 use super::servers::Server;
@@ -42,15 +43,12 @@ impl Drive {
         self
     }
 
-    /// The films to play and, if `hashes` are wanted, the FLV files that hold what must come.
+    /// The films to play and, if `hashes` are wanted, what must come of them.
     pub fn films(&mut self, place: &Place, names: &[String], hashes: bool) -> &mut Self {
         self.with("--name", names.join(","));
         if hashes {
-            let twin = |name: &String| {
-                let file = name.strip_prefix("mp4:").unwrap_or(name);
-                place.film(file).with_extension("flv").display().to_string()
-            };
-            let paths: Vec<String> = names.iter().map(twin).collect();
+            let paths: Vec<String> =
+                names.iter().map(|n| media::prints(place, n).display().to_string()).collect();
             self.with("--film", paths.join(","));
         }
         self

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -52,13 +52,15 @@ pub fn flv(place: &Place, wanted: Wanted) -> Result<String> {
     Ok(name)
 }
 
-/// The same in MP4 with the moov last; the FLV it is made of stays unless `alone`.
-pub fn mp4(place: &Place, wanted: Wanted, alone: bool) -> Result<String> {
+/// The same in MP4 with the moov last, and the list of its messages beside it. The FLV it is made of goes.
+pub fn mp4(place: &Place, wanted: Wanted) -> Result<String> {
     let name = format!("film-{}k-{}s-{}.mp4", wanted.kbps, wanted.seconds, wanted.seed);
     let path = place.film(&name);
-    if !path.exists() {
+    let prints = path.with_extension("prints");
+    if !path.exists() || !prints.exists() {
+        let wants_flv = path.with_extension("flv").exists();
         let source = place.film(&flv(place, wanted)?);
-        let part = path.with_extension("part");
+        let part = path.with_extension("mp4-part");
         let status = Command::new("ffmpeg")
             .args(["-nostdin", "-hide_banner", "-loglevel", "fatal", "-y", "-i"])
             .arg(&source)
@@ -67,22 +69,28 @@ pub fn mp4(place: &Place, wanted: Wanted, alone: bool) -> Result<String> {
             .status()
             .context("ffmpeg is missing")?;
         ensure!(status.success(), "ffmpeg made no {name}");
+        crate::flv::write_prints(&source, &prints)?;
         std::fs::rename(&part, &path)?;
-        if alone {
+        if !wants_flv {
             std::fs::remove_file(source)?;
         }
     }
     Ok(name)
 }
 
-/// A film in the container asked for, as viewers name it. Its FLV, which holds what must come, is always there too.
+/// A film in the container asked for, as viewers name it.
 pub fn film(place: &Place, options: &Options, wanted: Wanted) -> Result<String> {
     match options.container {
         Container::Flv => flv(place, wanted),
-        Container::Mp4 => {
-            flv(place, wanted)?;
-            Ok(format!("mp4:{}", mp4(place, wanted, false)?))
-        }
+        Container::Mp4 => Ok(format!("mp4:{}", mp4(place, wanted)?)),
+    }
+}
+
+/// What holds the messages a film as viewers name it must have: an FLV itself, or the list beside an MP4.
+pub fn prints(place: &Place, name: &str) -> PathBuf {
+    match name.strip_prefix("mp4:") {
+        Some(file) => place.film(file).with_extension("prints"),
+        None => place.film(name),
     }
 }
 
@@ -227,6 +235,10 @@ mod tests {
         let bytes = std::fs::metadata(&path).unwrap().len() as f64;
         assert!((bytes / 5_000_000.0 - 1.0).abs() < 0.05, "{bytes}");
         let film = crate::flv::film(&path).unwrap();
+        let list = path.with_extension("prints");
+        crate::flv::write_prints(&path, &list).unwrap();
+        let again = crate::flv::film(&list).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{film:?}"));
         assert!((19_950..20_000).contains(&film.duration_ms), "{}", film.duration_ms);
         assert!((1300..1400).contains(&film.messages()), "{}", film.messages());
         std::fs::remove_dir_all(folder).unwrap();

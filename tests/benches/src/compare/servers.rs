@@ -78,6 +78,14 @@ impl Server {
         self.processes.push(bucket);
     }
 
+    /// The last warnings and errors in its processes' logs.
+    pub fn complaints(&self) -> String {
+        let is_one = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+        let logs = self.processes.iter().map(Running::log_text);
+        let last = logs.filter_map(|log| Some(log.lines().rfind(is_one)?.to_owned()));
+        last.collect::<Vec<_>>().join(" | ")
+    }
+
     /// Bytes of media its block caches hold now, as its own gauges say; 0 without any.
     pub fn cached_bytes(&self) -> f64 {
         let pages = self.metrics.iter().filter_map(|addr| http_get(*addr, "/metrics"));
@@ -166,6 +174,8 @@ pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> R
     edge.wait(|| {
         std::fs::read_to_string(folder.join("penstock-edge.log")).is_ok_and(|l| l.contains("shields=1"))
     })?;
+    // A shield is in the map before it may be read from, and no line says when that changed at the edge.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     let pids = vec![edge.pid(), shield.pid()];
     let mut server = Server::new("penstock", edge_addr, "cfx/st", pids, vec![edge, shield, control]);
     server.host = Some(HOST);
