@@ -53,11 +53,12 @@ pub fn head(message: &ReadResponse) -> Bytes {
 
 /// A whole message with its prefix, for messages too small to care.
 pub fn framed(message: &impl Message) -> Bytes {
-    let mut out = BytesMut::with_capacity(PREFIX_BYTES + message.encoded_len());
-    let body = message.encode_to_vec();
+    let len = message.encoded_len();
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + len);
     out.put_u8(0);
-    out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-    out.put_slice(&body);
+    out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+    let written = message.encode(&mut out);
+    debug_assert!(written.is_ok(), "encoding fails for lack of room alone, and this buffer grows");
     out.freeze()
 }
 

@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 use http::{HeaderValue, Request, Response, header};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
-use proto::message::{Messages, head};
+use proto::message::{Messages, framed, head};
 use proto::v1::shield_server::{self, ShieldServer};
 use proto::v1::{ReadRequest, ReadResponse};
 use tonic::Status;
@@ -28,6 +28,9 @@ use super::Service;
 const PATH: &str = "/penstock.v1.Shield/Read";
 /// Longest request taken: an object's key is at most 1 KiB.
 const REQUEST_BYTES: usize = 64 << 10;
+
+/// Messages below this go out in one piece: a second frame costs more than the copy.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// The whole service, as tonic serves it.
 #[derive(Clone)]
@@ -110,6 +113,9 @@ impl HttpBody for Outgoing {
         }
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         let status = match ready!(stream.as_mut().poll_next(cx)) {
+            Some(Ok(message)) if message.data.len() < SMALL_BYTES => {
+                return Poll::Ready(Some(Ok(Frame::data(framed(&message)))));
+            }
             Some(Ok(message)) => {
                 let head = head(&message);
                 self.block = message.data;
