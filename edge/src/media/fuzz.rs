@@ -251,13 +251,17 @@ pub(crate) fn open_and_walk(file: &mut File) -> Option<(Arc<Media>, Walked)> {
     Some((media, walked.unwrap_or_default()))
 }
 
+/// From this size on a film is sought in less often: each seek may search megabytes for its place.
+const LARGE_BYTES: u64 = 1 << 20;
+
 /// Times worth seeking to, by the film's length and two choices of the input's.
-pub(crate) fn targets(media: &Media, data: &[u8]) -> [u64; 5] {
+pub(crate) fn targets(media: &Media, file: &File, data: &[u8]) -> impl Iterator<Item = u64> {
     let mut tail = Input::new(&data[data.len().saturating_sub(6)..]);
     let end_ms = media.duration_ms as u64;
     let chosen = |choice: u64| choice % end_ms.clamp(1, 1 << 40);
     let (a, b) = (chosen(u64::from(tail.u16())), chosen(u64::from(tail.u32())));
-    [a, b, end_ms.saturating_sub(1), end_ms.saturating_add(1), u64::MAX]
+    let targets = [a, u64::MAX, b, end_ms.saturating_sub(1), end_ms.saturating_add(1)];
+    targets.into_iter().take(if file.size < LARGE_BYTES { 5 } else { 2 })
 }
 
 #[cfg(test)]

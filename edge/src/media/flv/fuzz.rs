@@ -7,7 +7,7 @@ use crate::media::{Index, Kind, Sample};
 use crate::object::ReadAt;
 
 /// Largest file tried: several times what is walked without a guess, a few steps back.
-const FILE_BYTES: u64 = 4 << 20;
+const FILE_BYTES: u64 = 2 << 20;
 
 /// The file that `data` describes is opened, walked and sought in.
 pub fn flv(data: &[u8]) {
@@ -24,7 +24,7 @@ pub fn flv(data: &[u8]) {
     // Where the file proves itself in order and is small enough to be walked, a seek has one right answer.
     let plain = index.keyframes.is_empty() && file.size() < NEAR_BYTES;
     let exact = plain && all.whole && all.in_order() && !has_late_config(&file, &all);
-    for target_ms in targets(&media, data) {
+    for target_ms in targets(&media, &file, data) {
         let Some(cursor) = seek(&media, &mut file, target_ms) else { continue };
         let found = walk(&media, &mut file, cursor);
         let end_ms = media.duration_ms.max(f64::from(index.last_ms));

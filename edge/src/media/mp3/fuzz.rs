@@ -27,7 +27,7 @@ pub fn mp3(data: &[u8]) {
     let numbers = all.samples.iter().map(|sample| sample.dts);
     assert!(numbers.eq((0..all.samples.len() as u64).map(|number| number * frame_ticks)));
 
-    for target_ms in targets(&media, data) {
+    for target_ms in targets(&media, &file, data) {
         let Some(cursor) = seek(&media, &mut file, target_ms) else { continue };
         let found = walk(&media, &mut file, cursor);
         if target_ms as f64 > media.duration_ms {
