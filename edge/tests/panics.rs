@@ -133,7 +133,11 @@ fn play(addr: SocketAddr, name: &str) -> Played {
         if played.stopped || played.refused.is_some() {
             return played;
         }
-        assert!(Instant::now() < end, "{name}: neither the end nor a refusal: {} pictures", played.pictures.len());
+        assert!(
+            Instant::now() < end,
+            "{name}: neither the end nor a refusal: {} pictures",
+            played.pictures.len()
+        );
         match stream.read(&mut buffer) {
             Ok(0) => return played,
             Ok(n) => todo = session.handle_input(&buffer[..n]).unwrap(),
@@ -151,7 +155,11 @@ fn metric(registry: &Registry, name: &str, label: &str) -> f64 {
     samples
         .iter()
         .filter(|m| label.is_empty() || m.get_label().iter().any(|l| l.value() == label))
-        .map(|m| m.get_gauge().get_value() + m.get_counter().get_value() + m.get_histogram().get_sample_count() as f64)
+        .map(|m| {
+            m.get_gauge().get_value()
+                + m.get_counter().get_value()
+                + m.get_histogram().get_sample_count() as f64
+        })
         .sum()
 }
 
@@ -193,7 +201,10 @@ async fn f27_a_session_that_panics_takes_nobody_along_and_leaves_nothing_behind(
     let seen = tokio::task::spawn_blocking(move || witness.join().unwrap()).await.unwrap();
     assert!(seen.stopped && seen.pictures.len() == 120, "{} pictures", seen.pictures.len());
     for (i, picture) in (0u32..).zip(&seen.pictures) {
-        assert!(picture[1..].iter().zip(0u32..).all(|(b, n)| *b == (n.wrapping_mul(31) ^ i) as u8), "picture {i}");
+        assert!(
+            picture[1..].iter().zip(0u32..).all(|(b, n)| *b == (n.wrapping_mul(31) ^ i) as u8),
+            "picture {i}"
+        );
     }
     let again = std::thread::spawn(move || play(addr, "film-again")).join().unwrap();
     assert_eq!(again.pictures.len(), 120);
