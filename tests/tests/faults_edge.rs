@@ -17,7 +17,7 @@ use tests::wire::amf::{self, Value};
 use tests::wire::chunk::Chunker;
 use tests::wire::handshake::{Kind, c1};
 use tests::wire::{Client, PATIENCE};
-use tests::{eventually, media, scale};
+use tests::{eventually, media, process, scale};
 
 /// A server with this under `edge:`, over the witnesses' film and these.
 fn server(edge: &str, films: &[(&Path, &str)]) -> (Standalone, tempfile::TempDir) {
@@ -311,6 +311,11 @@ fn f25_a_flood_past_the_limits_of_connections_is_turned_away_and_nobody_inside_n
 #[test]
 fn f26_two_thousand_sessions_are_told_and_closed_when_the_server_stops() {
     let count = scale(2000).min(10_000);
+    let descriptors = process::raise_descriptors();
+    assert!(
+        descriptors > count as u64 + 500,
+        "{count} sessions need more descriptors than the {descriptors} allowed (ulimit -Hn)"
+    );
     let limits = "  max_connections: 20000\n  max_connections_per_address: 20000\n";
     let (mut server, _folder) = server(limits, &[]);
     let playing = Crowd::start(server.rtmp(), Plan::watch("minute").times(50));

@@ -70,10 +70,10 @@ fn f36_one_to_five_percent_of_packets_lost_each_way_cost_time_and_nothing_else()
     let Some(lab) = Lab::new(Options::default()) else { return };
     for percent in [1, 3, 5] {
         let before = lab.near.counter("Tcp", "RetransSegs");
-        (lab.near.lose_percent(percent), lab.far.lose_percent(percent));
+        [&lab.near, &lab.far].iter().for_each(|end| end.lose_percent(percent));
         downloads_whole(&lab);
         paced_viewers_notice_nothing(&lab, 12_000 * scale(1).min(4) as u32);
-        (lab.near.no_rules(), lab.far.no_rules());
+        [&lab.near, &lab.far].iter().for_each(|end| end.no_rules());
         let lost = lab.near.counter("Tcp", "RetransSegs") - before;
         assert!(lost > 10, "{percent} %: only {lost} segments were sent again: nothing was lost");
         settles(&lab);
@@ -246,7 +246,7 @@ fn f12_an_edge_cut_off_from_one_shield_uses_the_next_and_the_other_edge_notices_
     for node in &cluster.edges {
         assert_eq!(world.within(|| node.metric(failovers)), 0.0, "{} turned elsewhere too", node.name);
     }
-    (apart.no_rules(), world.no_rules());
+    [&apart, &world].iter().for_each(|end| end.no_rules());
     for name in &films {
         apart.within(|| play(&edge.addr, name));
     }
