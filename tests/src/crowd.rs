@@ -172,6 +172,7 @@ impl Crowd {
     /// Opens one connection to `addr` for each plan, one after the other, in the network namespace of the caller.
     pub fn start(addr: &str, plans: Vec<Plan>) -> Self {
         let seen: Vec<_> = plans.iter().map(|_| Arc::new(Mutex::new(Seen::default()))).collect();
+        crate::process::raise_descriptors();
         let wish = Arc::new(Wish::default());
         let (addr, into, wished) = (addr.to_owned(), seen.clone(), wish.clone());
         let thread = std::thread::spawn(move || viewer::run(&addr, plans, &into, &wished));

@@ -13,6 +13,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::netns::Namespace;
 
@@ -126,6 +127,17 @@ impl Drop for Running {
             eprintln!("--- the end of {}'s output ({})\n{}", self.name, self.log.display(), &log[from..]);
         }
     }
+}
+
+/// Lets this process, and those it starts from now on, open as many descriptors as the system allows it; gives that number.
+pub fn raise_descriptors() -> u64 {
+    static LIMIT: OnceLock<u64> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        let _ = setrlimit(Resource::Nofile, limit);
+        getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    })
 }
 
 /// One of the product's binaries: in `PENSTOCK_BIN_DIR`, else where cargo put this test's neighbours.

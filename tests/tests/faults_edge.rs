@@ -17,7 +17,7 @@ use tests::wire::amf::{self, Value};
 use tests::wire::chunk::Chunker;
 use tests::wire::handshake::{Kind, c1};
 use tests::wire::{Client, PATIENCE};
-use tests::{eventually, media, scale};
+use tests::{eventually, media, process, scale};
 
 /// A server with this under `edge:`, over the witnesses' film and these.
 fn server(edge: &str, films: &[(&Path, &str)]) -> (Standalone, tempfile::TempDir) {
@@ -88,8 +88,8 @@ fn f21_viewers_that_read_nothing_for_hours_hold_their_place_and_no_more_memory_a
     let given = server.metric("penstock_edge_sent_bytes_total") - sent;
     assert!(given < 4e6 * scale(1) as f64, "{given} bytes went to viewers that read nothing");
     assert_eq!(crowd.count(|s| s.ended), 0, "an hour is allowed by default");
-    // A batch, a message and a window of blocks each, a cache, and the process itself.
-    let budget_kib = (60 << 10) + (32 << 10) + (32 << 10) + u64::from(count) * (3 << 10);
+    // The process itself, the edge's cache, the film in the shield's, and each viewer's window of blocks and batch.
+    let budget_kib = (64 << 10) + (32 << 10) + (64 << 10) + u64::from(count) * ((3 << 10) + 256);
     assert!(before_kib < budget_kib, "{before_kib} KiB for {count} stalled viewers, budget {budget_kib} KiB");
     witnesses.reach(20_000);
     crowd.resume();
@@ -167,8 +167,8 @@ fn lying_mp4(path: &Path, claim: u64, there: bool) {
 
 #[test]
 fn f23_malformed_chunks_amf_bombs_and_lengths_of_4_gib_end_at_most_their_own_session() {
-    let (server, folder) = server("", &[]);
-    let lies = [(500 << 20, true), (500 << 20, false), (60 << 20, true), (5 << 30, false), (u64::MAX, false)];
+    let (server, folder) = server("  index_bytes: 8388608\n", &[]);
+    let lies = [(500 << 20, true), (500 << 20, false), (7 << 20, true), (5 << 30, false), (u64::MAX, false)];
     for (n, (claim, there)) in lies.into_iter().enumerate() {
         lying_mp4(&folder.path().join(format!("lie-{n}.mp4")), claim, there);
     }
@@ -190,8 +190,10 @@ fn f23_malformed_chunks_amf_bombs_and_lengths_of_4_gib_end_at_most_their_own_ses
             for (type_id, stream) in [(18, 0), (15, 1), (17, 0), (20, 0)] {
                 peer.send(3, type_id, stream, payload);
             }
-            peer.wait_closed(PATIENCE);
-            assert!(round < usize::MAX && n < payloads.len());
+            // What can be read is answered (an array's count is a hint only); what can't ends the connection. Nothing hangs.
+            peer.command(0, "createStream", 77.0, &[Value::Null]);
+            let answered = peer.try_wait(PATIENCE, |m| m.command().is_some_and(|c| c.tx == 77.0)).is_some();
+            assert!(answered || peer.is_closed(), "round {round}, payload {n}: neither answered nor closed");
         }
         // Chunk headers that refer to nothing, or claim a chunk of 2 GiB, or a message inside another of its own stream.
         let mut peer = Client::connected(server.rtmp());
@@ -211,9 +213,9 @@ fn f23_malformed_chunks_amf_bombs_and_lengths_of_4_gib_end_at_most_their_own_ses
         assert!(!viewer.is_closed());
     }
     let grown_kib = memory_at_rest_kib(&server).saturating_sub(before_kib);
-    assert!(grown_kib < 128 << 10, "{grown_kib} KiB more after claims of gigabytes");
+    assert!(grown_kib < 96 << 10, "{grown_kib} KiB more after claims of gigabytes");
     let read = server.metric("penstock_edge_fetched_bytes_total");
-    assert!(read < f64::from(256 << 20), "{read} bytes were read for indexes that are none");
+    assert!(read < f64::from(64 << 20), "{read} bytes were read for indexes that are none");
     witnesses.noticed_nothing();
     settles(&server);
 }
@@ -259,14 +261,19 @@ fn f25_out_of_descriptors_the_edge_goes_on_and_takes_viewers_again_when_there_ar
         Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}:{limit}")]).status().unwrap();
     assert!(done.success());
     let flood = Crowd::start(server.rtmp(), Plan::watch("minute").with(Habit::Idle).times(scale(200)));
-    eventually("accepts that fail", PATIENCE, || (refused(&server, "accept") > 2.0).then_some(()));
-    assert!(server.process.descriptors() <= limit);
+    // Metrics can't be had meanwhile: they are asked for over a connection too. The log needs none.
+    let failed = || server.log().lines().filter(|l| l.contains("accept failed")).count();
+    eventually("accepts that fail", PATIENCE, || (failed() > 2).then_some(()));
     // Not a spin: a failed accept waits before the next.
-    let (before, begun) = (refused(&server, "accept"), Instant::now());
+    let (before, begun) = (failed(), Instant::now());
     std::thread::sleep(Duration::from_secs(2));
-    let a_second = (refused(&server, "accept") - before) / begun.elapsed().as_secs_f64();
+    let a_second = (failed() - before) as f64 / begun.elapsed().as_secs_f64();
     assert!(a_second < 30.0, "{a_second} failed accepts a second");
     drop(flood);
+    eventually("the failed accepts in the metrics", PATIENCE, || {
+        let page = tests::http::metrics(server.metrics_addr()).ok()?;
+        (*page.get("penstock_edge_refused_total{reason=\"accept\"}")? > 2.0).then_some(())
+    });
     let late = eventually("a viewer who comes afterwards", Duration::from_secs(20), || {
         let crowd = Crowd::start(server.rtmp(), vec![Plan::watch("minute")]);
         let end = Instant::now() + Duration::from_secs(5);
@@ -304,6 +311,11 @@ fn f25_a_flood_past_the_limits_of_connections_is_turned_away_and_nobody_inside_n
 #[test]
 fn f26_two_thousand_sessions_are_told_and_closed_when_the_server_stops() {
     let count = scale(2000).min(10_000);
+    let descriptors = process::raise_descriptors();
+    assert!(
+        descriptors > count as u64 + 500,
+        "{count} sessions need more descriptors than the {descriptors} allowed (ulimit -Hn)"
+    );
     let limits = "  max_connections: 20000\n  max_connections_per_address: 20000\n";
     let (mut server, _folder) = server(limits, &[]);
     let playing = Crowd::start(server.rtmp(), Plan::watch("minute").times(50));

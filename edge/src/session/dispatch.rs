@@ -180,7 +180,7 @@ impl Session {
     pub(super) fn leave_file(&mut self, stream_id: u32) {
         let session = self.id.clone();
         let Some(stream) = self.stream(stream_id) else { return };
-        (stream.op, stream.pending) = (None, None);
+        stream.give_up();
         if let State::Playing(playing) = std::mem::replace(&mut stream.state, State::Idle) {
             info!(
                 session,

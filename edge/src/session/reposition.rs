@@ -4,14 +4,14 @@
 //! replies precede the new media, because librtmp and ffmpeg throw away everything before Seek.Notify. A newer seek replaces one
 //! that is still looking for its place.
 //!
-//! Each costs reads and a burst of media, so a viewer has one every `seek_interval_ms`: what comes faster waits, and the latest wins.
-//! A thumb dragged along a time line notices nothing; a storm costs no more than a drag.
+//! Each costs reads and a burst of media, so a viewer has one every `seek_interval_ms`: what comes faster waits, and the latest wins; the one
+//! under way has that long to be found. A thumb dragged along a time line notices nothing; a storm costs no more than a drag.
 
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::info;
 
 use super::Session;
-use super::stream::{Done, Reposition, State};
+use super::stream::{Done, Later, Reposition, State};
 use crate::config::SeekTimeline;
 use crate::media::{Cursor, MediaError};
 use crate::object::ObjectReader;
@@ -44,7 +44,14 @@ impl Session {
         let origin_ms = playing.playback.origin_ms;
         let target_ms = if file_timeline { ms as u64 } else { origin_ms.saturating_add(ms as u64) };
         self.settle_unpause(stream_id, &name);
-        self.reposition(stream_id, Reposition::Seek { ms }, target_ms);
+        match self.next_turn() {
+            None => self.reposition(stream_id, Reposition::Seek { ms }, target_ms, None),
+            Some(turn) => {
+                if let Some(stream) = self.stream(stream_id) {
+                    stream.later = Some(Later::new(ms, target_ms, turn));
+                }
+            }
+        }
     }
 
     pub(super) fn on_pause(&mut self, stream_id: u32, command: &Command) {
@@ -73,7 +80,8 @@ impl Session {
             stream.paused = pause;
         }
         let pending = self.stream(stream_id).and_then(|stream| stream.pending);
-        let seeking = matches!(pending, Some(Reposition::Seek { .. }));
+        let seeking = matches!(pending, Some(Reposition::Seek { .. }))
+            || self.stream(stream_id).is_some_and(|stream| stream.later.is_some());
         if pause {
             control::stream_eof(stream_id, &mut self.out.batch);
             self.status(stream_id, "status", "NetStream.Pause.Notify", &format!("Pausing {name}."), &name);
@@ -88,7 +96,8 @@ impl Session {
                 &name,
             );
         } else {
-            self.reposition(stream_id, Reposition::Unpause { ms: at_ms }, origin_ms.saturating_add(at_ms));
+            let (turn, target_ms) = (self.next_turn(), origin_ms.saturating_add(at_ms));
+            self.reposition(stream_id, Reposition::Unpause { ms: at_ms }, target_ms, turn);
         }
     }
 
@@ -102,9 +111,8 @@ impl Session {
         }
     }
 
-    /// Looks for the place of `target_ms` (file time); media stops until it is found.
-    fn reposition(&mut self, stream_id: u32, why: Reposition, target_ms: u64) {
-        let begins = self.next_reposition();
+    /// Looks for the place of `target_ms` (file time), from `turn` on; media stops until it is found.
+    fn reposition(&mut self, stream_id: u32, why: Reposition, target_ms: u64, turn: Option<Instant>) {
         let Some(stream) = self.stream(stream_id) else { return };
         let State::Playing(playing) = &mut stream.state else { return };
         (playing.end_due, playing.over, playing.sleeps_until, playing.waits_since) =
@@ -112,34 +120,27 @@ impl Session {
         let (media, mut reader) = (playing.playback.media.clone(), playing.playback.reader.clone());
         stream.pending = Some(why);
         stream.op = Some(Box::pin(async move {
-            if let Some(begins) = begins {
-                sleep_until(begins).await;
+            if let Some(turn) = turn {
+                sleep_until(turn).await;
             }
             let cursor = media.cursor(&mut reader, target_ms).await;
             Done::Repositioned(why, target_ms, cursor.map(|cursor| (cursor, reader)))
         }));
     }
 
-    /// When the viewer's next seek may begin: `None` is at once.
-    fn next_reposition(&mut self) -> Option<Instant> {
+    /// When the viewer's next seek or unpause may begin: `None` is at once.
+    fn next_turn(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let interval = Duration::from_millis(self.shared.config.seek_interval_ms);
-        match self.repositioned_at {
+        let turn = match self.repositioned_at {
             // The one that waits is replaced, and its turn taken over.
-            Some(at) if at > now => {
-                self.shared.metrics.deferred_seeks.inc();
-                Some(at)
-            }
-            Some(at) if at + interval > now => {
-                self.shared.metrics.deferred_seeks.inc();
-                self.repositioned_at = Some(at + interval);
-                self.repositioned_at
-            }
-            _ => {
-                self.repositioned_at = Some(now);
-                None
-            }
-        }
+            Some(at) if at > now => Some(at),
+            Some(at) if at + interval > now => Some(at + interval),
+            _ => None,
+        };
+        self.shared.metrics.deferred_seeks.inc_by(u64::from(turn.is_some()));
+        self.repositioned_at = Some(turn.unwrap_or(now));
+        turn
     }
 
     pub(super) fn on_repositioned(
@@ -201,6 +202,12 @@ impl Session {
     /// Applies what a stream's slow operation brought.
     pub(super) fn apply(&mut self, stream_id: u32, done: Done) {
         match done {
+            Done::Turn => {
+                let Some(later) = self.stream(stream_id).and_then(|stream| stream.later.take()) else {
+                    return;
+                };
+                self.reposition(stream_id, Reposition::Seek { ms: later.ms }, later.target_ms, None);
+            }
             Done::Opened(result) => self.on_opened(stream_id, result),
             Done::Repositioned(why, target_ms, result) => {
                 self.on_repositioned(stream_id, why, target_ms, result)

@@ -12,11 +12,12 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::names::StreamName;
 use super::opening::Ready;
@@ -91,8 +92,24 @@ pub(crate) enum Reposition {
     Unpause { ms: u64 },
 }
 
+/// A seek that came too soon after the last one: the latest such waits for its turn. Meanwhile the last one goes on, so that a storm of seeks shows
+/// the places it passes, as a thumb dragged along a time line should.
+pub(crate) struct Later {
+    pub(crate) ms: f64,
+    pub(crate) target_ms: u64,
+    turn: Pin<Box<Sleep>>,
+}
+
+impl Later {
+    pub(crate) fn new(ms: f64, target_ms: u64, turn: Instant) -> Self {
+        Self { ms, target_ms, turn: Box::pin(sleep_until(turn)) }
+    }
+}
+
 /// What a slow operation brought.
 pub(crate) enum Done {
+    /// It is the turn of the stream's [`Later`].
+    Turn,
     Opened(Result<Ready, MediaError>),
     Repositioned(Reposition, u64, Result<(Cursor, ObjectReader), MediaError>),
     Fetched(Fetched),
@@ -112,6 +129,7 @@ pub(crate) struct Stream {
     pub(crate) paused: bool,
     /// What is looking for its place, and whose notification is still owed.
     pub(crate) pending: Option<Reposition>,
+    pub(crate) later: Option<Later>,
     pub(crate) op: Option<BoxFuture<'static, Done>>,
 }
 
@@ -127,16 +145,28 @@ impl Stream {
             video: true,
             paused: false,
             pending: None,
+            later: None,
             op: None,
         }
     }
 
-    /// Drives the operation under way.
+    /// Drives the operation under way, and the clock of the seek that waits.
     pub(crate) fn poll_op(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
-        let Some(op) = &mut self.op else { return Poll::Pending };
-        let Poll::Ready(done) = op.as_mut().poll(cx) else { return Poll::Pending };
-        self.op = None;
-        Poll::Ready(done)
+        if let Some(op) = &mut self.op
+            && let Poll::Ready(done) = op.as_mut().poll(cx)
+        {
+            self.op = None;
+            return Poll::Ready(done);
+        }
+        match &mut self.later {
+            Some(later) => later.turn.as_mut().poll(cx).map(|()| Done::Turn),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Forgets what the stream was looking for.
+    pub(crate) fn give_up(&mut self) {
+        (self.op, self.pending, self.later) = (None, None, None);
     }
 
     /// What plays, if a file is open.
