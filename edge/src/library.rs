@@ -1,11 +1,16 @@
 //! From object keys to opened media.
 //!
+//! A crowd that opens one film at the same moment asks once: whoever comes while a question is under way shares its answer.
+//!
 //! [`Library::stat`] asks for the object's current version (a Stat, never from memory while shields answer), [`Library::media`] for its
 //! media index, which is cached by version, weighed by what it holds, and built once however many viewers open the file at
 //! the same time, within the room that [`parse`](crate::object::parse) leaves. While no shield answers, the last known description serves: what is cached plays on.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
 
 use crate::media::{self, Limits, Media, MediaError};
@@ -22,6 +27,29 @@ pub struct Opened {
     pub reader: ObjectReader,
 }
 
+type Question = (ObjectKey, Option<Arc<str>>);
+type Answer = BoxFuture<'static, Result<ObjectInfo, ReadError>>;
+
+/// A share of an answer somebody still waits for. One that is there already is older than the question.
+fn open_share(answer: &WeakShared<Answer>) -> Option<Shared<Answer>> {
+    answer.upgrade().filter(|answer| answer.peek().is_none())
+}
+
+/// One who asked; clears the question away once it has its answer or nobody waits for it.
+struct Asked<'a> {
+    asking: &'a Mutex<HashMap<Question, WeakShared<Answer>>>,
+    question: Question,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if asking.get(&self.question).is_some_and(|answer| open_share(answer).is_none()) {
+            asking.remove(&self.question);
+        }
+    }
+}
+
 /// Opens objects. Shared by all sessions of an edge.
 pub struct Library {
     blocks: Arc<BlockCache>,
@@ -31,6 +59,8 @@ pub struct Library {
     /// What they last said is not there; used likewise. A name stands for several keys, and the one that is there comes after
     /// those that are not.
     absent: moka::sync::Cache<ObjectKey, ()>,
+    /// Questions under way, by object and the version that was refused.
+    asking: Mutex<HashMap<Question, WeakShared<Answer>>>,
     limits: Limits,
     room: ParseRoom,
     /// Every index in memory, evicted ones that sessions still play from included.
@@ -49,7 +79,8 @@ impl Library {
             .build();
         let room = ParseRoom::new(budget.caps().parse_bytes, budget.parses.clone());
         let (known, absent) = (moka::sync::Cache::new(100_000), moka::sync::Cache::new(10_000));
-        Arc::new(Self { blocks, media, known, absent, limits, room, alive: Mutex::default(), metrics })
+        let (asking, alive) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { blocks, media, known, absent, asking, limits, room, alive, metrics })
     }
 
     /// The block cache.
@@ -57,10 +88,30 @@ impl Library {
         &self.blocks
     }
 
+    /// What the shields say: to this question, or to the same one that was under way when it was asked.
+    async fn ask(&self, object: &ObjectKey, retired: Option<Arc<str>>) -> Result<ObjectInfo, ReadError> {
+        // Dropped last, after this asker's share of the answer, however the wait ends.
+        let asked = Asked { asking: &self.asking, question: (object.clone(), retired.clone()) };
+        let answer: Shared<Answer> = {
+            let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            match asking.get(&asked.question).and_then(open_share) {
+                Some(running) => running,
+                None => {
+                    let answer = self.blocks.source().stat(object, retired).shared();
+                    if let Some(weak) = answer.downgrade() {
+                        asking.insert(asked.question.clone(), weak);
+                    }
+                    answer
+                }
+            }
+        };
+        answer.await
+    }
+
     /// The object's current version.
     pub async fn stat(&self, object: &ObjectKey) -> Result<ObjectInfo, ReadError> {
         let retired = self.blocks.retired(object);
-        match self.blocks.source().stat(object, retired.clone()).await {
+        match self.ask(object, retired.clone()).await {
             Ok(info) => {
                 self.known.insert(object.clone(), info.clone());
                 self.absent.invalidate(object);
@@ -156,3 +207,6 @@ impl Library {
         self.absent.invalidate_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,6 +166,9 @@ impl Shield {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES)
             .max_concurrent_streams(CONNECTION_STREAMS)
+            // Edges hold the node token and give up what they no longer need (viewers leave, another shield was faster): a burst of
+            // that is no attack, and closing the connection over it would hit every other viewer.
+            .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .add_service(service)
