@@ -19,7 +19,8 @@ impl Pair {
     async fn start(count: usize) -> Self {
         let objects = Memory::new();
         let films = objects_at(IDS[0], &IDS, count);
-        films.iter().for_each(|film| drop(objects.put(&film.key, bytes(MIB))));
+        let block = bytes(MIB);
+        films.iter().for_each(|film| drop(objects.put(&film.key, block.clone())));
         let servers: Vec<_> = IDS.iter().map(|id| Server::start(id, &objects)).collect();
         let relay = Relay::start(&servers[0].address).await;
         Self { servers, relay, films }
