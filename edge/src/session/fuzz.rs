@@ -221,7 +221,7 @@ mod tests {
         }
         assert!(counts("play-04")[8] > 10);
         for (name, commands) in
-            [("length-storm", 256), ("play-and-seek", 8), ("storm", 6), ("bandwidth", 4), ("playlist", 10)]
+            [("length-storm", 256), ("play-and-seek", 8), ("storm", 6), ("bandwidth", 4), ("playlist", 8)]
         {
             let counts = counts(name);
             assert!(counts[20] >= commands, "{name}: {} commands", counts[20]);
