@@ -80,7 +80,7 @@ fn shared() -> Arc<Shared> {
     let revision = Revision { store_id: "fuzz".into(), number: 1 };
     let catalogue = Catalogue::empty().replace(revision, vec![document], Vec::new());
     let catalogue = watch::channel(Arc::new(catalogue)).1;
-    match Edge::new(config(), Arc::new(Bucket::default()), catalogue, &prometheus::Registry::new()) {
+    match Edge::new(config(), Arc::new(Bucket), catalogue, &prometheus::Registry::new()) {
         Ok(edge) => edge.shared().clone(),
         Err(error) => panic!("{error}"),
     }
