@@ -1,6 +1,9 @@
 //! Fault 27: a session that panics takes nobody along. Defects aren't to be had on demand, so the seam towards shields panics in the session's stead: a
 //! description is awaited in the session's own task, a range in the task of its fill.
 
+// A test's helpers may panic, and its client runs on real sockets in real time.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -84,7 +84,7 @@ impl<M: Message + Default> Messages<M> {
     }
 
     /// The next message, if all of it is here.
-    pub fn next(&mut self) -> Result<Option<M>, Status> {
+    pub fn take(&mut self) -> Result<Option<M>, Status> {
         let len = match self.len {
             Some(len) => len,
             None if self.pieces.remaining() < PREFIX_BYTES => return Ok(None),
@@ -214,13 +214,13 @@ mod tests {
         let message = response(Bytes::from(vec![7; 1 << 20]));
         let mut messages = Messages::<ReadResponse>::new(4 << 20);
         messages.push(head(&message));
-        assert!(messages.next().unwrap().is_none());
+        assert!(messages.take().unwrap().is_none());
         assert!(!messages.is_between_messages());
         messages.push(message.data.clone());
-        let read = messages.next().unwrap().unwrap();
+        let read = messages.take().unwrap().unwrap();
         assert_eq!(read, message);
         assert_eq!(read.data.as_ptr(), message.data.as_ptr());
-        assert!(messages.is_between_messages() && messages.next().unwrap().is_none());
+        assert!(messages.is_between_messages() && messages.take().unwrap().is_none());
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         ] {
             let mut messages = Messages::<ReadResponse>::new(100);
             messages.push(Bytes::from_static(bytes));
-            assert_eq!(messages.next().unwrap_err().code(), code, "{bytes:?}");
+            assert_eq!(messages.take().unwrap_err().code(), code, "{bytes:?}");
         }
     }
 
@@ -256,7 +256,7 @@ mod tests {
             let mut got = Vec::new();
             for cut in cuts.iter().cycle() {
                 messages.push(wire.split_to((*cut).min(wire.len())));
-                while let Some(message) = messages.next().unwrap() {
+                while let Some(message) = messages.take().unwrap() {
                     got.push(message);
                 }
                 if wire.is_empty() {

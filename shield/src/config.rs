@@ -185,7 +185,7 @@ pub struct Peers {
     /// Milliseconds after a change of the shield map, or the start, in which the owner before is asked (default 600,000; 0 for
     /// never).
     pub handover_ms: u64,
-    /// Most milliseconds a living shield is waited for, which may be fetching the same bytes (default 4,000).
+    /// Most milliseconds other shields may take over one run of blocks, which they may be fetching themselves (default 4,000).
     pub wait_ms: u64,
 }
 

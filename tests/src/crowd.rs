@@ -25,8 +25,10 @@ pub enum Habit {
     Idle,
     /// Plays, and reads no more after so many bytes, so that its window closes; until [`Crowd::resume`].
     StopReading(u64),
-    /// Plays, and seeks so many times a second, anywhere within so many ms.
+    /// Plays, seeks so many times, so many times a second, anywhere within so many ms, and watches on from there.
     Seek {
+        /// Commands in all.
+        count: u64,
         /// Commands a second.
         per_second: u32,
         /// The film's length.
@@ -109,6 +111,8 @@ pub struct Seen {
     pub broken: Option<String>,
     /// Seeks sent, and answered.
     pub seeks: (u64, u64),
+    /// Where the last seek sent goes to, in ms.
+    pub sought_ms: u32,
     /// When anything was last read.
     pub heard: Option<Instant>,
 }
@@ -122,6 +126,12 @@ impl Seen {
     /// Time of the last media message, in ms.
     pub fn reached_ms(&self) -> u32 {
         self.media.last().map_or(0, |m| m.0)
+    }
+
+    /// Whether all its seeks are sent and what comes is what the last of them asked for.
+    pub fn has_obeyed(&self, count: u64) -> bool {
+        let around = self.sought_ms.saturating_sub(2500)..self.sought_ms + 4000;
+        self.seeks.0 == count && self.seeks.1 > 0 && around.contains(&self.reached_ms())
     }
 
     /// Panics unless it was given the film's media from its beginning on, in order, nothing missing and nothing else.

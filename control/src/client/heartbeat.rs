@@ -24,9 +24,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         state.mark_unchanged();
         applied.mark_unchanged();
         catalogue.mark_unchanged();
-        let outcome = tokio::select! {
-            outcome = register(&shared, at) => outcome,
-            () = shared.leave.cancelled() => return,
+        let outcome = {
+            // Ended even when the node leaves meanwhile: a Register that is still on its way could arrive after the Deregister.
+            let _turn = shared.registering.lock().await;
+            if shared.leave.is_cancelled() {
+                return;
+            }
+            register(&shared, at).await
         };
         let wait = match outcome {
             Ok(()) => {
@@ -91,6 +95,7 @@ async fn register(shared: &Shared, at: usize) -> Result<(), RemoteError> {
 /// Stops renewing and gives up the lease.
 pub(crate) async fn leave(shared: &Shared) {
     shared.leave.cancel();
+    let _ended = tokio::time::timeout(CALL, shared.registering.lock()).await;
     for client in &shared.clients {
         let request = DeregisterRequest { node_id: shared.config.node_id.clone() };
         match within(CALL / shared.clients.len() as u32, client.clone().deregister(request)).await {

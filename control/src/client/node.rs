@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) applied: watch::Sender<Option<Revision>>,
     pub(crate) live: watch::Sender<bool>,
     pub(crate) shutdown: CancellationToken,
+    /// Held while a Register is under way.
+    pub(crate) registering: tokio::sync::Mutex<()>,
     /// Stops the heartbeat alone, before the lease is given up.
     pub(crate) leave: CancellationToken,
 }
@@ -145,6 +147,7 @@ impl Node {
             state: watch::Sender::new(NodeState::Joining),
             applied: watch::Sender::new(None),
             live,
+            registering: tokio::sync::Mutex::default(),
             leave: shutdown.child_token(),
             shutdown,
         });
@@ -167,7 +170,7 @@ impl Node {
         self.shared.applied.send_replace(Some(revision));
     }
 
-    /// Gives up the lease, so that others notice at once; waits at most two seconds for control. The node stops
+    /// Gives up the lease, so that others notice at once; waits at most two seconds for a Register that is under way, and two for this call. The node stops
     /// renewing; its catalogue stays current until the shutdown token fires.
     pub async fn deregister(&self) {
         heartbeat::leave(&self.shared).await;

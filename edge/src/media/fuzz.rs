@@ -255,7 +255,7 @@ pub(crate) fn open_and_walk(file: &mut File) -> Option<(Arc<Media>, Walked)> {
 const LARGE_BYTES: u64 = 1 << 20;
 
 /// Times worth seeking to, by the film's length and two choices of the input's.
-pub(crate) fn targets(media: &Media, file: &File, data: &[u8]) -> impl Iterator<Item = u64> {
+pub(crate) fn targets(media: &Media, file: &File, data: &[u8]) -> impl Iterator<Item = u64> + use<> {
     let mut tail = Input::new(&data[data.len().saturating_sub(6)..]);
     let end_ms = media.duration_ms as u64;
     let chosen = |choice: u64| choice % end_ms.clamp(1, 1 << 40);

@@ -22,7 +22,7 @@ pub fn ranges(data: &[u8]) {
         (near(&mut input), near(&mut input), near(&mut input), near(&mut input).max(1));
     let range = ByteRange::at(start, len);
     assert!(range.start == start && range.len() <= len);
-    assert_eq!(range.is_empty(), range.len() == 0);
+    assert_eq!(range.start >= range.end, range.is_empty());
 
     let clipped = range.clip(size);
     assert!(clipped.start <= clipped.end && clipped.end <= size);
@@ -30,7 +30,7 @@ pub fn ranges(data: &[u8]) {
     assert_eq!(clipped.clip(size), clipped);
 
     let aligned = clipped.align(size);
-    assert!(aligned.end <= size && aligned.start % BLOCK_BYTES == 0 || aligned.is_empty());
+    assert!(aligned.end <= size && aligned.start.is_multiple_of(BLOCK_BYTES) || aligned.is_empty());
     assert!(clipped.is_empty() || aligned.start <= clipped.start && clipped.end <= aligned.end);
     let blocks = clipped.blocks();
     if blocks.end - blocks.start < PARTS as u64 {

@@ -88,6 +88,11 @@ impl Owners {
         })
     }
 
+    /// Longest that others may take over one run.
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait
+    }
+
     /// Whether this shield is the segment's home, as far as it knows.
     pub(crate) fn is_home(&self, object: &ObjectKey, segment: u64) -> bool {
         self.inner.topology().order(object, segment).next().is_none_or(|home| home.id == self.own_id)

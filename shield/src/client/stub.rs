@@ -73,7 +73,7 @@ impl Blocks {
     /// The next message; `None` after the last. Losing the future loses nothing.
     pub(super) async fn message(&mut self) -> Result<Option<ReadResponse>, Status> {
         loop {
-            match self.messages.next() {
+            match self.messages.take() {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
                 Err(status) => return self.end(Err(status)),

@@ -119,16 +119,12 @@ fn film() -> ObjectKey {
     ObjectKey::new(bucket(), "films/a.mp4")
 }
 
-/// The shield that is home to a segment, among those called `ids`.
-fn home_of<'a>(ids: &[&'a str], object: &ObjectKey, segment: u64) -> &'a str {
-    let ring = ring::Ring::new(ids.iter().map(|id| (*id, 100)));
-    ids[ring.home(ring::position_of(object, segment)).unwrap()]
-}
-
 /// `count` objects whose first segment is at home at `home`, one of `ids`.
 fn objects_at(home: &str, ids: &[&str], count: usize) -> Vec<ObjectKey> {
+    let ring = ring::Ring::new(ids.iter().map(|id| (*id, 100)));
     let names = (0..).map(|i| ObjectKey::new(bucket(), &format!("films/{i}.mp4")));
-    names.filter(|object| home_of(ids, object, 0) == home).take(count).collect()
+    let is_there = |object: &ObjectKey| ring.home(ring::position_of(object, 0)).map(|n| ids[n]) == Some(home);
+    names.filter(is_there).take(count).collect()
 }
 
 /// All of an object, as it is now.

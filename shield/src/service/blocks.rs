@@ -82,7 +82,7 @@ async fn read(service: &Service, call: Request<Body>) -> Result<Response<Body>, 
 async fn only_message(mut body: Body) -> Result<ReadRequest, Status> {
     let mut messages = Messages::new(REQUEST_BYTES);
     loop {
-        if let Some(request) = messages.next()? {
+        if let Some(request) = messages.take()? {
             return Ok(request);
         }
         match body.frame().await {

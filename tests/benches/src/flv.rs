@@ -71,3 +71,33 @@ fn read(path: &Path, mut frame: impl FnMut(u8, u32, u32)) -> Result<u64> {
     }
     Ok(duration_ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_says_what_the_file_says() {
+        let folder = std::env::temp_dir().join(format!("penstock-prints-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (flv, prints) = (folder.join("a.flv"), folder.join("a.prints"));
+        let mut bytes = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+        let tags = [(9, 0, &[0x17, 0, 1][..]), (9, 40, &[0x17, 1, 7][..]), (8, 50, &[0xaf, 1, 8, 9][..])];
+        for (kind, time, payload) in tags {
+            bytes.extend([kind, 0, 0, payload.len() as u8, 0, 0, time, 0, 0, 0, 0]);
+            bytes.extend(payload);
+            bytes.extend([0, 0, 0, payload.len() as u8 + 11]);
+        }
+        std::fs::write(&flv, bytes).unwrap();
+        write_prints(&flv, &prints).unwrap();
+        let all = |path: &Path| {
+            let mut frames = Vec::new();
+            let duration_ms = read(path, |kind, hash, bytes| frames.push((kind, hash, bytes))).unwrap();
+            (duration_ms, frames)
+        };
+        let frames = vec![(9, crc32fast::hash(&[1, 7]), 3), (8, crc32fast::hash(&[1, 8, 9]), 4)];
+        assert_eq!(all(&flv), (50, frames), "the codec header isn't among them");
+        assert_eq!(all(&prints), all(&flv));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -230,14 +230,18 @@ impl Viewer {
 
     /// Sends the seeks that are due: none is left out when this comes late.
     fn tick(&mut self, now: Instant) {
-        let Habit::Seek { per_second, within_ms } = self.plan.habit else { return };
+        let Habit::Seek { count, per_second, within_ms } = self.plan.habit else { return };
         while let Some(due) = self.next_seek.filter(|due| *due <= now && !self.done) {
+            if self.seen.lock().unwrap().seeks.0 == count {
+                return;
+            }
             self.random ^= self.random << 13;
             self.random ^= self.random >> 17;
             self.random ^= self.random << 5;
-            let to = f64::from(self.random % within_ms.max(1));
-            self.command(1, "seek", 0.0, &[Value::Null, Value::Number(to)]);
-            self.seen.lock().unwrap().seeks.0 += 1;
+            let to = self.random % within_ms.max(1);
+            self.command(1, "seek", 0.0, &[Value::Null, Value::Number(to.into())]);
+            let mut seen = self.seen.lock().unwrap();
+            (seen.seeks.0, seen.sought_ms) = (seen.seeks.0 + 1, to);
             self.next_seek = Some(due + Duration::from_secs(1) / per_second.max(1));
         }
     }

@@ -78,7 +78,7 @@ fn key(input: &mut Input<'_>) -> String {
             3 => key.push_str(&String::from_utf8_lossy(input.short())),
             name => key.push_str(NAMES[name - 4]),
         }
-        if input.u8() % 8 != 0 && !input.is_empty() {
+        if !input.u8().is_multiple_of(8) && !input.is_empty() {
             key.push('/');
         }
     }

@@ -154,7 +154,7 @@ fn act(input: &mut Input<'_>, acts: &mut VecDeque<Act>) {
 
 fn play(input: &mut Input<'_>) -> Vec<u8> {
     let name = *input.choose(STREAMS);
-    let stream = 1 + u32::from(input.u8() % 8 == 0);
+    let stream = 1 + u32::from(input.u8().is_multiple_of(8));
     let (start, len) = (*input.choose(NUMBERS), *input.choose(&[-1.0, -1.0, 0.0, 300.0, 1e300]));
     let reset = match input.below(6) {
         0 => Value::Boolean(false),
@@ -171,12 +171,12 @@ fn any_command(input: &mut Input<'_>) -> Vec<u8> {
     let stream = u32::from(input.u8() % 5);
     let transaction =
         if name == "_result" { 1000.0 + f64::from(input.u8() % 4) } else { f64::from(input.u8() % 4) };
-    let mut args = vec![if input.u8() % 16 == 0 { value(input, 0) } else { Value::Null }];
+    let mut args = vec![if input.u8().is_multiple_of(16) { value(input, 0) } else { Value::Null }];
     for _ in 0..input.below(4) {
         args.push(value(input, 0));
     }
     let mut payload = command::encode(name, transaction, &args).to_vec();
-    let amf3 = input.u8() % 8 == 0;
+    let amf3 = input.u8().is_multiple_of(8);
     if amf3 {
         payload.insert(0, 0);
     }

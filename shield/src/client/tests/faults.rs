@@ -19,7 +19,8 @@ impl Pair {
     async fn start(count: usize) -> Self {
         let objects = Memory::new();
         let films = objects_at(IDS[0], &IDS, count);
-        films.iter().for_each(|film| drop(objects.put(&film.key, bytes(MIB))));
+        let block = bytes(MIB);
+        films.iter().for_each(|film| drop(objects.put(&film.key, block.clone())));
         let servers: Vec<_> = IDS.iter().map(|id| Server::start(id, &objects)).collect();
         let relay = Relay::start(&servers[0].address).await;
         Self { servers, relay, films }
@@ -111,7 +112,7 @@ async fn half_open_lets_one_read_through_and_the_others_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flapping_shield_is_asked_less_and_less_and_no_read_fails() {
-    let pair = Pair::start(200).await;
+    let pair = Pair::start(100).await;
     let config = ClientConfig {
         breaker: config::BreakerConfig { open_ms: 100, open_most_ms: 60_000, ..Default::default() },
         ..super::config()

@@ -197,7 +197,8 @@ async fn a_shield_that_returns_is_eased_in_while_the_one_before_answers_from_its
     let cluster = Cluster::start(2, 0);
     let ids = ["shield-0", "shield-1"];
     let films = objects_at("shield-1", &ids, 60);
-    films.iter().for_each(|film| drop(cluster.objects.put(&film.key, bytes(MIB))));
+    let block = bytes(MIB);
+    films.iter().for_each(|film| drop(cluster.objects.put(&film.key, block.clone())));
     cluster.ready(&[0]);
     let slow_start = config::SlowStart { ms: 60_000, first: 2, last: 3, wait_ms: 100 };
     let config = ClientConfig { slow_start, ..config() };

@@ -28,7 +28,8 @@ impl Pair {
     fn start(count: usize, size: u64) -> Self {
         let objects = Memory::new();
         let films = objects_at(IDS[0], &IDS, count);
-        films.iter().for_each(|film| drop(objects.put(&film.key, bytes(size))));
+        let film_bytes = bytes(size);
+        films.iter().for_each(|film| drop(objects.put(&film.key, film_bytes.clone())));
         let [home, other] = IDS.map(|id| Server::start(id, &objects));
         Self { home, other, films, size }
     }

@@ -125,6 +125,8 @@ fn the_invariants_hold_whatever_breaks() {
                     if seed >= first + count {
                         return;
                     }
+                    // How long a run takes for whoever waits for the tests: the real clock, outside the simulation.
+                    #[allow(clippy::disallowed_methods)]
                     let begun = Instant::now();
                     let output = process(seed, None);
                     let text = printed(&output);
