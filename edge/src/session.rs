@@ -238,6 +238,7 @@ pub async fn serve<T: Transport>(
         let what = panic.downcast_ref::<&str>().copied().map(str::to_owned);
         let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         error!(session = session.id, what, "a session panicked");
+        shared.metrics.panics.inc();
         End::Panicked
     });
     session.log_end(&end);
