@@ -22,7 +22,7 @@
 //! * from 1/2 on ([`Pressure::High`]), what slow viewers have queued is copied out of the blocks it pins, and queues are kept short;
 //! * from 9/10 on ([`Pressure::Full`]), new connects and plays are refused, and viewers that take nothing for long are closed;
 //! * at the cap ([`Pressure::Over`]), connections are closed at accept, plays that have not begun are refused, and viewers that take nothing
-//!   are closed at once.
+//!   for two seconds are closed.
 //!
 //! Sessions that play and take what they are sent are never touched. Socket buffers, allocator slack and code are not counted: plan for a
 //! quarter more than [`Caps::total_bytes`].

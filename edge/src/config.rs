@@ -1,6 +1,7 @@
 //! How an edge behaves: every limit and habit, with its unit and default.
 //!
-//! The `penstock-edge` binary reads this as the `edge:` part of its YAML file; standalone builds it in code. Unknown fields are refused.
+//! The `penstock-edge` binary reads this as the `edge:` part of its YAML file; standalone takes the same part of its own file, with
+//! no drain unless told. Unknown fields are refused.
 //! [`EdgeConfig::check`] names the field that is wrong, before any port opens.
 
 use ipnet::IpNet;

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::drain::FLUSH;
 use crate::listener::POLICY;
 
 mod rewind;
@@ -32,7 +33,11 @@ pub async fn serve(stream: TcpStream, early: BytesMut, shutdown: CancellationTok
         outcome = &mut connection => outcome,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // An answer under way is finished; a peer that takes its time with a request is not waited for.
+            match tokio::time::timeout(FLUSH, connection).await {
+                Ok(outcome) => outcome,
+                Err(_) => return,
+            }
         }
     };
     if let Err(error) = outcome {

@@ -28,7 +28,7 @@
 //! and back: bytes arrive as blocks, a sample is a slice of one, a message is a header plus slices ([`session`]'s `outgoing`, [`rtmp::chunk`]), and
 //! slices of 1 KiB and more go to the socket by `writev` without being copied ([`transport::tcp`]).
 //!
-//! Beside the path stand those who bound it: [`admission`] (who is let in), [`budget`] (memory), [`egress`] (bytes a second), and [`drain`] (how an
+//! Beside the path stand those who bound it: [`admission`] (who is let in), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), and [`drain`] (how an
 //! edge stops).
 //!
 //! The stations, with links: [`listener`], [`session`], [`library`], [`media`], [`object::reader`], [`object::blocks`], [`object::source`],

@@ -200,7 +200,11 @@ async fn serve_connection(
         }
         Some(b'<') => {
             accepted("policy");
-            let _ = timeout(deadline, answer_policy_request(stream, early)).await;
+            // A peer that never sends the rest must not hold up an edge that closes.
+            tokio::select! {
+                _ = timeout(deadline, answer_policy_request(stream, early)) => {}
+                () = shutdown.cancelled() => {}
+            }
         }
         Some(first) => {
             shared.metrics.refused.with_label_values(&["unknown_protocol"]).inc();

@@ -185,7 +185,7 @@ impl Metrics {
                 "detached_batches_total",
                 "Times a slow viewer's queue was copied out of the blocks it held",
             )?,
-            panics: counter("session_panics_total", "Connections that ended in a panic")?,
+            panics: counter("session_panics_total", "Connections and sessions that ended in a panic")?,
             throttled_seconds,
             drain_phase: gauges("drain_phase", "1 for the phase of the edge's life", "phase")?,
             drain_seconds,

@@ -4,14 +4,17 @@
 //! whole cluster, however many edges and viewers want it. This crate is both sides of that:
 //!
 //! * [`client`] is what an edge links (feature `client`): which shield is home ([`client::ring`]), connections to each
-//!   (`channels`), and moving on when one fails (`failover`).
+//!   (`channels`), moving on when one fails (`failover`, `breaker`), asking a second one when the first is late (`race`, `latency`),
+//!   easing one in that returns (`ramp`), and, for shields themselves, who had a block before (`handover`).
 //! * the rest (feature `server`) is the shield itself. A request goes down this path:
 //!
 //! ```text
 //! service   Stat, Read, Purge over gRPC: a range becomes blocks, blocks become a stream of slices
+//!           (reading, window), within one budget of bytes (budget), written without a copy (blocks)
 //!   stat    what an object is (version, size), for how long that is believed; cached 404s and 403s
 //!   fill    blocks that are missing: one fetch a block (coalesce), neighbours in one GET (runs),
-//!           demand before read-ahead (schedule), bodies resumed (fetch)
+//!           what other shields have taken from them first (owners), demand before read-ahead
+//!           (schedule), bodies resumed (fetch), small objects checked (verify)
 //!   cache   where blocks stay, keyed by origin, version and index
 //!   origin  the bucket behind it: s3; memory and fault for tests
 //!   follow  which origins there are, and what to forget, as control publishes it

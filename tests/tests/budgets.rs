@@ -118,7 +118,7 @@ fn films(count: usize) -> tempfile::TempDir {
 }
 
 #[test]
-fn fault_20_and_21_viewers_that_read_nothing_cost_little_and_others_play_on() {
+fn f20_and_21_viewers_that_read_nothing_cost_little_and_others_play_on() {
     let folder = films(60);
     let server = small(folder.path());
     let watcher = Watcher::start(server.rtmp(), "mp4:watched.mp4");
@@ -199,7 +199,7 @@ fn connects_are_refused_with_a_clear_status_before_memory_runs_out() {
 }
 
 #[test]
-fn fault_25_without_descriptors_the_edge_sheds_connections_and_recovers() {
+fn f25_without_descriptors_the_edge_sheds_connections_and_recovers() {
     let folder = films(0);
     let server = Standalone::over(folder.path());
     let watcher = Watcher::start(server.rtmp(), "mp4:watched.mp4");

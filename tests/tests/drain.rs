@@ -77,7 +77,7 @@ fn told_goodbye(client: &mut Client) {
 }
 
 #[test]
-fn fault_26_an_edge_drains_in_phases_that_balancers_players_and_control_can_follow() {
+fn f26_an_edge_drains_in_phases_that_balancers_players_and_control_can_follow() {
     let edge = "settle_ms: 5000\ndrain_ms: 12000\nsession_bytes_per_second: 600000";
     let mut cluster = cluster(edge);
     let addr = cluster.rtmp(0).to_owned();

@@ -4,7 +4,7 @@ use super::*;
 use crate::metrics::Counted;
 
 #[tokio::test]
-async fn fault_27_a_connection_that_panics_is_counted_and_takes_nobody_along() {
+async fn f27_a_connection_that_panics_is_counted_and_takes_nobody_along() {
     let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
     let tracker = TaskTracker::new();
     let (ready, go) = tokio::sync::oneshot::channel::<()>();

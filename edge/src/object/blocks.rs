@@ -147,7 +147,8 @@ impl BlockCache {
     }
 
     /// Waits for somebody's read-ahead, and past [`PATIENCE`] asks for the block itself: at the shield a demand read promotes the
-    /// read-ahead it joins.
+    /// read-ahead it joins. Outside the `fetches` turnstile, which the overtaken may be holding shut; there is one a waiting viewer at most, and
+    /// the shield makes one fetch of them all.
     async fn overtake(&self, info: &ObjectInfo, index: u64, flight: Flight) -> Result<Block, ReadError> {
         let ahead = landed(flight);
         tokio::pin!(ahead);

@@ -7,7 +7,8 @@
 //! * when it takes nothing, it is sent nothing more and its reader lets go of its blocks; they are found or fetched again if it goes on;
 //! * under memory pressure its queue is copied out of the blocks it pins (some 256 KiB instead of as many MiB), and filled again only when
 //!   nearly empty;
-//! * when memory is short and it has taken nothing for [`STALLED_AFTER`], it is closed: its place is worth more to others.
+//! * when memory is short and it has taken nothing for [`STALLED_AFTER`], it is closed: its place is worth more to others. At the cap,
+//!   [`SLOW_AFTER`] is long enough.
 //!
 //! A session that plays nothing keeps no buffers either: ten thousand of them are idle sockets and little else.
 

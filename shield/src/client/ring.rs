@@ -128,17 +128,18 @@ impl Ring {
         let start = self.walk.partition_point(|&(at, _)| at < position);
         let (before, from) = self.walk.split_at(start);
         let mut seen = vec![false; self.nodes];
-        let mut left = self.nodes;
+        let home = self.home(position).inspect(|&node| seen[node] = true);
+        // Stops at the last node, not at the last point.
+        let mut left = self.nodes - usize::from(home.is_some());
         let mut points = from.iter().chain(before);
-        std::iter::from_fn(move || {
-            // Stops at the last node, not at the last point.
+        home.into_iter().chain(std::iter::from_fn(move || {
             if left == 0 {
                 return None;
             }
             let next = points.find(|&&(_, node)| !std::mem::replace(&mut seen[node as usize], true))?;
             left -= 1;
             Some(next.1 as usize)
-        })
+        }))
     }
 }
 

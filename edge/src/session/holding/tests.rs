@@ -208,7 +208,7 @@ async fn a_session_that_takes_nothing_ends_soon_after_the_edge_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fault_27_a_session_that_panics_gives_back_what_it_held() {
+async fn f27_a_session_that_panics_gives_back_what_it_held() {
     let shared = shared(EdgeConfig::default());
     let transport = Slow { room: Arc::default(), fails: true };
     let peer = "192.0.2.1:1".parse().unwrap();
