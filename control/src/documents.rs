@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `distributions/ID` | a `Distribution`, protobuf |
 //! | `names/HOST` | the id of the distribution that has this domain or alias |
-//! | `purges/ID` | a `Purge`, protobuf; lives for a day |
+//! | `purges/ID` | a `Purge`, protobuf; lives for `purge_kept_seconds` |
 //! | `declared/NAME` | the id a declarative file's entry was given, see [`crate::declare`] |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
