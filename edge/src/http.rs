@@ -20,6 +20,9 @@ use crate::listener::POLICY;
 
 mod rewind;
 
+/// One small file is all there is: a connection that lasts longer belongs to a peer that does not read.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// Serves one HTTP connection; `early` is what was read from it so far.
 pub async fn serve(stream: TcpStream, early: BytesMut, shutdown: CancellationToken) {
     let io = TokioIo::new(rewind::Rewind::new(stream, early.freeze()));
@@ -30,7 +33,7 @@ pub async fn serve(stream: TcpStream, early: BytesMut, shutdown: CancellationTok
         .serve_connection(io, service_fn(answer));
     tokio::pin!(connection);
     let outcome = tokio::select! {
-        outcome = &mut connection => outcome,
+        outcome = tokio::time::timeout(LONGEST, &mut connection) => outcome.unwrap_or(Ok(())),
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // An answer under way is finished; a peer that takes its time with a request is not waited for.

@@ -153,7 +153,7 @@ async fn refresh_gauges(shared: Arc<Shared>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                shared.library.count();
+                shared.library.count().await;
                 shared.metrics.publish_budget(shared.budget());
             }
             () = shutdown.cancelled() => return,

@@ -170,7 +170,9 @@ impl Library {
     }
 
     /// Counts the indexes in memory: those cached, and those only sessions hold.
-    pub fn count(&self) {
+    pub async fn count(&self) {
+        // The cache weighs an insert only when it is next used, or told to.
+        self.media.run_pending_tasks().await;
         let budget = self.blocks.budget();
         budget.cached_indexes.set(self.media.weighted_size());
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);

@@ -157,6 +157,12 @@ async fn serve_connection(
 ) {
     let deadline = Duration::from_millis(shared.config.handshake_timeout_ms);
     let trusted = shared.config.proxy_protocol_from.iter().any(|net| net.contains(&peer.ip().to_canonical()));
+    // The peer is the viewer, unless it is a balancer: then only its header tells who is.
+    if !trusted && let Err(limit) = place.claim(peer.ip().to_canonical()) {
+        shared.metrics.refused.with_label_values(&[limit]).inc();
+        debug!(%peer, limit, "a connection is refused");
+        return;
+    }
     let mut early = BytesMut::with_capacity(4096);
     let greeting = async {
         let viewer =
@@ -183,7 +189,7 @@ async fn serve_connection(
         },
         () = shutdown.cancelled() => return,
     };
-    if let Err(limit) = place.claim(viewer.ip().to_canonical()) {
+    if trusted && let Err(limit) = place.claim(viewer.ip().to_canonical()) {
         shared.metrics.refused.with_label_values(&[limit]).inc();
         debug!(peer = %viewer, limit, "a connection is refused");
         return;

@@ -9,7 +9,8 @@
 //! read-ahead is simply not started; demand waits its turn.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -33,6 +34,10 @@ type Flights = Mutex<HashMap<BlockId, Flight>>;
 struct Flight {
     outcome: watch::Receiver<Outcome>,
     priority: Priority,
+    /// Whether demand, tired of waiting, is fetching the block by itself.
+    overtaken: Arc<AtomicBool>,
+    /// Where it says so when it has it.
+    early: Weak<watch::Sender<Outcome>>,
 }
 
 /// How long demand waits for somebody's read-ahead before it asks for itself.
@@ -55,7 +60,7 @@ pub struct BlockCache {
 /// Wakes waiters and clears the table, whatever ends the fill.
 struct Landing {
     cache: Arc<BlockCache>,
-    waiting: Vec<(BlockId, watch::Sender<Outcome>)>,
+    waiting: Vec<(BlockId, Arc<watch::Sender<Outcome>>)>,
     /// What is still on its way.
     charge: Charge,
 }
@@ -146,29 +151,31 @@ impl BlockCache {
         Err(failed)
     }
 
-    /// Waits for somebody's read-ahead, and past [`PATIENCE`] asks for the block itself: at the shield a demand read promotes the
-    /// read-ahead it joins. Outside the `fetches` turnstile, which the overtaken may be holding shut; there is one a waiting viewer at most, and
-    /// the shield makes one fetch of them all.
-    async fn overtake(&self, info: &ObjectInfo, index: u64, flight: Flight) -> Result<Block, ReadError> {
-        let ahead = landed(flight);
+    /// Waits for somebody's read-ahead. Past [`PATIENCE`] the first who waits has the block fetched as demand, for all who wait: at the
+    /// shield that promotes the read-ahead it joins. Should that fail, the read-ahead is still waited for.
+    async fn overtake(
+        self: &Arc<Self>,
+        info: &ObjectInfo,
+        index: u64,
+        flight: Flight,
+    ) -> Result<Block, ReadError> {
+        let ahead = landed(flight.clone());
         tokio::pin!(ahead);
         if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut ahead).await {
             return outcome;
         }
-        let range = block_range(index, info.size_bytes);
-        let own = async {
-            let mut stream = self.source.read(&info.id, info.size_bytes, range, Priority::Demand);
-            let mut part = Part::default();
-            while let Some(bytes) = stream.next().await {
-                part.push(bytes?.1);
-            }
-            part.take(range.len())
-                .map(|bytes| Block::new(bytes, &self.budget.blocks))
-                .ok_or_else(|| ReadError::Unavailable(format!("{}: short read", info.id.object)))
-        };
-        tokio::select! {
-            outcome = ahead => outcome,
-            outcome = own => outcome,
+        if let Some(early) = flight.early.upgrade()
+            && !flight.overtaken.swap(true, Ordering::AcqRel)
+        {
+            tokio::spawn(overtaking(self.clone(), info.clone(), index, early, flight.overtaken.clone()));
+        }
+        ahead.await
+    }
+
+    /// Starts fetching what of `range` a viewer waits for, unless it is cached or on its way; never waits.
+    pub fn demand(self: &Arc<Self>, info: &ObjectInfo, range: ByteRange) {
+        if !range.is_empty() {
+            self.start(info, range.blocks(), Priority::Demand);
         }
     }
 
@@ -201,7 +208,7 @@ impl BlockCache {
         priority: Priority,
     ) -> Vec<Flight> {
         let mut receivers = Vec::new();
-        let mut runs: Vec<Vec<(BlockId, watch::Sender<Outcome>)>> = Vec::new();
+        let mut runs: Vec<Vec<(BlockId, Arc<watch::Sender<Outcome>>)>> = Vec::new();
         {
             let mut flights = lock(&self.flights);
             let mut joined = false;
@@ -218,7 +225,8 @@ impl BlockCache {
                     continue;
                 }
                 let (sender, outcome) = watch::channel(None);
-                let flight = Flight { outcome, priority };
+                let (sender, overtaken) = (Arc::new(sender), Arc::default());
+                let flight = Flight { outcome, priority, overtaken, early: Arc::downgrade(&sender) };
                 flights.insert(id.clone(), flight.clone());
                 receivers.push(flight);
                 match runs.last_mut() {
@@ -248,6 +256,34 @@ async fn landed(mut flight: Flight) -> Result<Block, ReadError> {
         Err(_) => None,
     };
     outcome.unwrap_or_else(|| Err(ReadError::Unavailable("the fill was abandoned".into())))
+}
+
+/// Reads one block as demand and hands it to those who wait for a read-ahead of it. Beside the `fetches` turnstile, which the overtaken may be
+/// holding shut; there is one of it a flight.
+async fn overtaking(
+    cache: Arc<BlockCache>,
+    info: ObjectInfo,
+    index: u64,
+    early: Arc<watch::Sender<Outcome>>,
+    overtaken: Arc<AtomicBool>,
+) {
+    let _charge = Charge::new(&cache.budget.demand, BLOCK_BYTES);
+    cache.metrics.fetches.with_label_values(&[priority_label(Priority::Demand)]).inc();
+    let range = block_range(index, info.size_bytes);
+    let mut stream = cache.source.read(&info.id, info.size_bytes, range, Priority::Demand);
+    let mut part = Part::default();
+    while let Some(Ok((_, bytes))) = stream.next().await {
+        cache.metrics.fetched_bytes.inc_by(bytes.len() as u64);
+        part.push(bytes);
+    }
+    match part.take(range.len()) {
+        Some(bytes) => {
+            let block = Block::new(bytes, &cache.budget.blocks);
+            cache.blocks.insert(BlockId { version: info.id.clone(), index }, block.clone());
+            early.send_replace(Some(Ok(block)));
+        }
+        None => overtaken.store(false, Ordering::Release),
+    }
 }
 
 /// Reads the run of blocks that `landing` waits for, and hands each out as soon as it is whole.

@@ -125,6 +125,8 @@ impl ObjectReader {
     pub fn fetch(&self, offset: u64, len: u64) -> BoxFuture<'static, Fetched> {
         let (cache, info) = (self.cache.clone(), self.info.clone());
         let range = ByteRange::at(offset, len).clip(info.size_bytes);
+        // Asked for now, so that read-ahead that starts next finds it under way, as demand.
+        cache.demand(&info, range);
         Box::pin(async move {
             let mut blocks = Vec::new();
             for index in range.blocks() {

@@ -321,7 +321,7 @@ impl Session {
                 Filled::Failed(error) => return self.fail(index, &error),
             }
         }
-        // A SetBufferLength since then may have moved the end; it is asked for anew each time.
+        // By the buffer the viewer had announced when the last sample left.
         let due = playing.end_due.filter(|_| !paused)?;
         if due > now {
             return Some(due);

@@ -220,7 +220,6 @@ impl Playback {
             if self.is_unwanted(&sample, wanted) {
                 continue;
             }
-            self.reader.advance(sample.offset);
             let Some(payload) = self.reader.buffered(sample.offset, u64::from(sample.len)) else {
                 let (offset, len) = (sample.offset, u64::from(sample.len));
                 self.next = Some(sample);
@@ -233,6 +232,8 @@ impl Playback {
                 }
                 return Filled::Need { offset, len };
             };
+            // After its own bytes: what is waited for is demand, never read-ahead.
+            self.reader.advance(sample.offset);
             if self.told_empty && !self.told_ready {
                 control::buffer_ready(wanted.stream_id, &mut out.batch);
                 self.told_ready = true;
