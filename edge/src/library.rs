@@ -7,6 +7,7 @@
 //! the same time, within the room that [`parse`](crate::object::parse) leaves. While no shield answers, the last known description serves: what is cached plays on.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::FutureExt;
@@ -97,7 +98,15 @@ impl Library {
             match asking.get(&asked.question).and_then(open_share) {
                 Some(running) => running,
                 None => {
-                    let answer = self.blocks.source().stat(object, retired).shared();
+                    let stat = self.blocks.source().stat(object, retired);
+                    // A shared future that panics would take all who share it along; they are told instead.
+                    let answer = AssertUnwindSafe(stat).catch_unwind().map(|answer| {
+                        answer.unwrap_or_else(|_| {
+                            tracing::error!("a question to the shields panicked");
+                            Err(ReadError::Unavailable("the question to the shields panicked".into()))
+                        })
+                    });
+                    let answer = answer.boxed().shared();
                     if let Some(weak) = answer.downgrade() {
                         asking.insert(asked.question.clone(), weak);
                     }

@@ -1,5 +1,5 @@
 //! Fault 27: a session that panics takes nobody along. Defects aren't to be had on demand, so the seam towards shields panics in the session's stead: a
-//! description is awaited in the session's own task, a range in the task of its fill.
+//! description is asked for in the session's own task, its answer is shared by all who asked, a range is read in the task of its fill.
 
 // A test's helpers may panic, and its client runs on real sockets in real time.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -51,9 +51,10 @@ impl RangeSource for Source {
         _: Option<Arc<str>>,
     ) -> BoxFuture<'static, Result<ObjectInfo, ReadError>> {
         let (object, size_bytes) = (object.clone(), self.0.len() as u64);
+        assert!(!object.key.contains("in-the-session"), "a defect, on purpose");
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            assert!(!object.key.contains("in-the-session"), "a defect, on purpose");
+            assert!(!object.key.contains("in-the-answer"), "a defect, on purpose");
             let id = ObjectVersion { object, version: "\"v1\"".into() };
             Ok(ObjectInfo { id, size_bytes, content_type: "video/x-flv".into() })
         })
@@ -195,6 +196,13 @@ async fn f27_a_session_that_panics_takes_nobody_along_and_leaves_nothing_behind(
     for thread in panics {
         let played = thread.join().unwrap();
         assert!(played.pictures.is_empty() && !played.stopped, "{played:?}");
+    }
+    assert_eq!(metric(&registry, "penstock_edge_session_seconds", "panicked"), 20.0);
+    // An answer that panics is shared by all who asked; each is told.
+    let askers: Vec<_> = (0..20).map(|_| std::thread::spawn(move || play(addr, "in-the-answer"))).collect();
+    for thread in askers {
+        let told = thread.join().unwrap();
+        assert!(told.refused.is_some() && told.pictures.is_empty(), "{told:?}");
     }
     assert_eq!(metric(&registry, "penstock_edge_session_seconds", "panicked"), 20.0);
     // A fill that panics is the viewer's failed read: it is told, and isn't left waiting.
