@@ -18,7 +18,8 @@ pub fn idle(place: &Place, options: &Options) -> Result<Section> {
     let viewers = options.pick(10_000, 1000);
     media::flv(place, Wanted { kbps: 500, seconds: 70, seed: 100 })?;
     let mut section = Section::new(format!("idle: {viewers} connected sessions that play nothing"));
-    let edge = "max_connections: 20000\nmax_connections_per_address: 20000";
+    // What the sessions need: more might not fit the limit of open files.
+    let edge = "max_connections: 11000\nmax_connections_per_address: 11000";
     let starts: [(&str, &dyn Fn() -> Result<servers::Server>); 2] = [
         ("penstock", &|| servers::standalone(place, edge)),
         ("nginx-rtmp", &|| Ok(servers::nginx(place, 4096, None, None)?.0)),
