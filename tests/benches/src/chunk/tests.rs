@@ -1,3 +1,5 @@
+//! Chunks as servers cut them, in any slices the network may bring, give the messages they were cut from.
+
 use super::*;
 
 #[derive(Default)]

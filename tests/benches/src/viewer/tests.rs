@@ -1,3 +1,5 @@
+//! A viewer against scripted servers: what it asks, what it makes of the answers, how it leaves.
+
 use clap::Parser;
 
 use super::*;
