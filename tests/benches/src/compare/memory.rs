@@ -48,9 +48,8 @@ pub fn idle(place: &Place, options: &Options) -> Result<Section> {
     Ok(section)
 }
 
-/// What the soak's processes may hold by their configuration, in MiB: (edge, shield). The edge's block and index caches, read-ahead, index parses, sessions
-/// and a block a fetch; the shield's cache and what its streams hold.
-const BUDGET_MIB: (u64, u64) = (256 + 32 + 64 + 128 + 1024 + 256, 512 + 256);
+/// The caches and windows the soak's processes may hold, in MiB: (edge, shield).
+const BUDGET_MIB: (u64, u64) = (256 + 32 + 64, 512);
 
 /// 500 paced viewers of a 2 GB film that come, go, seek and pause; memory each 10 s.
 pub fn soak(place: &Place, options: &Options) -> Result<Section> {
