@@ -64,10 +64,10 @@ async fn a_stopped_shield_costs_two_seconds_once_and_is_asked_again_when_it_goes
     let mut films = pair.films[12..].iter().cycle();
     until("its return", async || {
         whole(&client, films.next().unwrap()).await.unwrap();
-        gets(&[&pair.servers[0]]) > 1
+        // A read that was hedged ends before its trial: the shield has been asked, and has yet to have answered.
+        gets(&[&pair.servers[0]]) > 1 && client.inner.metrics.tripped.get() == 0
     })
     .await;
-    assert_eq!(client.inner.metrics.tripped.get(), 0);
     let changes = |to: &str| client.inner.metrics.breaker_changes.with_label_values(&[to]).get();
     assert_eq!((changes("open"), changes("half-open"), changes("closed")), (1, 1, 1));
 }
