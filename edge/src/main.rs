@@ -9,13 +9,14 @@ use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
 use control::client::telemetry::{self, LogControl, LogFormat, Readiness};
-use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
+use control::client::{Node, NodeConfig, NodeRole, NodeState, ShieldMap, StopSignal};
 use edge::Edge;
 use edge::config::EdgeConfig;
 use penstock_edge as edge;
 use serde::Deserialize;
 use shield::client::{ClientConfig, ShieldClient};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Long-lived blocks and short-lived frames share the heap: glibc's fragments under it. Its threads give back what lies unused for
@@ -99,6 +100,7 @@ async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let readiness = Readiness::new();
     readiness.set("config", false);
+    readiness.set("shields", false);
 
     let metrics =
         TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
@@ -126,7 +128,7 @@ async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {
     let shields = ShieldClient::new(&token, node.shields.clone(), file.shield_client, &registry)?;
     let [settle, drain_time] = [file.edge.settle_ms, file.edge.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(file.edge, Arc::new(shields), node.catalogue.clone(), &registry)?;
-    // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good.
+    // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good; ready with a shield.
     let telemetry =
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     tokio::select! {
@@ -137,6 +139,7 @@ async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {
         }
     }
     readiness.set("config", true);
+    let knows_shields = tokio::spawn(first_shield(node.shields.clone(), readiness.clone()));
     node.set_state(NodeState::Ready);
     tracing::info!(node = file.node_id, listen = ?bound, "the edge serves");
 
@@ -150,9 +153,19 @@ async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {
     drain.run(settle, drain_time, &closing, stop.received()).await;
     serving.await?;
     drain.finish();
+    knows_shields.abort();
     node.deregister().await;
     shutdown.cancel();
     telemetry.await?;
     tracing::info!("the edge stopped");
     Ok(())
+}
+
+/// Marks the edge ready once it has seen a shield it may ask: a new edge has nothing cached, and until then every play would fail. When shields
+/// go later it stays ready, for what it has cached plays on.
+async fn first_shield(mut map: watch::Receiver<Arc<ShieldMap>>, readiness: Readiness) {
+    let known = map.wait_for(|map| map.shields.iter().any(|shield| shield.state() == NodeState::Ready)).await;
+    if known.is_ok() {
+        readiness.set("shields", true);
+    }
 }

@@ -194,8 +194,11 @@ fn f13_a_shield_at_a_hundredth_of_its_speed_delays_only_what_it_is_home_to() {
         delayed +=
             usize::from(seen.longest_stall > BUFFER || seen.first_media > Some(Duration::from_secs(5)));
     }
-    assert!(delayed <= 6, "{delayed} of 9 films were delayed by one of three shields");
-    drop(beside);
+    // The bystander's film may live there too; then it is one more of the delayed, and nothing but late.
+    let beside = beside.viewer.hang_up();
+    beside.honest("beside").no_stall_over(Duration::from_secs(20), "beside");
+    delayed += usize::from(beside.longest_stall > BUFFER);
+    assert!(delayed <= 6, "{delayed} of 10 films were delayed by one of three shields");
     stage.leave();
 }
 

@@ -48,17 +48,24 @@ pub fn idle(place: &Place, options: &Options) -> Result<Section> {
     Ok(section)
 }
 
-/// The caches and windows the soak's processes may hold, in MiB: (edge, shield).
-const BUDGET_MIB: (u64, u64) = (256 + 32 + 64, 512);
+/// What the soak's edge may hold, all accounts together, in MiB: caches 288, read-ahead 64, fetches 64, indexes being built 32, and the
+/// rest, 128, for its sessions.
+const EDGE_MIB: u64 = 576;
+const EDGE: &str = "cache_bytes: 268435456\nindex_cache_bytes: 33554432\nread_ahead_total_bytes: 67108864\nfetches: 64\n\
+                    parse_bytes: 33554432\nmemory_bytes: 603979776";
+
+/// What the soak's shield may hold, in MiB: the cache 512, streams to edges 64, and 20 GETs of up to 4 MiB.
+const SHIELD_MIB: u64 = 512 + 64 + 20 * 4;
+const SHIELD: &str = "cache_bytes: 536870912\nread: {inflight_bytes: 67108864}\n\
+                      connections: {demand: 16, read_ahead: 4}\nrun_bytes: 4194304";
 
 /// 500 paced viewers of a 2 GB film that come, go, seek and pause; memory each 10 s.
 pub fn soak(place: &Place, options: &Options) -> Result<Section> {
     let seconds = options.pick(options.soak_s, 40);
     let viewers = options.pick(500, 50);
     let film = media::flv(place, Wanted { kbps: 2000, seconds: options.pick(8000, 400), seed: 400 })?;
-    let edge = "cache_bytes: 268435456\nindex_cache_bytes: 33554432\nread_ahead_total_bytes: 67108864";
     let (bucket, s3) = servers::bucket(place)?;
-    let mut server = servers::cluster(place, s3, edge, "cache_bytes: 536870912")?;
+    let mut server = servers::cluster(place, s3, EDGE, SHIELD)?;
     server.keep(bucket);
     let mut drive = Drive::at(&server);
     drive.films(place, &[film], true).with("--viewers", viewers).with("--ramp-ms", 10_000);
@@ -83,8 +90,7 @@ pub fn soak(place: &Place, options: &Options) -> Result<Section> {
     if let Some(wrong) = run.wrong() {
         section.wrong(wrong);
     }
-    for (n, (name, budget_mib)) in [("edge", BUDGET_MIB.0), ("shield", BUDGET_MIB.1)].into_iter().enumerate()
-    {
+    for (n, (name, budget_mib)) in [("edge", EDGE_MIB), ("shield", SHIELD_MIB)].into_iter().enumerate() {
         let series: Vec<(f64, f64)> = samples.iter().map(|(at, rss)| (*at, rss[n] as f64 / 1e6)).collect();
         let later: Vec<_> = series.iter().copied().filter(|(at, _)| *at >= 180.0).collect();
         if later.len() > 2 {

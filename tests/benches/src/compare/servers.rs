@@ -170,12 +170,6 @@ pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> R
     shield.wait(|| is_ready(shield_metrics))?;
     let mut edge = start("penstock-edge", &[], &(edge_node + &below("edge", edge)), place.server_core)?;
     edge.wait(|| is_ready(edge_metrics))?;
-    // Ready says the edge knows its distributions; the shield map may follow a moment later.
-    edge.wait(|| {
-        std::fs::read_to_string(folder.join("penstock-edge.log")).is_ok_and(|l| l.contains("shields=1"))
-    })?;
-    // A shield is in the map before it may be read from, and no line says when that changed at the edge.
-    std::thread::sleep(std::time::Duration::from_millis(500));
     let pids = vec![edge.pid(), shield.pid()];
     let mut server = Server::new("penstock", edge_addr, "cfx/st", pids, vec![edge, shield, control]);
     server.host = Some(HOST);
