@@ -49,10 +49,10 @@ pub fn idle(place: &Place, options: &Options) -> Result<Section> {
 }
 
 /// What the soak's edge may hold, all accounts together, in MiB: caches 288, read-ahead 64, fetches 64, indexes being built 32, and the
-/// rest, 128, for its sessions.
-const EDGE_MIB: u64 = 576;
+/// rest, 384, for its sessions.
+const EDGE_MIB: u64 = 832;
 const EDGE: &str = "cache_bytes: 268435456\nindex_cache_bytes: 33554432\nread_ahead_total_bytes: 67108864\nfetches: 64\n\
-                    parse_bytes: 33554432\nmemory_bytes: 603979776";
+                    parse_bytes: 33554432\nmemory_bytes: 872415232";
 
 /// What the soak's shield may hold, in MiB: the cache 512, streams to edges 64, and 20 GETs of up to 4 MiB.
 const SHIELD_MIB: u64 = 512 + 64 + 20 * 4;

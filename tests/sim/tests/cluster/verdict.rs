@@ -49,6 +49,14 @@ pub(crate) fn gauge(registry: &Registry, name: &str) -> f64 {
         .sum()
 }
 
+/// A metric's value under one label.
+fn labelled(registry: &Registry, name: &str, label: &str) -> f64 {
+    let families = registry.gather();
+    let metrics = families.iter().filter(|family| family.name() == name).flat_map(|f| f.get_metric());
+    let found = metrics.filter(|m| m.get_label().iter().any(|l| l.value() == label));
+    found.map(|m| m.get_gauge().get_value()).sum()
+}
+
 /// What is wrong with a run; nothing, one hopes.
 pub(crate) fn judge(outcome: &Outcome, sessions: &BTreeMap<Session, Sessions>) -> (Vec<String>, Judged) {
     let mut wrong = Vec::new();
@@ -199,8 +207,19 @@ fn at_rest(outcome: &Outcome, wrong: &mut Vec<String>) {
         "penstock_shield_queued_fills",
         "penstock_shield_running_fills",
         "penstock_shield_read_streams",
+        "penstock_shield_read_held_bytes",
     ];
     zero(&SHIELDS, &shield, wrong);
+    // What may stay is what is cached: all that sessions, reads and parses were charged has been given back.
+    for name in EDGES {
+        let Some(registry) = outcome.registries.get(name) else { continue };
+        for account in ["sessions", "read_ahead", "demand", "parses"] {
+            let bytes = labelled(registry, "penstock_edge_memory_bytes", account);
+            if bytes != 0.0 {
+                wrong.push(format!("{name}: its account {account} holds {bytes} bytes at the end"));
+            }
+        }
+    }
 }
 
 /// One connect and one disconnect a session, in the log and in the metric. A killed edge owes the disconnects of that life.
