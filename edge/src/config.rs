@@ -8,6 +8,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub mod reference;
+pub mod tls;
+
+use tls::TlsConfig;
 
 /// Behaviour of an edge.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,6 +18,8 @@ pub mod reference;
 pub struct EdgeConfig {
     /// Networks (CIDR) whose connections start with a PROXY protocol v2 header. From them it is required; from others it is refused.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// Certificates for RTMPS and RTMPTS.
+    pub tls: TlsConfig,
     /// Id of the distribution for connects whose tcUrl names an IP address, `localhost` or this machine. None: they are rejected.
     pub default_distribution: Option<String>,
     /// More host names (lower case) that `default_distribution` answers to.
@@ -105,6 +110,7 @@ impl Default for EdgeConfig {
     fn default() -> Self {
         Self {
             proxy_protocol_from: Vec::new(),
+            tls: TlsConfig::default(),
             default_distribution: None,
             default_hosts: Vec::new(),
             folders_in_app: true,
@@ -218,6 +224,6 @@ impl EdgeConfig {
         if let Some(host) = self.default_hosts.iter().find(|h| !proto::distribution::is_host(h)) {
             return bad("default_hosts", format!("'{host}' is not a lower-case host name"));
         }
-        Ok(())
+        self.tls.check()
     }
 }

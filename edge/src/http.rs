@@ -12,19 +12,22 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::drain::FLUSH;
 use crate::listener::POLICY;
 
-mod rewind;
+pub(crate) mod rewind;
 
 /// One small file is all there is: a connection that lasts longer belongs to a peer that does not read.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Serves one HTTP connection; `early` is what was read from it so far.
-pub async fn serve(stream: TcpStream, early: BytesMut, shutdown: CancellationToken) {
+pub async fn serve<S>(stream: S, early: BytesMut, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let io = TokioIo::new(rewind::Rewind::new(stream, early.freeze()));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

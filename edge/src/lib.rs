@@ -7,7 +7,7 @@
 //! viewer
 //!   │ TCP
 //!   ▼
-//! listener ─────────── told apart by the first byte: RTMP, HTTP, policy request
+//! listener ─────────── told apart by the first byte: RTMP, HTTP, policy request, TLS ([`tls`]) with any of them inside
 //!   ▼
 //! session ◀─ transport  one task a viewer; rtmp::handshake, rtmp::chunk, rtmp::command (all sans-I/O)
 //!   │ session::connect  host of tcUrl → distribution (control::client::Catalogue)
@@ -62,6 +62,7 @@ pub mod metrics;
 pub mod object;
 pub mod rtmp;
 pub mod session;
+pub mod tls;
 pub mod transport;
 
 use budget::{Budget, Caps};
@@ -74,6 +75,17 @@ use object::RangeSource;
 use object::blocks::BlockCache;
 use session::Shared;
 
+/// Why an edge can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// A metric of the same name is registered already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The certificates can't be used.
+    #[error("edge.tls: {0}")]
+    Tls(#[from] tls::CertificateError),
+}
+
 /// An edge, ready to serve.
 pub struct Edge {
     shared: Arc<Shared>,
@@ -83,13 +95,13 @@ impl Edge {
     /// An edge that reads from `source`, serves the distributions of `catalogue`, and registers its metrics with `registry`.
     ///
     /// # Errors
-    /// When a metric of the same name is registered already.
+    /// When a metric of the same name is registered already, or the configured certificates can't be used.
     pub fn new(
         mut config: EdgeConfig,
         source: Arc<dyn RangeSource>,
         catalogue: watch::Receiver<Arc<Catalogue>>,
         registry: &Registry,
-    ) -> prometheus::Result<Self> {
+    ) -> Result<Self, EdgeError> {
         let metrics = Arc::new(Metrics::new(registry)?);
         if config.max_connections == 0 {
             config.max_connections = EdgeConfig::CONNECTIONS;
@@ -102,9 +114,9 @@ impl Edge {
         let egress = Egress::new(config.egress_bytes_per_second, config.session_bytes_per_second);
         let drain = Drain::new(metrics.clone());
         let own_hosts = own_hosts();
-        Ok(Self {
-            shared: Arc::new(Shared { config, library, catalogue, metrics, own_hosts, egress, drain }),
-        })
+        let certificates = tls::Certificates::load(&config.tls)?.map(Arc::new);
+        let shared = Shared { config, library, catalogue, metrics, own_hosts, egress, drain, certificates };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// What takes this edge out of service in an orderly way.
@@ -121,6 +133,9 @@ impl Edge {
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
         let purges = tokio::spawn(follow_purges(self.shared.clone(), shutdown.clone()));
         let gauges = tokio::spawn(refresh_gauges(self.shared.clone(), shutdown.clone()));
+        if let Some(certificates) = self.shared.certificates.clone() {
+            tokio::spawn(certificates.follow(self.shared.metrics.clone(), shutdown.clone()));
+        }
         listener::serve(self.shared, listeners, shutdown).await;
         purges.abort();
         gauges.abort();

@@ -7,6 +7,7 @@
 //! | `0x03` | RTMP |
 //! | `A`–`Z` | HTTP: `/crossdomain.xml`, else 404 |
 //! | `<` | a Flash socket policy request |
+//! | `0x16` | TLS, with any of the above inside, told apart the same way ([`crate::tls`]) |
 //! | `0x0d` | PROXY protocol v2, from listed networks only, and then required |
 //!
 //! Anything else, silence past the handshake time, and connections past a limit are closed without an answer: nothing is
@@ -23,7 +24,7 @@ use bytes::BytesMut;
 use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
@@ -31,7 +32,10 @@ use tracing::{debug, error, info};
 use crate::budget::{CONNECTION_BYTES, Charge};
 use crate::metrics::Metrics;
 use crate::session::{self, Shared};
+use crate::tls;
+use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
+use crate::transport::tls::{self as encrypted, Tls};
 
 pub mod accept;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -155,7 +159,7 @@ async fn serve_connection(
     peer: SocketAddr,
     shutdown: CancellationToken,
 ) {
-    let deadline = Duration::from_millis(shared.config.handshake_timeout_ms);
+    let deadline = Instant::now() + Duration::from_millis(shared.config.handshake_timeout_ms);
     let trusted = shared.config.proxy_protocol_from.iter().any(|net| net.contains(&peer.ip().to_canonical()));
     // The peer is the viewer, unless it is a balancer: then only its header tells who is.
     if !trusted && let Err(limit) = place.claim(peer.ip().to_canonical()) {
@@ -173,7 +177,7 @@ async fn serve_connection(
         Ok::<_, std::io::Error>(viewer)
     };
     let viewer = tokio::select! {
-        greeting = timeout(deadline, greeting) => match greeting {
+        greeting = timeout_at(deadline, greeting) => match greeting {
             Ok(Ok(viewer)) => viewer,
             Ok(Err(error)) => {
                 let reason = if error.kind() == std::io::ErrorKind::InvalidData { "proxy_header" } else { "io" };
@@ -194,18 +198,119 @@ async fn serve_connection(
         debug!(peer = %viewer, limit, "a connection is refused");
         return;
     }
-    let accepted = |protocol: &str| shared.metrics.accepted.with_label_values(&[protocol]).inc();
+    if early.first() == Some(&tls::accept::FIRST_BYTE) {
+        // What the handshake and the connection's state take, from before they take it.
+        let _charge = Charge::new(&shared.budget().queues, encrypted::CONNECTION_BYTES);
+        if let Some((stream, early)) = greet_tls(&shared, stream, early, viewer, deadline, &shutdown).await {
+            serve_protocol(shared, stream, early, viewer, shutdown).await;
+        }
+    } else {
+        serve_protocol(shared, stream, early, viewer, shutdown).await;
+    }
+    drop(place);
+}
+
+/// The stream inside TLS and its first bytes; `None` when there is none to be had, which is counted and logged here.
+async fn greet_tls(
+    shared: &Shared,
+    stream: TcpStream,
+    early: BytesMut,
+    peer: SocketAddr,
+    deadline: Instant,
+    shutdown: &CancellationToken,
+) -> Option<(tls::accept::Stream, BytesMut)> {
+    let Some(certificates) = &shared.certificates else {
+        shared.metrics.refused.with_label_values(&["tls_not_configured"]).inc();
+        info!(%peer, "tls is refused: no certificate is configured (edge.tls)");
+        return None;
+    };
+    let greeted = tokio::select! {
+        greeted = timeout_at(deadline, tls::accept::greet(certificates, stream, early)) => greeted,
+        () = shutdown.cancelled() => return None,
+    };
+    let (reason, error) = match greeted {
+        Ok(Ok(greeted)) => return Some(greeted),
+        Ok(Err(error)) => ("tls", error.to_string()),
+        Err(_) => ("tls_timeout", "not finished in time".into()),
+    };
+    shared.metrics.refused.with_label_values(&[reason]).inc();
+    info!(%peer, error, "a tls handshake failed");
+    None
+}
+
+/// What a protocol can be served on.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
+    /// As what a session is served on it.
+    type Transport: Transport;
+
+    /// What it counts as when it carries a protocol of this name.
+    fn label(protocol: Protocol) -> &'static str;
+
+    /// It as a transport; `early` was read from it.
+    fn transport(self, early: BytesMut, shared: &Shared) -> Self::Transport;
+}
+
+#[derive(Clone, Copy)]
+enum Protocol {
+    Rtmp,
+    Http,
+    Policy,
+}
+
+impl Wire for TcpStream {
+    type Transport = Tcp;
+
+    fn label(protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Rtmp => "rtmp",
+            Protocol::Http => "http",
+            Protocol::Policy => "policy",
+        }
+    }
+
+    fn transport(self, early: BytesMut, _: &Shared) -> Tcp {
+        Tcp::new(self, early)
+    }
+}
+
+impl Wire for tls::accept::Stream {
+    type Transport = Tls;
+
+    fn label(protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Rtmp => "rtmps",
+            Protocol::Http => "https",
+            Protocol::Policy => "policy",
+        }
+    }
+
+    fn transport(self, early: BytesMut, shared: &Shared) -> Tls {
+        Tls::new(self, early, &shared.budget().queues)
+    }
+}
+
+/// Serves what the first bytes ask for.
+async fn serve_protocol<S: Wire>(
+    shared: Arc<Shared>,
+    stream: S,
+    early: BytesMut,
+    viewer: SocketAddr,
+    shutdown: CancellationToken,
+) {
+    let accepted = |protocol| shared.metrics.accepted.with_label_values(&[S::label(protocol)]).inc();
     match early.first().copied() {
         Some(0x03) => {
-            accepted("rtmp");
-            session::serve(shared.clone(), Tcp::new(stream, early), viewer, shutdown).await;
+            accepted(Protocol::Rtmp);
+            let transport = stream.transport(early, &shared);
+            session::serve(shared.clone(), transport, viewer, shutdown).await;
         }
         Some(b'A'..=b'Z') => {
-            accepted("http");
+            accepted(Protocol::Http);
             crate::http::serve(stream, early, shutdown).await;
         }
         Some(b'<') => {
-            accepted("policy");
+            accepted(Protocol::Policy);
+            let deadline = Duration::from_millis(shared.config.handshake_timeout_ms);
             // A peer that never sends the rest must not hold up an edge that closes.
             tokio::select! {
                 _ = timeout(deadline, answer_policy_request(stream, early)) => {}
@@ -218,7 +323,6 @@ async fn serve_connection(
         }
         None => {}
     }
-    drop(place);
 }
 
 async fn answer_policy_request<S: AsyncRead + AsyncWrite + Unpin>(

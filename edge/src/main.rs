@@ -85,6 +85,7 @@ fn main() -> anyhow::Result<()> {
     file.shield_client.validate().map_err(anyhow::Error::msg).context("shield_client")?;
     anyhow::ensure!(!file.listen.is_empty(), "listen: names no address");
     if flags.check_config {
+        edge::tls::Certificates::load(&file.edge.tls).context("edge.tls")?;
         println!("the configuration is valid");
         return Ok(());
     }

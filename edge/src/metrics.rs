@@ -30,7 +30,7 @@ impl Drop for Counted {
 pub struct Metrics {
     /// Connections open now.
     pub connections: IntGauge,
-    /// Connections accepted, by protocol (`rtmp`, `http`, `policy`) as their first bytes tell.
+    /// Connections accepted, by protocol (`rtmp`, `http`, `policy`; within TLS `rtmps`, `https`, `policy`) as their first bytes tell.
     pub accepted: IntCounterVec,
     /// Connections refused or ended by us, by reason.
     pub refused: IntCounterVec,
@@ -90,6 +90,10 @@ pub struct Metrics {
     pub drain_seconds: GaugeVec,
     /// Configured limits, by name, in each limit's own unit.
     pub limits: IntGaugeVec,
+    /// Changes of the certificate files, by whether they were `loaded` or `failed`.
+    pub tls_reloads: IntCounterVec,
+    /// When the first certificate ends, in seconds since 1970; 0 without any.
+    pub tls_expiry: IntGauge,
     /// Session length from connect to disconnect, in seconds, by how it ended.
     pub session_seconds: HistogramVec,
 }
@@ -190,6 +194,11 @@ impl Metrics {
             drain_phase: gauges("drain_phase", "1 for the phase of the edge's life", "phase")?,
             drain_seconds,
             limits: gauges("limit", "Configured limits, by name", "limit")?,
+            tls_reloads: counters("tls_reloads_total", "Changes of the certificate files, by outcome", "outcome")?,
+            tls_expiry: gauge(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When the first certificate ends, in seconds since 1970; 0 without any",
+            )?,
             session_seconds,
         })
     }

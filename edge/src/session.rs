@@ -38,6 +38,7 @@ use crate::metrics::{Counted, Metrics};
 use crate::rtmp::amf::AmfError;
 use crate::rtmp::chunk::{ChunkError, ChunkReader, ReaderLimits};
 use crate::rtmp::handshake::{HandshakeStep, ServerHandshake};
+use crate::tls::Certificates;
 use crate::transport::Transport;
 
 mod bandwidth;
@@ -76,6 +77,8 @@ pub struct Shared {
     pub egress: Egress,
     /// Where the edge is in its life.
     pub drain: Drain,
+    /// What TLS is spoken with; `None`: it isn't.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 impl Shared {

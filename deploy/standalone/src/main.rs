@@ -1,5 +1,6 @@
 //! `penstock`: everything in one process. Flags → options → runtime → run.
 
+use anyhow::Context;
 use clap::Parser;
 use penstock::options::{Flags, Options};
 
@@ -12,6 +13,7 @@ fn main() -> anyhow::Result<()> {
     let check = flags.check_config;
     let options = Options::resolve(flags)?;
     if check {
+        edge::tls::Certificates::load(&options.edge.tls).context("edge.tls")?;
         println!("the configuration is valid");
         return Ok(());
     }

@@ -20,6 +20,13 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
 
   edge.proxy_protocol_from    networks (CIDR) whose connections start
                               with a PROXY v2 header                      [default: none]
+  edge.tls.certificate_file   PEM file of the certificate chain for
+                              RTMPS and RTMPTS                            [default: none, TLS is refused]
+  edge.tls.key_file           PEM file of its private key                 [default: none]
+  edge.tls.names              more certificates, by the name a client
+                              asks for: list of name, certificate_file,
+                              key_file                                    [default: none]
+  edge.tls.reload_seconds     how often changed files are looked for, s   [default: 10]
   edge.default_distribution   id of the distribution for tcUrl hosts that
                               are addresses, localhost or this machine    [default: none]
   edge.default_hosts          more hosts it answers to                    [default: none]

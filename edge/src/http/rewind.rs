@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// `inner`, preceded by `early`.
-pub(crate) struct Rewind<S> {
+pub struct Rewind<S> {
     inner: S,
     early: Bytes,
 }
@@ -16,6 +16,11 @@ pub(crate) struct Rewind<S> {
 impl<S> Rewind<S> {
     pub(crate) fn new(inner: S, early: Bytes) -> Self {
         Self { inner, early }
+    }
+
+    /// The connection, and what was not read again yet.
+    pub(crate) fn into_inner(self) -> (S, Bytes) {
+        (self.inner, self.early)
     }
 }
 
