@@ -28,6 +28,7 @@ pub mod relay;
 pub mod rml;
 pub mod s3;
 pub mod standalone;
+pub mod tls;
 pub mod viewer;
 pub mod wire;
 
