@@ -48,7 +48,7 @@ impl<'a> Iterator for Elements<'a> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (len, rest) = match first {
-            0..0x80 => (usize::from(first), rest),
+            0..=0x7f => (usize::from(first), rest),
             0x81..=0x83 => {
                 let (digits, rest) = rest.split_at_checked(usize::from(first & 3))?;
                 (digits.iter().fold(0, |len, digit| len << 8 | usize::from(*digit)), rest)
