@@ -5,6 +5,7 @@
 //! | first byte | protocol |
 //! |---|---|
 //! | `0x03` | RTMP |
+//! | `0x06`, `0x08`, `0x09` | RTMPE |
 //! | `A`–`Z` | HTTP: `/crossdomain.xml`, else 404 |
 //! | `<` | a Flash socket policy request |
 //! | `0x0d` | PROXY protocol v2, from listed networks only, and then required |
@@ -196,8 +197,8 @@ async fn serve_connection(
     }
     let accepted = |protocol: &str| shared.metrics.accepted.with_label_values(&[protocol]).inc();
     match early.first().copied() {
-        Some(0x03) => {
-            accepted("rtmp");
+        Some(first @ (0x03 | 0x06 | 0x08 | 0x09)) => {
+            accepted(if first == 0x03 { "rtmp" } else { "rtmpe" });
             session::serve(shared.clone(), Tcp::new(stream, early), viewer, shutdown).await;
         }
         Some(b'A'..=b'Z') => {

@@ -30,7 +30,7 @@ impl Drop for Counted {
 pub struct Metrics {
     /// Connections open now.
     pub connections: IntGauge,
-    /// Connections accepted, by protocol (`rtmp`, `http`, `policy`) as their first bytes tell.
+    /// Connections accepted, by protocol (`rtmp`, `rtmpe`, `http`, `policy`) as their first bytes tell.
     pub accepted: IntCounterVec,
     /// Connections refused or ended by us, by reason.
     pub refused: IntCounterVec,
@@ -80,6 +80,10 @@ pub struct Metrics {
     pub memory_cap_bytes: IntGaugeVec,
     /// Times a slow viewer's queue was copied out of the blocks it held.
     pub detached: IntCounter,
+    /// Key exchanges of RTMPE handshakes that wait or run, now.
+    pub key_exchanges: IntGauge,
+    /// Time from when a key exchange was asked for to its outcome, in seconds.
+    pub key_exchange_seconds: Histogram,
     /// Sessions that ended in a panic.
     pub panics: IntCounter,
     /// Seconds that sessions were held back by egress caps, added up.
@@ -184,6 +188,11 @@ impl Metrics {
             detached: counter(
                 "detached_batches_total",
                 "Times a slow viewer's queue was copied out of the blocks it held",
+            )?,
+            key_exchanges: gauge("key_exchanges", "Key exchanges of RTMPE that wait or run")?,
+            key_exchange_seconds: histogram(
+                "key_exchange_seconds",
+                "From when a key exchange was asked for to its outcome",
             )?,
             panics: counter("session_panics_total", "Connections and sessions that ended in a panic")?,
             throttled_seconds,
