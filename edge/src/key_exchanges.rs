@@ -77,6 +77,12 @@ impl KeyExchanges {
         }
     }
 
+    /// Takes all threads, until the returned is dropped.
+    #[cfg(test)]
+    pub(crate) fn occupy(&self) -> Vec<tokio::sync::OwnedSemaphorePermit> {
+        std::iter::from_fn(|| self.threads.clone().try_acquire_owned().ok()).collect()
+    }
+
     /// Begins `work` for a viewer at `address`. The caller counts a refusal.
     pub fn begin(&self, address: IpAddr, work: KeyExchange) -> Result<Pending, Refusal> {
         if let Some(rates) = &self.rates {

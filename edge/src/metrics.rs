@@ -205,7 +205,7 @@ impl Metrics {
 
     /// Shows the configured limits as gauges.
     pub fn publish_limits(&self, config: &crate::config::EdgeConfig) {
-        let limits: [(&str, u64); 13] = [
+        let limits = [
             ("max_connections", config.max_connections as u64),
             ("max_connections_per_address", config.max_connections_per_address as u64),
             ("max_streams", config.max_streams as u64),
@@ -219,6 +219,10 @@ impl Metrics {
             ("fetches", config.fetches as u64),
             ("egress_bytes_per_second", config.egress_bytes_per_second),
             ("session_bytes_per_second", config.session_bytes_per_second),
+            ("rtmpe_dh_concurrency", config.rtmpe.concurrency() as u64),
+            ("rtmpe_dh_queue", config.rtmpe.dh_queue as u64),
+            ("rtmpe_dh_per_address_per_second", u64::from(config.rtmpe.dh_per_address_per_second)),
+            ("rtmpe_buffer_bytes", config.rtmpe.buffer_bytes as u64),
         ];
         for (name, value) in limits {
             self.limits.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -58,7 +58,7 @@ fn s05_rtmpdump_meets_a_genuine_server_and_writes_the_same_file_as_over_rtmp() {
         assert_eq!(code, plain_code, "{key}");
         assert!(said.contains("Genuine Adobe Flash Media Server"), "{key}: {}", last_lines(&said));
         assert!(said.contains("FMS Version   : 3.5.1.1"), "{key}: {}", last_lines(&said));
-        assert!(!said.contains("Type mismatch") && !said.contains("wrong"), "{key}: {said}");
+        assert!(!said.contains("Type mismatch"), "{key}: {said}");
     });
 }
 

@@ -64,3 +64,24 @@ impl RtmpeConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_good_and_what_is_not_is_named() {
+        let good = RtmpeConfig::default();
+        assert_eq!(good.check(), Ok(()));
+        assert!(good.concurrency() >= 1);
+        assert_eq!(RtmpeConfig { dh_concurrency: 3, ..good.clone() }.concurrency(), 3);
+        for (bad, field) in [
+            (RtmpeConfig { dh_addresses: 0, ..good.clone() }, "rtmpe.dh_addresses"),
+            (RtmpeConfig { dh_queue: usize::MAX, ..good.clone() }, "rtmpe.dh_queue"),
+            (RtmpeConfig { dh_concurrency: usize::MAX, ..good.clone() }, "rtmpe.dh_concurrency"),
+            (RtmpeConfig { buffer_bytes: 100, ..good.clone() }, "rtmpe.buffer_bytes"),
+        ] {
+            assert_eq!(bad.check().unwrap_err().field, field);
+        }
+    }
+}

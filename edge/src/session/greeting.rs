@@ -73,3 +73,6 @@ pub(super) async fn done(exchange: &mut Option<Pending>) -> Option<Exchanged> {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
