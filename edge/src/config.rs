@@ -8,8 +8,10 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub mod reference;
+pub mod rtmpe;
 pub mod tls;
 
+use rtmpe::RtmpeConfig;
 use tls::TlsConfig;
 
 /// Behaviour of an edge.
@@ -90,6 +92,8 @@ pub struct EdgeConfig {
     pub egress_bytes_per_second: u64,
     /// Bytes a second sent to one viewer. 0: no cap.
     pub session_bytes_per_second: u64,
+    /// Encrypted sessions.
+    pub rtmpe: RtmpeConfig,
     /// At a stop, how long connections are still accepted while readiness already says no, in ms.
     pub settle_ms: u64,
     /// At a stop, how long running sessions go on after that, in ms.
@@ -146,6 +150,7 @@ impl Default for EdgeConfig {
             memory_bytes: 0,
             egress_bytes_per_second: 0,
             session_bytes_per_second: 0,
+            rtmpe: RtmpeConfig::default(),
             // With the time to say goodbye and to deregister, under the 30 s that Kubernetes gives a pod.
             settle_ms: 5_000,
             drain_ms: 18_000,
@@ -221,6 +226,7 @@ impl EdgeConfig {
                 return bad(field, format!("{rate} is under 16384 (0 means no cap)"));
             }
         }
+        self.rtmpe.check()?;
         if let Some(host) = self.default_hosts.iter().find(|h| !proto::distribution::is_host(h)) {
             return bad("default_hosts", format!("'{host}' is not a lower-case host name"));
         }

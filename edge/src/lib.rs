@@ -26,10 +26,13 @@
 //! ```
 //!
 //! and back: bytes arrive as blocks, a sample is a slice of one, a message is a header plus slices ([`session`]'s `outgoing`, [`rtmp::chunk`]), and
-//! slices of 1 KiB and more go to the socket by `writev` without being copied ([`transport::tcp`]).
+//! slices of 1 KiB and more go to the socket by `writev` without being copied ([`transport::tcp`]). For an RTMPE viewer they are copied once, to be
+//! encrypted ([`transport::encrypted`]).
 //!
-//! Beside the path stand those who bound it: [`admission`] (who is let in), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), and [`drain`] (how an
+//! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), and [`drain`] (how an
 //! edge stops).
+//!
+//! The other way round, [`probe`] is a viewer: it plays a URL and says how that went.
 //!
 //! The stations, with links: [`listener`], [`session`], [`library`], [`media`], [`object::reader`], [`object::blocks`], [`object::source`],
 //! [`shield::client`].
@@ -55,11 +58,13 @@ pub mod egress;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod key_exchanges;
 pub mod library;
 pub mod listener;
 pub mod media;
 pub mod metrics;
 pub mod object;
+pub mod probe;
 pub mod rtmp;
 pub mod session;
 pub mod tls;
@@ -69,6 +74,7 @@ use budget::{Budget, Caps};
 use config::EdgeConfig;
 use drain::Drain;
 use egress::Egress;
+use key_exchanges::KeyExchanges;
 use library::Library;
 use metrics::Metrics;
 use object::RangeSource;
@@ -113,10 +119,22 @@ impl Edge {
         let library = Library::new(blocks, media_limits, metrics.clone());
         let egress = Egress::new(config.egress_bytes_per_second, config.session_bytes_per_second);
         let drain = Drain::new(metrics.clone());
+        let key_exchanges = KeyExchanges::new(&config.rtmpe, metrics.clone());
         let own_hosts = own_hosts();
         let certificates = tls::Certificates::load(&config.tls)?.map(Arc::new);
-        let shared = Shared { config, library, catalogue, metrics, own_hosts, egress, drain, certificates };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config,
+                library,
+                catalogue,
+                metrics,
+                own_hosts,
+                egress,
+                drain,
+                key_exchanges,
+                certificates,
+            }),
+        })
     }
 
     /// What takes this edge out of service in an orderly way.

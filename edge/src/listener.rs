@@ -5,6 +5,7 @@
 //! | first byte | protocol |
 //! |---|---|
 //! | `0x03` | RTMP |
+//! | `0x06`, `0x08`, `0x09` | RTMPE |
 //! | `A`–`Z` | HTTP: `/crossdomain.xml`, else 404 |
 //! | `<` | a Flash socket policy request |
 //! | `0x16` | TLS, with any of the above inside, told apart the same way ([`crate::tls`]) |
@@ -253,6 +254,7 @@ trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
 #[derive(Clone, Copy)]
 enum Protocol {
     Rtmp,
+    Rtmpe,
     Http,
     Policy,
 }
@@ -263,6 +265,7 @@ impl Wire for TcpStream {
     fn label(protocol: Protocol) -> &'static str {
         match protocol {
             Protocol::Rtmp => "rtmp",
+            Protocol::Rtmpe => "rtmpe",
             Protocol::Http => "http",
             Protocol::Policy => "policy",
         }
@@ -279,6 +282,7 @@ impl Wire for tls::accept::Stream {
     fn label(protocol: Protocol) -> &'static str {
         match protocol {
             Protocol::Rtmp => "rtmps",
+            Protocol::Rtmpe => "rtmpes",
             Protocol::Http => "https",
             Protocol::Policy => "policy",
         }
@@ -299,8 +303,8 @@ async fn serve_protocol<S: Wire>(
 ) {
     let accepted = |protocol| shared.metrics.accepted.with_label_values(&[S::label(protocol)]).inc();
     match early.first().copied() {
-        Some(0x03) => {
-            accepted(Protocol::Rtmp);
+        Some(first @ (0x03 | 0x06 | 0x08 | 0x09)) => {
+            accepted(if first == 0x03 { Protocol::Rtmp } else { Protocol::Rtmpe });
             let transport = stream.transport(early, &shared);
             session::serve(shared.clone(), transport, viewer, shutdown).await;
         }

@@ -30,7 +30,7 @@ impl Drop for Counted {
 pub struct Metrics {
     /// Connections open now.
     pub connections: IntGauge,
-    /// Connections accepted, by protocol (`rtmp`, `http`, `policy`; within TLS `rtmps`, `https`, `policy`) as their first bytes tell.
+    /// Connections accepted, by protocol as their first bytes tell: `rtmp`, `rtmpe`, `http`, `policy`; within TLS `rtmps`, `rtmpes`, `https`, `policy`.
     pub accepted: IntCounterVec,
     /// Connections refused or ended by us, by reason.
     pub refused: IntCounterVec,
@@ -80,6 +80,10 @@ pub struct Metrics {
     pub memory_cap_bytes: IntGaugeVec,
     /// Times a slow viewer's queue was copied out of the blocks it held.
     pub detached: IntCounter,
+    /// Key exchanges of RTMPE handshakes that wait or run, now.
+    pub key_exchanges: IntGauge,
+    /// Time from when a key exchange was asked for to its outcome, in seconds.
+    pub key_exchange_seconds: Histogram,
     /// Sessions that ended in a panic.
     pub panics: IntCounter,
     /// Seconds that sessions were held back by egress caps, added up.
@@ -189,6 +193,11 @@ impl Metrics {
                 "detached_batches_total",
                 "Times a slow viewer's queue was copied out of the blocks it held",
             )?,
+            key_exchanges: gauge("key_exchanges", "Key exchanges of RTMPE that wait or run")?,
+            key_exchange_seconds: histogram(
+                "key_exchange_seconds",
+                "From when a key exchange was asked for to its outcome",
+            )?,
             panics: counter("session_panics_total", "Connections and sessions that ended in a panic")?,
             throttled_seconds,
             drain_phase: gauges("drain_phase", "1 for the phase of the edge's life", "phase")?,
@@ -205,7 +214,7 @@ impl Metrics {
 
     /// Shows the configured limits as gauges.
     pub fn publish_limits(&self, config: &crate::config::EdgeConfig) {
-        let limits: [(&str, u64); 13] = [
+        let limits = [
             ("max_connections", config.max_connections as u64),
             ("max_connections_per_address", config.max_connections_per_address as u64),
             ("max_streams", config.max_streams as u64),
@@ -219,6 +228,10 @@ impl Metrics {
             ("fetches", config.fetches as u64),
             ("egress_bytes_per_second", config.egress_bytes_per_second),
             ("session_bytes_per_second", config.session_bytes_per_second),
+            ("rtmpe_dh_concurrency", config.rtmpe.concurrency() as u64),
+            ("rtmpe_dh_queue", config.rtmpe.dh_queue as u64),
+            ("rtmpe_dh_per_address_per_second", u64::from(config.rtmpe.dh_per_address_per_second)),
+            ("rtmpe_buffer_bytes", config.rtmpe.buffer_bytes as u64),
         ];
         for (name, value) in limits {
             self.limits.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));

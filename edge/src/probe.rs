@@ -19,7 +19,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -103,8 +102,8 @@ impl Args {
     }
 }
 
-/// Runs the probe if the process's first word asks for it. `program` is what the process is called.
-pub fn run_if_asked(program: &str) -> Option<ExitCode> {
+/// Runs the probe if the process's first word asks for it, and gives its exit code. `program` is what the process is called.
+pub fn run_if_asked(program: &str) -> Option<u8> {
     let mut words = std::env::args_os().skip(1);
     if words.next()? != "probe" {
         return None;
@@ -114,20 +113,20 @@ pub fn run_if_asked(program: &str) -> Option<ExitCode> {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print();
-            return Some(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)));
+            return Some(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("the probe can't start: {error}");
-            return Some(ExitCode::FAILURE);
+            return Some(1);
         }
     };
     let code = runtime.block_on(probe(&args));
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
-    Some(ExitCode::from(code))
+    Some(code)
 }
 
 /// Probes as told, tells, and gives the exit code.

@@ -66,6 +66,12 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
                               included); sessions get what it leaves      [default: 0, their sum]
   edge.egress_bytes_per_second   sent to all viewers together, bytes/s    [default: 0, no cap]
   edge.session_bytes_per_second  sent to one viewer, bytes/s              [default: 0, no cap]
+  edge.rtmpe.dh_concurrency   key exchanges computed at once; 0: on half
+                              of the cores                                [default: 0]
+  edge.rtmpe.dh_queue         more of them that may wait                  [default: 512]
+  edge.rtmpe.dh_per_address_per_second  of one address; 0: no limit       [default: 200]
+  edge.rtmpe.dh_addresses     addresses that are told apart               [default: 16384]
+  edge.rtmpe.buffer_bytes     encrypted bytes queued for a socket         [default: 65536]
   edge.settle_ms              at a stop: not ready but accepting, ms      [default: 5000]
   edge.drain_ms               then: no new connects, sessions go on, ms   [default: 18000]
 

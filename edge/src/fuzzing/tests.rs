@@ -55,6 +55,11 @@ fn handshakes_from_strangers() {
 }
 
 #[test]
+fn encrypted_handshakes_from_strangers() {
+    run("handshake_encrypted", 100, &[&[10, 0, 45, 2], &[0xff; 8]], super::handshake_encrypted);
+}
+
+#[test]
 fn chunks_from_strangers() {
     run("chunks", 20_000, CHUNKS, super::chunks);
 }

@@ -27,6 +27,9 @@ const LIMITS: ReaderLimits =
 /// The server is to acknowledge, and is acknowledged, each so many bytes unless it says otherwise.
 const WINDOW_BYTES: u64 = 2_500_000;
 
+/// What a film says of itself may list all of its keyframes.
+const METADATA: Limits = Limits { depth: 16, values: 200_000 };
+
 /// The client's side of one connection.
 pub(super) struct Client {
     pub(super) link: Link,
@@ -301,7 +304,7 @@ fn broken(error: io::Error) -> Failure {
     Failure::Stream(format!("the connection broke: {error}"))
 }
 
-/// Values of a data message.
+/// Values of a data message; none if they make no sense.
 pub(super) fn values(payload: &Bytes) -> Vec<Value> {
-    crate::rtmp::amf::decode_all(payload, &Limits::default()).unwrap_or_default()
+    crate::rtmp::amf::decode_all(payload, &METADATA).unwrap_or_default()
 }
