@@ -203,7 +203,11 @@ impl Metrics {
             drain_phase: gauges("drain_phase", "1 for the phase of the edge's life", "phase")?,
             drain_seconds,
             limits: gauges("limit", "Configured limits, by name", "limit")?,
-            tls_reloads: counters("tls_reloads_total", "Changes of the certificate files, by outcome", "outcome")?,
+            tls_reloads: counters(
+                "tls_reloads_total",
+                "Changes of the certificate files, by outcome",
+                "outcome",
+            )?,
             tls_expiry: gauge(
                 "tls_certificate_expiry_timestamp_seconds",
                 "When the first certificate ends, in seconds since 1970; 0 without any",

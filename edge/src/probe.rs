@@ -154,7 +154,13 @@ async fn go(args: &Args, told: &mut Narrator) -> Result<(), Failure> {
     .await;
     told.report.tunnel = client.link.tunnel();
     if let Some(tunnel) = &told.report.tunnel {
-        told.say("tunnel", format_args!("{} sends, {} idles, {} answers were empty; polling bytes {:02x?}; {} connections", tunnel.sends, tunnel.idles, tunnel.empty, tunnel.polling, tunnel.connections));
+        told.say(
+            "tunnel",
+            format_args!(
+                "{} sends, {} idles, {} answers were empty; polling bytes {:02x?}; {} connections",
+                tunnel.sends, tunnel.idles, tunnel.empty, tunnel.polling, tunnel.connections
+            ),
+        );
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), client.link.close()).await;
     outcome

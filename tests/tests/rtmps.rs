@@ -20,7 +20,13 @@ fn url(scheme: &str, key: &str) -> String {
 
 fn count(server: &Standalone, metric: &str, label: &str) -> f64 {
     let samples = server.metrics();
-    samples.iter().filter(|(name, _)| name.starts_with(&format!("penstock_edge_{metric}{{")) && name.contains(&format!("\"{label}\""))).map(|(_, n)| n).sum()
+    samples
+        .iter()
+        .filter(|(name, _)| {
+            name.starts_with(&format!("penstock_edge_{metric}{{")) && name.contains(&format!("\"{label}\""))
+        })
+        .map(|(_, n)| n)
+        .sum()
 }
 
 fn with(config: &str) -> Standalone {
@@ -32,7 +38,17 @@ fn make_pair(folder: &Path, stem: &str, name: &str) {
     let [key, certificate] =
         ["key", "crt"].map(|kind| folder.join(format!("{stem}.{kind}")).display().to_string());
     let subject = format!("/CN={name}");
-    let words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"];
+    let words = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "30",
+    ];
     let done = Command::new("openssl")
         .args(words)
         .args(["-subj", &subject, "-keyout", &key, "-out", &certificate])
@@ -71,14 +87,24 @@ fn ffprobe_and_ffmpeg_play_through_a_tunnel_over_tls() {
     assert!(seen.contains("h264") && seen.contains("aac"), "{seen}");
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("o.flv");
-    players::ffmpeg_copy(&["-rtmp_buffer", "3600000"], &url("rtmpts", "clip.flv"), &["-t", "5"], &to).expect(0);
+    players::ffmpeg_copy(&["-rtmp_buffer", "3600000"], &url("rtmpts", "clip.flv"), &["-t", "5"], &to)
+        .expect(0);
     assert!(players::times(&to, "v").len() > 100);
 }
 
 #[test]
 fn gstreamer_s_own_rtmp_source_plays_over_tls() {
     let location = format!("location={}", url("rtmps", "first.mp4"));
-    let words = ["-q", "rtmp2src", &location, "tls-validation-flags=0", "num-buffers=200", "idle-timeout=3", "!", "fakesink"];
+    let words = [
+        "-q",
+        "rtmp2src",
+        &location,
+        "tls-validation-flags=0",
+        "num-buffers=200",
+        "idle-timeout=3",
+        "!",
+        "fakesink",
+    ];
     players::run(30, "gst-launch-1.0", &words).expect(0);
 }
 
@@ -101,7 +127,12 @@ fn rtmpdump_downloads_the_same_bytes_over_tls() {
             assert!(matches!(done.code, 0 | 2), "{scheme} {key}: {done:?}");
             fs::read(to).unwrap()
         });
-        assert!(plain.len() > 50_000 && plain == encrypted, "{key}: {} and {} bytes", plain.len(), encrypted.len());
+        assert!(
+            plain.len() > 50_000 && plain == encrypted,
+            "{key}: {} and {} bytes",
+            plain.len(),
+            encrypted.len()
+        );
     }
 }
 
@@ -112,18 +143,37 @@ fn the_red5_client_plays_seeks_and_pauses_over_tls() {
     let store = folder.path().join("trust.p12");
     let certificate = server.data.join("tls/certificate.pem");
     let done = Command::new("keytool")
-        .args(["-importcert", "-noprompt", "-alias", "penstock", "-storetype", "PKCS12", "-storepass", "password"])
+        .args([
+            "-importcert",
+            "-noprompt",
+            "-alias",
+            "penstock",
+            "-storetype",
+            "PKCS12",
+            "-storepass",
+            "password",
+        ])
         .args(["-file", certificate.to_str().unwrap(), "-keystore", store.to_str().unwrap()])
         .output()
         .unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     let options = format!("-Dred5.keystore=file:{0} -Dred5.truststore=file:{0}", store.display());
     let steps = [
-        "buffer=1000", "play=0", "until=NetStream.Play.Start", "wait=700", "count", "seek=100000",
-        "until=NetStream.Seek.Notify", "wait=700", "count", "pause=100500", "until=NetStream.Pause.Notify",
+        "buffer=1000",
+        "play=0",
+        "until=NetStream.Play.Start",
+        "wait=700",
+        "count",
+        "seek=100000",
+        "until=NetStream.Seek.Notify",
+        "wait=700",
+        "count",
+        "pause=100500",
+        "until=NetStream.Pause.Notify",
     ];
     let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("players/red5/run");
-    let words = [&format!("RED5_JAVA_OPTS={options}"), run.to_str().unwrap(), &format!("rtmps://{}/cfx/st", server.rtmp()), "mp4:film.mp4"];
+    let (options, from) = (format!("RED5_JAVA_OPTS={options}"), format!("rtmps://{}/cfx/st", server.rtmp()));
+    let words = [options.as_str(), run.to_str().unwrap(), &from, "mp4:film.mp4"];
     let words: Vec<&str> = words.into_iter().chain(steps).collect();
     let done = players::run(90, "env", &words).expect(0);
     assert_eq!(count(&server, "accepted_total", "rtmps"), 1.0, "{}", done.stdout);
@@ -132,7 +182,8 @@ fn the_red5_client_plays_seeks_and_pauses_over_tls() {
 /// The bytes of a viewer's first words, up to `connect`.
 fn greeting() -> Vec<u8> {
     let tc_url = format!("rtmps://{}/cfx/st", shared().rtmp());
-    let object = amf::Value::Object(vec![("app".into(), "cfx/st".into()), ("tcUrl".into(), tc_url.as_str().into())]);
+    let object =
+        amf::Value::Object(vec![("app".into(), "cfx/st".into()), ("tcUrl".into(), tc_url.as_str().into())]);
     let connect = Chunker::default().message(3, 0, 20, 0, &amf::command("connect", 1.0, &[object]));
     [&[3], &c1(Kind::Simple)[..], &[0; PACKET], &connect].concat()
 }
@@ -204,11 +255,13 @@ fn certificates_are_replaced_under_running_sessions() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let server = with(&format!(
         "edge:\n  tls:\n    certificate_file: {}\n    key_file: {}\n    reload_seconds: 1\n    names:\n      - {{name: other.example, certificate_file: {}, key_file: {}}}\n",
-        path("in-use.crt"), path("in-use.key"), path("other.crt"), path("other.key"),
+        path("in-use.crt"),
+        path("in-use.key"),
+        path("other.crt"),
+        path("other.key"),
     ));
-    let shown = |name: &str| {
-        Tls::connect(server.rtmp(), Hello { name, ..Default::default() }).unwrap().fingerprint()
-    };
+    let shown =
+        |name: &str| Tls::connect(server.rtmp(), Hello { name, ..Default::default() }).unwrap().fingerprint();
     let (old, other) = (shown("penstock.example"), shown("other.example"));
     assert_ne!(old, other);
     let (mut session, mut reader) = connected(&server, Hello::default());
@@ -232,7 +285,8 @@ fn certificates_are_replaced_under_running_sessions() {
     assert_eq!(shown("other.example"), other);
     assert_eq!(count(&server, "tls_reloads_total", "loaded"), 1.0);
     // Who was there goes on.
-    let create = Chunker::default().message(3, 0, 20, 0, &amf::command("createStream", 2.0, &[amf::Value::Null]));
+    let create =
+        Chunker::default().message(3, 0, 20, 0, &amf::command("createStream", 2.0, &[amf::Value::Null]));
     session.write_all(&create).unwrap();
     let mut buffer = vec![0; 4096];
     loop {
@@ -328,7 +382,8 @@ fn what_is_no_tls_is_refused_with_an_alert_and_harms_nobody() {
         let refused = |reason| count(&server, "refused_total", reason);
         (refused("tls") == 7.0 && refused("unknown_protocol") == 1.0).then_some(())
     });
-    let create = Chunker::default().message(3, 0, 20, 0, &amf::command("createStream", 2.0, &[amf::Value::Null]));
+    let create =
+        Chunker::default().message(3, 0, 20, 0, &amf::command("createStream", 2.0, &[amf::Value::Null]));
     witness.write_all(&create).unwrap();
     assert!(witness.read(&mut [0; 16]).unwrap() > 0);
 }
@@ -343,7 +398,8 @@ fn records_that_are_none_in_mid_session_end_it_alone() {
         let error = tls.read_to_end(&mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("BadRecordMac"), "{error}");
     }
-    let create = Chunker::default().message(3, 0, 20, 0, &amf::command("createStream", 2.0, &[amf::Value::Null]));
+    let create =
+        Chunker::default().message(3, 0, 20, 0, &amf::command("createStream", 2.0, &[amf::Value::Null]));
     witness.write_all(&create).unwrap();
     assert!(witness.read(&mut [0; 16]).unwrap() > 0);
 }

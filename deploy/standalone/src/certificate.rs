@@ -59,7 +59,11 @@ mod tests {
     #[test]
     fn a_configured_one_is_left_alone() {
         let data = tempfile::tempdir().unwrap();
-        let mut tls = TlsConfig { certificate_file: Some("a".into()), key_file: Some("b".into()), ..Default::default() };
+        let mut tls = TlsConfig {
+            certificate_file: Some("a".into()),
+            key_file: Some("b".into()),
+            ..Default::default()
+        };
         provide(data.path(), "s1.penstock.localhost", &mut tls).unwrap();
         assert_eq!(tls.certificate_file.as_deref(), Some(Path::new("a")));
         assert!(!data.path().join("tls").exists());

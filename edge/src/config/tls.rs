@@ -81,7 +81,9 @@ mod tests {
             Err("tls.reload_seconds".into())
         );
         let named = |name: &str| {
-            format!("{{certificate_file: a, key_file: b, names: [{{name: '{name}', certificate_file: c, key_file: d}}]}}")
+            format!(
+                "{{certificate_file: a, key_file: b, names: [{{name: '{name}', certificate_file: c, key_file: d}}]}}"
+            )
         };
         assert_eq!(config(&named("*.example.com")), Ok(()));
         assert_eq!(config(&named("Example.com")), Err("tls.names".into()));

@@ -58,9 +58,9 @@ impl Client {
             link.send(BytesMut::from(&handshake.hello()[..]), told).await.map_err(lost)?;
             let mut kind = 0;
             loop {
-                let greeting = handshake.advance(&mut input).map_err(|error| {
-                    Failure::Connect(format!("the handshake failed: {error}"))
-                })?;
+                let greeting = handshake
+                    .advance(&mut input)
+                    .map_err(|error| Failure::Connect(format!("the handshake failed: {error}")))?;
                 if let Some(greeting) = greeting {
                     link.send(BytesMut::from(&greeting.c2[..]), told).await.map_err(lost)?;
                     return Ok::<_, Failure>((kind, greeting));
@@ -89,7 +89,13 @@ impl Client {
             ms: began.elapsed().as_millis() as u64,
         };
         let encrypted = if found.encrypted { ", RC4" } else { "" };
-        told.say("handshake", format_args!("type {kind}, {}{encrypted}, server {} in {} ms", found.scheme, found.server_version, found.ms));
+        told.say(
+            "handshake",
+            format_args!(
+                "type {kind}, {}{encrypted}, server {} in {} ms",
+                found.scheme, found.server_version, found.ms
+            ),
+        );
         told.report.handshake = Some(found);
         Ok(Self {
             link,
@@ -104,7 +110,13 @@ impl Client {
     }
 
     /// Adds a command to what is to be sent; `values` begin with the command object.
-    pub(super) fn command(&mut self, stream_id: u32, name: &str, transaction: f64, values: &[Value]) -> Result<(), Failure> {
+    pub(super) fn command(
+        &mut self,
+        stream_id: u32,
+        name: &str,
+        transaction: f64,
+        values: &[Value],
+    ) -> Result<(), Failure> {
         let payload = command::encode(name, transaction, values);
         let csid = if stream_id == 0 { csid::COMMAND } else { csid::STATUS };
         let message = OutMessage {
@@ -146,9 +158,10 @@ impl Client {
     /// The next message that means something here; what the protocol itself wants answered is answered. May be given up and called again.
     pub(super) async fn message(&mut self, told: &mut Narrator) -> Result<Message, Failure> {
         loop {
-            let message = self.reader.read(&mut self.input).map_err(|error| {
-                Failure::Stream(format!("the server's chunks make no sense: {error}"))
-            })?;
+            let message = self
+                .reader
+                .read(&mut self.input)
+                .map_err(|error| Failure::Stream(format!("the server's chunks make no sense: {error}")))?;
             self.acknowledge();
             self.flush(told).await?;
             let Some(message) = message else {
@@ -157,7 +170,9 @@ impl Client {
             };
             match Control::parse(&message) {
                 Some(Control::WindowAckSize(bytes)) => self.window_bytes = u64::from(bytes.max(1)),
-                Some(Control::User(UserControl::PingRequest(ms))) => control::ping_response(ms, &mut self.out),
+                Some(Control::User(UserControl::PingRequest(ms))) => {
+                    control::ping_response(ms, &mut self.out)
+                }
                 Some(Control::User(UserControl::Other(26))) => {
                     told.say("note", "the server asks for SWF verification, which is not answered");
                 }
@@ -177,7 +192,12 @@ impl Client {
     }
 
     /// The answer to a transaction. Statuses that come before it are told.
-    pub(super) async fn answer(&mut self, transaction: f64, what: &str, told: &mut Narrator) -> Result<Command, Failure> {
+    pub(super) async fn answer(
+        &mut self,
+        transaction: f64,
+        what: &str,
+        told: &mut Narrator,
+    ) -> Result<Command, Failure> {
         let within = self.timeout;
         let waited = timeout(within, async {
             loop {
@@ -236,7 +256,8 @@ impl Client {
             other => other,
         })?;
         let status = Status::of(answer.arg(0));
-        let server = answer.object.get("fmsVer").and_then(Value::as_str).map(report::plain).unwrap_or_default();
+        let server =
+            answer.object.get("fmsVer").and_then(Value::as_str).map(report::plain).unwrap_or_default();
         let found = report::Connect {
             code: status.code.clone(),
             description: status.description.clone(),
@@ -247,7 +268,10 @@ impl Client {
         told.say("connect", format_args!("{} by {} in {} ms", found.code, found.server, found.ms));
         told.report.connect = Some(found);
         if answer.name == "_error" || status.level == "error" {
-            return Err(Failure::Rejected(format!("connect was refused: {} {}", status.code, status.description)));
+            return Err(Failure::Rejected(format!(
+                "connect was refused: {} {}",
+                status.code, status.description
+            )));
         }
         control::window_ack_size(WINDOW_BYTES as u32, &mut self.out);
         Ok(())

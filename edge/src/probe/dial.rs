@@ -53,7 +53,9 @@ impl Dialer {
         let stream = match timeout(self.timeout, TcpStream::connect((host, port))).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(failed(format!("{host} port {port} can't be reached: {error}"))),
-            Err(_) => return Err(failed(format!("{host} port {port} doesn't answer within {:?}", self.timeout))),
+            Err(_) => {
+                return Err(failed(format!("{host} port {port} doesn't answer within {:?}", self.timeout)));
+            }
         };
         let _ = stream.set_nodelay(true);
         let first = told.report.tcp.is_none();
@@ -68,7 +70,12 @@ impl Dialer {
         let stream = match timeout(self.timeout, connector.connect(name.clone(), stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(failed(checker.explain(&error))),
-            Err(_) => return Err(failed(format!("no TLS handshake within {:?}: does this port speak TLS?", self.timeout))),
+            Err(_) => {
+                return Err(failed(format!(
+                    "no TLS handshake within {:?}: does this port speak TLS?",
+                    self.timeout
+                )));
+            }
         };
         if first {
             let connection = stream.get_ref().1;
@@ -91,7 +98,14 @@ impl Dialer {
             told.say("tls", format_args!("{} {} in {} ms", tls.version, tls.cipher, tls.ms));
             let checked = if tls.verified { "verified" } else { "NOT verified (--insecure)" };
             told.say("", format_args!("certificate {} for {}, {checked}", tls.subject, tls.names.join(", ")));
-            told.say("", format_args!("issued by {}, valid until {}", tls.issuer, tls.valid_until.as_deref().unwrap_or("?")));
+            told.say(
+                "",
+                format_args!(
+                    "issued by {}, valid until {}",
+                    tls.issuer,
+                    tls.valid_until.as_deref().unwrap_or("?")
+                ),
+            );
             told.say("", format_args!("SHA-256 {}", tls.sha256));
             told.report.tls = Some(tls);
         }

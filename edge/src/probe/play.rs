@@ -58,7 +58,13 @@ struct Playing {
 }
 
 impl Playing {
-    async fn run(&mut self, client: &mut Client, stream: u32, args: &Args, told: &mut Narrator) -> Result<(), Failure> {
+    async fn run(
+        &mut self,
+        client: &mut Client,
+        stream: u32,
+        args: &Args,
+        told: &mut Narrator,
+    ) -> Result<(), Failure> {
         let wanted = Duration::from_secs_f64(args.seconds);
         loop {
             let now = Instant::now();
@@ -79,17 +85,21 @@ impl Playing {
                 self.sought = Some(Sought { at: Instant::now(), notified: false });
                 continue;
             }
-            let sought = self.sought.is_none() || told.report.seek.as_ref().is_some_and(|s| s.frame_ms.is_some());
+            let sought =
+                self.sought.is_none() || told.report.seek.as_ref().is_some_and(|s| s.frame_ms.is_some());
             if end.is_some_and(|end| now >= end) && sought {
                 return Ok(());
             }
             if now >= frames_due {
                 return Err(self.missed(client.timeout(), args));
             }
-            let until = [seek_due, end.filter(|_| sought)].into_iter().flatten().fold(frames_due, Instant::min);
+            let until =
+                [seek_due, end.filter(|_| sought)].into_iter().flatten().fold(frames_due, Instant::min);
             let Ok(message) = timeout_at(until, client.message(told)).await else { continue };
             let message = message.map_err(|failure| match failure {
-                Failure::Stream(why) if first.is_none() => Failure::Stream(format!("{why}, before the first frame")),
+                Failure::Stream(why) if first.is_none() => {
+                    Failure::Stream(format!("{why}, before the first frame"))
+                }
                 other => other,
             })?;
             match message.type_id {
@@ -141,7 +151,10 @@ impl Playing {
             let ms = now.duration_since(self.asked).as_millis() as u64;
             told.report.media.first_frame_ms = Some(ms);
             told.report.media.startup_ms = Some(told.elapsed_ms());
-            told.say("frame", format_args!("the first one {ms} ms after play, {} ms after the start", told.elapsed_ms()));
+            told.say(
+                "frame",
+                format_args!("the first one {ms} ms after play, {} ms after the start", told.elapsed_ms()),
+            );
         }
         if let Some(sought) = self.sought.as_ref().filter(|sought| sought.notified)
             && let Some(seek) = &mut told.report.seek
@@ -215,14 +228,36 @@ impl Playing {
         media.received_bytes = client.link.received_bytes;
         media.skipped_messages = client.reader.skipped();
         (media.played_seconds, media.wall_seconds) = (played, wall);
-        let rate = |bytes: u64, seconds: f64| if seconds > 0.0 { bytes as f64 * 8.0 / 1000.0 / seconds } else { 0.0 };
+        let rate = |bytes: u64, seconds: f64| {
+            if seconds > 0.0 { bytes as f64 * 8.0 / 1000.0 / seconds } else { 0.0 }
+        };
         media.bitrate_kbps = rate(media.bytes, played);
         media.throughput_kbps = rate(media.received_bytes, self.asked.elapsed().as_secs_f64());
         let media = &told.report.media;
         let codec = |codec: &Option<String>| codec.clone().unwrap_or_else(|| "none".into());
-        told.say("video", format_args!("{}, {} messages, {} keyframes", codec(&media.video_codec), media.video_messages, media.keyframes));
+        told.say(
+            "video",
+            format_args!(
+                "{}, {} messages, {} keyframes",
+                codec(&media.video_codec),
+                media.video_messages,
+                media.keyframes
+            ),
+        );
         told.say("audio", format_args!("{}, {} messages", codec(&media.audio_codec), media.audio_messages));
-        told.say("played", format_args!("{played:.1} s of film in {wall:.1} s: {:.0} kb/s, {} bytes received in chunks of {}", media.bitrate_kbps, media.received_bytes, told.report.chunk_size_bytes));
-        told.say("smooth", format_args!("{} stalls ({} ms), longest gap {} ms", media.stalls, media.stalled_ms, media.longest_gap_ms));
+        told.say(
+            "played",
+            format_args!(
+                "{played:.1} s of film in {wall:.1} s: {:.0} kb/s, {} bytes received in chunks of {}",
+                media.bitrate_kbps, media.received_bytes, told.report.chunk_size_bytes
+            ),
+        );
+        told.say(
+            "smooth",
+            format_args!(
+                "{} stalls ({} ms), longest gap {} ms",
+                media.stalls, media.stalled_ms, media.longest_gap_ms
+            ),
+        );
     }
 }

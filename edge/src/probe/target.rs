@@ -60,8 +60,8 @@ impl Target {
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let (host, port) = split_port(authority)
-            .ok_or_else(|| usage(format!("'{authority}' is no HOST or HOST:PORT")))?;
+        let (host, port) =
+            split_port(authority).ok_or_else(|| usage(format!("'{authority}' is no HOST or HOST:PORT")))?;
         let (path_app, path_name) = match (app, stream) {
             (Some(app), None) => {
                 let within = path.strip_prefix(app.trim_matches('/')).and_then(|rest| rest.strip_prefix('/'));

@@ -82,10 +82,10 @@ impl Tunnel {
             closed: false,
             found: report::Tunnel { connections: 1, ..Default::default() },
         };
-        let failed = |what: &str, error: io::Error| {
-            Failure::Connect(format!("the tunnel's {what} failed: {error}"))
-        };
-        let ident = tunnel.exchange(Asked::Ident, &[0]).await.map_err(|error| failed("/fcs/ident2", error))?;
+        let failed =
+            |what: &str, error: io::Error| Failure::Connect(format!("the tunnel's {what} failed: {error}"));
+        let ident =
+            tunnel.exchange(Asked::Ident, &[0]).await.map_err(|error| failed("/fcs/ident2", error))?;
         tunnel.found.ident2 = match ident.status {
             200 => report::plain(String::from_utf8_lossy(&ident.body).trim()),
             status => status.to_string(),
@@ -170,7 +170,10 @@ impl Tunnel {
             }
             self.input.reserve(16 << 10);
             if self.stream.read_buf(&mut self.input).await? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection without an answer"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server closed the connection without an answer",
+                ));
             }
         }
     }

@@ -125,7 +125,9 @@ impl Watch {
         }
         let due = Duration::from_millis(u64::from(timestamp.wrapping_sub(base)));
         match &mut self.zero {
-            None if due >= self.buffer && due < Duration::from_secs(86_400) => self.zero = Some(now - self.buffer.min(due)),
+            None if due >= self.buffer && due < Duration::from_secs(86_400) => {
+                self.zero = Some(now - self.buffer.min(due))
+            }
             Some(zero) if timestamp.wrapping_sub(base) < 1 << 31 => {
                 let late = now.saturating_duration_since(*zero + due);
                 *zero += late;
@@ -182,10 +184,19 @@ pub(super) fn metadata(payload: &Bytes, told: &mut Narrator) {
         };
         found.insert(report::plain(key), value);
     }
-    let shown: Vec<String> = ["duration", "width", "height", "videocodecid", "audiocodecid", "videodatarate", "framerate", "videoframerate"]
-        .into_iter()
-        .filter_map(|key| Some(format!("{key} {}", found.get(key)?)))
-        .collect();
+    let shown: Vec<String> = [
+        "duration",
+        "width",
+        "height",
+        "videocodecid",
+        "audiocodecid",
+        "videodatarate",
+        "framerate",
+        "videoframerate",
+    ]
+    .into_iter()
+    .filter_map(|key| Some(format!("{key} {}", found.get(key)?)))
+    .collect();
     told.say("metadata", format_args!("{} properties: {}", found.len(), shown.join(", ")));
     told.report.metadata = found;
 }
@@ -205,7 +216,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_player_that_is_fed_in_time_never_stands_still() {
         let (mut watch, mut media) = (Watch::new(1000), Media::default());
-        assert!(!watch.take(&message(type_id::VIDEO, 0, &[0x17, 0, 0, 0, 0, 1, 2]), &mut media, Instant::now()));
+        assert!(!watch.take(
+            &message(type_id::VIDEO, 0, &[0x17, 0, 0, 0, 0, 1, 2]),
+            &mut media,
+            Instant::now()
+        ));
         for n in 0..100 {
             assert!(watch.take(&frame(1000 + n * 100), &mut media, Instant::now()));
             if n > 20 {

@@ -109,7 +109,8 @@ impl Certificates {
             Ok(files) => files.digest,
             Err(error) => Sha256::digest(error.to_string()).into(),
         };
-        let before = std::mem::replace(&mut *self.tried.lock().unwrap_or_else(PoisonError::into_inner), digest);
+        let before =
+            std::mem::replace(&mut *self.tried.lock().unwrap_or_else(PoisonError::into_inner), digest);
         if before == digest {
             return Ok(false);
         }

@@ -70,7 +70,8 @@ pub fn describe(der: &[u8]) -> Description {
     // Version, where there is one; serial number; algorithm; then what is wanted.
     let mut fields = Elements(signed).skip_while(|(tag, _)| *tag == 0xa0).skip(2);
     found.issuer = fields.next().map(|(_, name)| distinguished(name)).unwrap_or_default();
-    let mut validity = Elements(fields.next().map_or(&[], |(_, validity)| validity)).map(|(tag, text)| time(tag, text));
+    let mut validity =
+        Elements(fields.next().map_or(&[], |(_, validity)| validity)).map(|(tag, text)| time(tag, text));
     (found.not_before, found.not_after) = (validity.next().flatten(), validity.next().flatten());
     found.subject = fields.next().map(|(_, name)| distinguished(name)).unwrap_or_default();
     let extensions = fields.find(|(tag, _)| *tag == 0xa3).and_then(|(_, wrapped)| Elements(wrapped).next());
@@ -80,7 +81,8 @@ pub fn describe(der: &[u8]) -> Description {
             && let Some((_, value)) = parts.find(|(tag, _)| *tag == OCTET_STRING)
             && let Some((SEQUENCE, names)) = Elements(value).next()
         {
-            found.names = Elements(names).filter_map(|(tag, name)| alternative(tag, name)).take(MOST_NAMES).collect();
+            found.names =
+                Elements(names).filter_map(|(tag, name)| alternative(tag, name)).take(MOST_NAMES).collect();
         }
     }
     found
@@ -139,7 +141,8 @@ fn time(tag: u8, text: &[u8]) -> Option<i64> {
     let &[month @ 1..=12, day, hour, minute, second] = &rest[..] else { return None };
     // Days since 1970, counted in years that begin in March, so that the leap day comes last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400)
+    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
         + (153 * month + 2) / 5
         + day
         - 719_469;

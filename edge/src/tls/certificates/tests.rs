@@ -116,5 +116,7 @@ fn names_choose_their_certificate() {
         key_file: folder.path("c.key"),
     };
     let wrong = TlsConfig { names: vec![named], ..folder.config() };
-    assert!(matches!(Certificates::load(&wrong), Err(CertificateError::Pair(path, _)) if path.ends_with("b.crt")));
+    assert!(
+        matches!(Certificates::load(&wrong), Err(CertificateError::Pair(path, _)) if path.ends_with("b.crt"))
+    );
 }

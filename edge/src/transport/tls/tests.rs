@@ -22,8 +22,7 @@ async fn pair(first: &[u8]) -> (Tls, Client, Arc<Account>) {
     let [certificate, key] = ["c", "k"].map(|name| folder.path().join(name));
     std::fs::write(&certificate, &made.certificate_pem).unwrap();
     std::fs::write(&key, &made.key_pem).unwrap();
-    let config =
-        TlsConfig { certificate_file: Some(certificate), key_file: Some(key), ..Default::default() };
+    let config = TlsConfig { certificate_file: Some(certificate), key_file: Some(key), ..Default::default() };
     let certificates = Certificates::load(&config).unwrap().unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(made.certificate_pem.as_bytes()).unwrap()).unwrap();
