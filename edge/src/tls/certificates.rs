@@ -205,10 +205,13 @@ fn build(files: &Files) -> Result<(Arc<ServerConfig>, Option<i64>), CertificateE
         }
     }
     let Some(first) = first else { return Err(rustls::Error::NoCertificatesPresented.into()) };
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ByName::new(first, named)));
+    // Tickets of TLS 1.3 come after the handshake, and librtmp built with GnuTLS (rtmpdump on Debian) takes a read that brings one for a
+    // failed read. Sessions are long: resuming them would spare little.
+    config.send_tls13_tickets = 0;
     Ok((Arc::new(config), ends))
 }
 
