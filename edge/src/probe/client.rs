@@ -18,6 +18,7 @@ use crate::rtmp::amf::{Limits, Value};
 use crate::rtmp::chunk::{Batch, ChunkReader, ChunkWriter, OutMessage, ReaderLimits, csid};
 use crate::rtmp::command::{self, Command};
 use crate::rtmp::control::{self, Control, UserControl};
+use crate::rtmp::handshake::Scheme;
 use crate::rtmp::handshake::client::{ClientHandshake, Variant};
 use crate::rtmp::message::type_id;
 
@@ -83,7 +84,11 @@ impl Client {
         let [a, b, c, d] = greeting.server_version;
         let found = report::Handshake {
             kind,
-            scheme: greeting.scheme.map_or_else(|| "simple".into(), |scheme| format!("digest {scheme:?}")),
+            scheme: match greeting.scheme {
+                None => "simple".into(),
+                Some(Scheme::Zero) => "digest 0".into(),
+                Some(Scheme::One) => "digest 1".into(),
+            },
             server_version: format!("{a}.{b}.{c}.{d}"),
             encrypted: greeting.keys.is_some(),
             ms: began.elapsed().as_millis() as u64,
