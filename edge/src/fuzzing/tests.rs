@@ -56,7 +56,7 @@ fn handshakes_from_strangers() {
 
 #[test]
 fn encrypted_handshakes_from_strangers() {
-    run("handshake_encrypted", 100, &[&[10, 0, 45, 2], &[0xff; 8]], super::handshake_encrypted);
+    run("handshake_encrypted", 300, &[&[10, 0, 45, 2], &[0xff; 8]], super::handshake_encrypted);
 }
 
 #[test]
