@@ -5,7 +5,7 @@
 //! | first byte | protocol |
 //! |---|---|
 //! | `0x03` | RTMP |
-//! | `A`–`Z` | HTTP: `/crossdomain.xml`, else 404 |
+//! | `A`–`Z` | HTTP: RTMPT, `/crossdomain.xml`, else 404 |
 //! | `<` | a Flash socket policy request |
 //! | `0x0d` | PROXY protocol v2, from listed networks only, and then required |
 //!
@@ -29,9 +29,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
 use crate::budget::{CONNECTION_BYTES, Charge};
+use crate::http::tunnel::Tunnels;
 use crate::metrics::Metrics;
 use crate::session::{self, Shared};
-use crate::transport::tcp::Tcp;
+use crate::transport::tcp::{self, Tcp};
 
 pub mod accept;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -110,9 +111,11 @@ impl Drop for Place {
 pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
     let census = Arc::new(Mutex::new(Census::default()));
     let tracker = TaskTracker::new();
+    let tunnels = Tunnels::new(shared.clone(), tracker.clone(), shutdown.clone());
     for listener in listeners {
         let (shared, census, sessions, shutdown) =
             (shared.clone(), census.clone(), tracker.clone(), shutdown.clone());
+        let tunnels = tunnels.clone();
         tracker.spawn(async move {
             let mut acceptor = Acceptor::new(listener, shared.metrics.clone());
             loop {
@@ -123,8 +126,9 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
                 // Before a task is made: past a limit a connection costs an accept and a close.
                 match Place::take(&census, &shared) {
                     Ok(place) => {
+                        let tunnels = tunnels.clone();
                         let connection =
-                            serve_connection(shared.clone(), place, stream, peer, shutdown.clone());
+                            serve_connection(shared.clone(), tunnels, place, stream, peer, shutdown.clone());
                         sessions.spawn(contained(shared.metrics.clone(), connection));
                     }
                     Err(limit) => {
@@ -141,7 +145,7 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
 }
 
 /// Runs one connection; a panic in it is counted and goes no further. What it held is given back as the panic unwinds.
-async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) {
+pub(crate) async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) {
     if std::panic::AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         metrics.panics.inc();
         error!("a connection ended in a panic; the others go on");
@@ -150,6 +154,7 @@ async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) 
 
 async fn serve_connection(
     shared: Arc<Shared>,
+    tunnels: Arc<Tunnels>,
     mut place: Place,
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -202,7 +207,8 @@ async fn serve_connection(
         }
         Some(b'A'..=b'Z') => {
             accepted("http");
-            crate::http::serve(stream, early, shutdown).await;
+            tcp::tune(&stream);
+            crate::http::serve(stream, early, viewer, tunnels, shutdown).await;
         }
         Some(b'<') => {
             accepted("policy");

@@ -38,6 +38,10 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     /// Sessions whose connect was accepted, now.
     pub sessions: IntGauge,
+    /// Sessions that run through HTTP, now, connected or not.
+    pub tunnel_sessions: IntGauge,
+    /// Requests of tunnels, by kind.
+    pub tunnel_requests: IntCounterVec,
     /// Streams playing now.
     pub playing: IntGauge,
     /// Plays started, by container.
@@ -151,6 +155,8 @@ impl Metrics {
             )?,
             rejected: counters("rejected_total", "Connects rejected, by code", "code")?,
             sessions: gauge("sessions", "Sessions connected now")?,
+            tunnel_sessions: gauge("tunnel_sessions", "Sessions that run through HTTP, now")?,
+            tunnel_requests: counters("tunnel_requests_total", "Requests of tunnels, by kind", "kind")?,
             playing: gauge("playing_streams", "Streams playing now")?,
             plays: counters("plays_total", "Plays started, by container", "container")?,
             play_errors: counters("play_errors_total", "Plays that failed, by status code", "code")?,
@@ -196,7 +202,7 @@ impl Metrics {
 
     /// Shows the configured limits as gauges.
     pub fn publish_limits(&self, config: &crate::config::EdgeConfig) {
-        let limits: [(&str, u64); 13] = [
+        let limits: [(&str, u64); 19] = [
             ("max_connections", config.max_connections as u64),
             ("max_connections_per_address", config.max_connections_per_address as u64),
             ("max_streams", config.max_streams as u64),
@@ -210,6 +216,12 @@ impl Metrics {
             ("fetches", config.fetches as u64),
             ("egress_bytes_per_second", config.egress_bytes_per_second),
             ("session_bytes_per_second", config.session_bytes_per_second),
+            ("tunnel_window", config.tunnel.window),
+            ("tunnel_body_bytes", config.tunnel.body_bytes as u64),
+            ("tunnel_input_bytes", config.tunnel.input_bytes as u64),
+            ("tunnel_response_bytes", config.tunnel.response_bytes as u64),
+            ("tunnel_max_sessions_per_address", config.tunnel.max_sessions_per_address as u64),
+            ("tunnel_unknown_per_minute", u64::from(config.tunnel.unknown_per_minute)),
         ];
         for (name, value) in limits {
             self.limits.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use crate::rtmp::chunk::Batch;
 
 pub mod tcp;
+pub mod tunnel;
 
 /// A byte stream to one viewer.
 pub trait Transport: Send {
