@@ -10,9 +10,11 @@ use serde::Deserialize;
 pub mod reference;
 pub mod rtmpe;
 pub mod tls;
+pub mod tunnel;
 
 use rtmpe::RtmpeConfig;
 use tls::TlsConfig;
+use tunnel::TunnelConfig;
 
 /// Behaviour of an edge.
 #[derive(Clone, Debug, Deserialize)]
@@ -98,6 +100,8 @@ pub struct EdgeConfig {
     pub settle_ms: u64,
     /// At a stop, how long running sessions go on after that, in ms.
     pub drain_ms: u64,
+    /// RTMP through HTTP.
+    pub tunnel: TunnelConfig,
 }
 
 /// What `seek` counts from after `play(start > 0)`.
@@ -154,6 +158,7 @@ impl Default for EdgeConfig {
             // With the time to say goodbye and to deregister, under the 30 s that Kubernetes gives a pod.
             settle_ms: 5_000,
             drain_ms: 18_000,
+            tunnel: TunnelConfig::default(),
         }
     }
 }
@@ -227,6 +232,7 @@ impl EdgeConfig {
             }
         }
         self.rtmpe.check()?;
+        self.tunnel.check()?;
         if let Some(host) = self.default_hosts.iter().find(|h| !proto::distribution::is_host(h)) {
             return bad("default_hosts", format!("'{host}' is not a lower-case host name"));
         }

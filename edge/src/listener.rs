@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `0x03` | RTMP |
 //! | `0x06`, `0x08`, `0x09` | RTMPE |
-//! | `A`–`Z` | HTTP: `/crossdomain.xml`, else 404 |
+//! | `A`–`Z` | HTTP: RTMPT, `/crossdomain.xml`, else 404 |
 //! | `<` | a Flash socket policy request |
 //! | `0x16` | TLS, with any of the above inside, told apart the same way ([`crate::tls`]) |
 //! | `0x0d` | PROXY protocol v2, from listed networks only, and then required |
@@ -31,11 +31,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
 use crate::budget::{CONNECTION_BYTES, Charge};
+use crate::http::tunnel::Tunnels;
 use crate::metrics::Metrics;
 use crate::session::{self, Shared};
 use crate::tls;
 use crate::transport::Transport;
-use crate::transport::tcp::Tcp;
+use crate::transport::tcp::{self, Tcp};
 use crate::transport::tls::{self as encrypted, Tls};
 
 pub mod accept;
@@ -115,9 +116,11 @@ impl Drop for Place {
 pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
     let census = Arc::new(Mutex::new(Census::default()));
     let tracker = TaskTracker::new();
+    let tunnels = Tunnels::new(shared.clone(), tracker.clone(), shutdown.clone());
     for listener in listeners {
         let (shared, census, sessions, shutdown) =
             (shared.clone(), census.clone(), tracker.clone(), shutdown.clone());
+        let tunnels = tunnels.clone();
         tracker.spawn(async move {
             let mut acceptor = Acceptor::new(listener, shared.metrics.clone());
             loop {
@@ -128,8 +131,9 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
                 // Before a task is made: past a limit a connection costs an accept and a close.
                 match Place::take(&census, &shared) {
                     Ok(place) => {
+                        let tunnels = tunnels.clone();
                         let connection =
-                            serve_connection(shared.clone(), place, stream, peer, shutdown.clone());
+                            serve_connection(shared.clone(), tunnels, place, stream, peer, shutdown.clone());
                         sessions.spawn(contained(shared.metrics.clone(), connection));
                     }
                     Err(limit) => {
@@ -146,7 +150,7 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
 }
 
 /// Runs one connection; a panic in it is counted and goes no further. What it held is given back as the panic unwinds.
-async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) {
+pub(crate) async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) {
     if std::panic::AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         metrics.panics.inc();
         error!("a connection ended in a panic; the others go on");
@@ -155,6 +159,7 @@ async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) 
 
 async fn serve_connection(
     shared: Arc<Shared>,
+    tunnels: Arc<Tunnels>,
     mut place: Place,
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -203,10 +208,10 @@ async fn serve_connection(
         // What the handshake and the connection's state take, from before they take it.
         let _charge = Charge::new(&shared.budget().queues, encrypted::CONNECTION_BYTES);
         if let Some((stream, early)) = greet_tls(&shared, stream, early, viewer, deadline, &shutdown).await {
-            serve_protocol(shared, stream, early, viewer, shutdown).await;
+            serve_protocol(shared, tunnels, stream, early, viewer, shutdown).await;
         }
     } else {
-        serve_protocol(shared, stream, early, viewer, shutdown).await;
+        serve_protocol(shared, tunnels, stream, early, viewer, shutdown).await;
     }
     drop(place);
 }
@@ -240,12 +245,15 @@ async fn greet_tls(
 }
 
 /// What a protocol can be served on.
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// As what a session is served on it.
     type Transport: Transport;
 
     /// What it counts as when it carries a protocol of this name.
     fn label(protocol: Protocol) -> &'static str;
+
+    /// Sets its socket up.
+    fn tune(&self);
 
     /// It as a transport; `early` was read from it.
     fn transport(self, early: BytesMut, shared: &Shared) -> Self::Transport;
@@ -271,6 +279,10 @@ impl Wire for TcpStream {
         }
     }
 
+    fn tune(&self) {
+        tcp::tune(self);
+    }
+
     fn transport(self, early: BytesMut, _: &Shared) -> Tcp {
         Tcp::new(self, early)
     }
@@ -288,6 +300,10 @@ impl Wire for tls::accept::Stream {
         }
     }
 
+    fn tune(&self) {
+        tcp::tune(self.get_ref().0.get_ref());
+    }
+
     fn transport(self, early: BytesMut, shared: &Shared) -> Tls {
         Tls::new(self, early, &shared.budget().queues)
     }
@@ -296,6 +312,7 @@ impl Wire for tls::accept::Stream {
 /// Serves what the first bytes ask for.
 async fn serve_protocol<S: Wire>(
     shared: Arc<Shared>,
+    tunnels: Arc<Tunnels>,
     stream: S,
     early: BytesMut,
     viewer: SocketAddr,
@@ -310,7 +327,8 @@ async fn serve_protocol<S: Wire>(
         }
         Some(b'A'..=b'Z') => {
             accepted(Protocol::Http);
-            crate::http::serve(stream, early, shutdown).await;
+            stream.tune();
+            crate::http::serve(stream, early, viewer, tunnels, shutdown).await;
         }
         Some(b'<') => {
             accepted(Protocol::Policy);

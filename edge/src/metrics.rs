@@ -38,6 +38,10 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     /// Sessions whose connect was accepted, now.
     pub sessions: IntGauge,
+    /// Sessions that run through HTTP, now, connected or not.
+    pub tunnel_sessions: IntGauge,
+    /// Requests of tunnels, by kind.
+    pub tunnel_requests: IntCounterVec,
     /// Streams playing now.
     pub playing: IntGauge,
     /// Plays started, by container.
@@ -159,6 +163,8 @@ impl Metrics {
             )?,
             rejected: counters("rejected_total", "Connects rejected, by code", "code")?,
             sessions: gauge("sessions", "Sessions connected now")?,
+            tunnel_sessions: gauge("tunnel_sessions", "Sessions that run through HTTP, now")?,
+            tunnel_requests: counters("tunnel_requests_total", "Requests of tunnels, by kind", "kind")?,
             playing: gauge("playing_streams", "Streams playing now")?,
             plays: counters("plays_total", "Plays started, by container", "container")?,
             play_errors: counters("play_errors_total", "Plays that failed, by status code", "code")?,
@@ -236,6 +242,12 @@ impl Metrics {
             ("rtmpe_dh_queue", config.rtmpe.dh_queue as u64),
             ("rtmpe_dh_per_address_per_second", u64::from(config.rtmpe.dh_per_address_per_second)),
             ("rtmpe_buffer_bytes", config.rtmpe.buffer_bytes as u64),
+            ("tunnel_window", config.tunnel.window),
+            ("tunnel_body_bytes", config.tunnel.body_bytes as u64),
+            ("tunnel_input_bytes", config.tunnel.input_bytes as u64),
+            ("tunnel_response_bytes", config.tunnel.response_bytes as u64),
+            ("tunnel_max_sessions_per_address", config.tunnel.max_sessions_per_address as u64),
+            ("tunnel_unknown_per_minute", u64::from(config.tunnel.unknown_per_minute)),
         ];
         for (name, value) in limits {
             self.limits.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -14,6 +14,7 @@ use crate::rtmp::chunk::Batch;
 pub mod encrypted;
 pub mod tcp;
 pub mod tls;
+pub mod tunnel;
 
 /// What a transport has taken out of a session's batch and not passed on yet. It is queued as much as what is in the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -75,6 +75,20 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.settle_ms              at a stop: not ready but accepting, ms      [default: 5000]
   edge.drain_ms               then: no new connects, sessions go on, ms   [default: 18000]
 
+  edge.tunnel.public_address  this edge's address for players that tunnel
+                              through a balancer (ident2)                 [default: none]
+  edge.tunnel.idle_ms         how long an idle request is held, ms        [default: 512]
+  edge.tunnel.session_ms      without a request a session ends after, ms  [default: 30000]
+  edge.tunnel.gap_ms          a missing request is waited for, ms         [default: 5000]
+  edge.tunnel.window          requests ahead of the next one              [default: 16]
+  edge.tunnel.body_bytes      largest body of a request, bytes            [default: 65536]
+  edge.tunnel.input_bytes     bodies held for a session, bytes            [default: 262144]
+  edge.tunnel.response_bytes  largest body of a response, bytes           [default: 262144]
+  edge.tunnel.replays         how often a response is sent again          [default: 8]
+  edge.tunnel.max_sessions    tunnels at once                             [default: 0, as max_connections]
+  edge.tunnel.max_sessions_per_address                                    [default: 5000]
+  edge.tunnel.unknown_per_minute  unknown sessions an address may name    [default: 120]
+
   shield_client.demand_connections      connections a shield for demand   [default: 2]
   shield_client.read_ahead_connections  and for read-ahead                [default: 1]
   shield_client.connect_ms    to connect, ms                              [default: 2000]

@@ -24,21 +24,21 @@ pub struct Tcp {
     early: BytesMut,
 }
 
-/// Sets a viewer's socket up. All of it are optimisations: a socket that refuses one still works.
-pub(super) fn tune(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let socket = socket2::SockRef::from(stream);
-    let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(60));
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
-}
-
 impl Tcp {
     /// Takes over `stream`; `early` is what was read from it so far.
     pub fn new(stream: TcpStream, early: BytesMut) -> Self {
         tune(&stream);
         Self { stream, early }
     }
+}
+
+/// Sets what every viewer's socket wants. All three are optimisations: a socket that refuses one still works.
+pub(crate) fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(60));
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
 }
 
 impl Transport for Tcp {

@@ -11,6 +11,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+mod parts;
+
 /// Slices from this size on are referenced instead of copied.
 const REFERENCE_FROM_BYTES: usize = 1024;
 /// An empty batch keeps an arena of up to this size for the next one.
