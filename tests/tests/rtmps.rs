@@ -283,7 +283,9 @@ fn certificates_are_replaced_under_running_sessions() {
     put("new", "crt");
     eventually("the new certificate", Duration::from_secs(20), || (shown("") != old).then_some(()));
     assert_eq!(shown("other.example"), other);
-    assert_eq!(count(&server, "tls_reloads_total", "loaded"), 1.0);
+    eventually("a counted reload", PATIENCE, || {
+        (count(&server, "tls_reloads_total", "loaded") == 1.0).then_some(())
+    });
     // Who was there goes on.
     let create =
         Chunker::default().message(3, 0, 20, 0, &amf::command("createStream", 2.0, &[amf::Value::Null]));
@@ -350,9 +352,11 @@ fn what_is_no_tls_is_refused_with_an_alert_and_harms_nobody() {
     let (mut witness, _) = connected(&server, Hello::default());
     let hello = client_hello();
     let mut wrong = hello.clone();
-    wrong[9..11].copy_from_slice(&[2, 0]);
+    // A session id longer than there can be.
+    wrong[43] = 0xff;
     let mut long = hello.clone();
     long[3..5].copy_from_slice(&[0xff, 0xff]);
+    // Once both sides have a key, an alert looks like any other record.
     let cases: [Vec<u8>; 5] = [
         b"\x16\x03\x01\x00\x05hello".to_vec(),
         b"\x16GET / HTTP/1.1\r\n\r\n".to_vec(),
@@ -362,7 +366,7 @@ fn what_is_no_tls_is_refused_with_an_alert_and_harms_nobody() {
     ];
     for (n, sent) in (1u32..).zip(&cases) {
         let answer = exchange(server.rtmp(), sent);
-        assert!(answer.windows(2).any(|w| w == [0x15, 3]), "case {n}: no alert in {answer:02x?}");
+        assert!(n == 5 || answer.starts_with(&[0x15, 3]), "case {n}: no alert in {answer:02x?}");
         eventually("a counted refusal", PATIENCE, || {
             (count(&server, "refused_total", "tls") == f64::from(n)).then_some(())
         });
