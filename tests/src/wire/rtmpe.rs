@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::handshake::{PACKET, c2, digest_at, filler, s1_verifies, s2_verifies, sign};
+use super::handshake::{PACKET, c2, filler, s1_verifies, s2_verifies, sign};
 use crate::s3::hmac;
 
 /// The prime of RFC 2409's second group; the least significant limb first.
