@@ -146,7 +146,8 @@ impl Tunnels {
             let id = random_id();
             let mut shard = lock(self.shard(&id));
             if let std::collections::hash_map::Entry::Vacant(vacant) = shard.entry(id) {
-                let line = Line::new(id, Limits::from(config), idle, self.shared.library.blocks().budget().clone());
+                let line =
+                    Line::new(id, Limits::from(config), idle, self.shared.library.blocks().budget().clone());
                 break vacant.insert(line).clone();
             }
         };

@@ -94,9 +94,7 @@ impl Refusal {
             Self::Unknown => (404, "tunnel_unknown", "there is no such session here; open a new one"),
             Self::Guesses => (429, "tunnel_guesses", "too many requests for sessions that don't exist"),
             Self::Full => (503, "tunnel_sessions", "the server has no room for more sessions"),
-            Self::FullAddress => {
-                (503, "tunnel_sessions_per_address", "too many sessions from this address")
-            }
+            Self::FullAddress => (503, "tunnel_sessions_per_address", "too many sessions from this address"),
             Self::Memory => (503, "memory", "the server has no memory left for more sessions"),
             Self::Closing => (503, "draining", "the server is shutting down; try again to reach another"),
             Self::Request => (400, "tunnel_request", "not a request of a tunnel"),
