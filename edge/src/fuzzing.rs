@@ -5,6 +5,7 @@
 
 use proto::fuzzing::Random;
 
+pub use crate::http::tunnel::fuzz::tunnel;
 pub use crate::listener::fuzz::{policy, proxy};
 pub use crate::media::flv::fuzz::flv;
 pub use crate::media::mp3::fuzz::mp3;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! viewer
-//!   │ TCP
+//!   │ TCP (or, through HTTP, requests that `http::tunnel` joins to one stream)
 //!   ▼
 //! listener ─────────── told apart by the first byte: RTMP, HTTP, policy request, TLS ([`tls`]) with any of them inside
 //!   ▼

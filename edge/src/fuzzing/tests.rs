@@ -102,6 +102,21 @@ fn policy_requests_from_strangers() {
 }
 
 #[test]
+fn tunnels_of_strangers() {
+    let words: &[&[u8]] = &[
+        b"/send/",
+        b"/idle/",
+        b"/open/1",
+        b"/close/",
+        b"/fcs/ident2",
+        b"abcdefgh01234567",
+        &[10, 130],
+        &[5, 99],
+    ];
+    run("tunnel", 20_000, words, super::tunnel);
+}
+
+#[test]
 fn flv_files_of_any_content() {
     run(
         "flv",

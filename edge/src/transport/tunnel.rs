@@ -16,8 +16,8 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Transport;
-use crate::budget::{Account, Budget, Charge, Pressure};
-use crate::http::tunnel::conversation::{Answers, Conversation, Ended, Limits, Outcome};
+use crate::budget::{Budget, Charge, Pressure};
+use crate::http::tunnel::conversation::{Answers, Conversation, Ended, Issue, Limits, Outcome};
 use crate::http::tunnel::flight::Flight;
 use crate::http::tunnel::path::{Id, Kind};
 use crate::http::tunnel::reply::{Refusal, Reply};
@@ -157,7 +157,7 @@ impl Line {
     }
 
     /// An answer did not leave entirely.
-    pub(crate) fn lose(self: &Arc<Self>, issue: crate::http::tunnel::conversation::Issue) {
+    pub(crate) fn lose(self: &Arc<Self>, issue: Issue) {
         self.with(|inner, answers| inner.conversation.lose(issue, Instant::now(), answers));
     }
 
@@ -204,10 +204,6 @@ impl Tunnel {
             inner.conversation.end(Ended::Over, Instant::now(), answers);
         });
     }
-
-    fn account(&self) -> &Arc<Account> {
-        &self.line.budget.queues
-    }
 }
 
 impl Transport for Tunnel {
@@ -226,7 +222,10 @@ impl Transport for Tunnel {
     fn try_write(&mut self, batch: &mut Batch) -> io::Result<usize> {
         // What is kept for a repeat must not pin blocks while memory is short.
         let detached = self.line.budget.pressure() >= Pressure::High;
-        self.line.with(|inner, answers| inner.conversation.write(batch, detached, self.account(), answers))
+        self.line.with(|inner, answers| {
+            inner.conversation.drop_waiting(Waiter::is_closed);
+            inner.conversation.write(batch, detached, &self.line.budget.queues, answers)
+        })
     }
 
     async fn close(&mut self) {

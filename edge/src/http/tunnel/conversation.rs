@@ -172,7 +172,7 @@ impl<W> Conversation<W> {
         }
         self.heard = now;
         let body = if kind == Kind::Send { body } else { &[] };
-        if !self.based && number == 1 && begins_handshake(body) {
+        if !self.based && number == 1 && begins_handshake(body) && !self.early.contains_key(&1) {
             self.next = 1;
         }
         if newest {
@@ -266,6 +266,14 @@ impl<W> Conversation<W> {
         let (reply, issue) = (Reply::Byte(self.ladder.empty()), Issue { number, copy: 0 });
         self.last = Some(Last { issue, reply: reply.clone(), lost: false });
         Outcome::Reply(reply, issue)
+    }
+
+    /// The request that waits does so no more if it is `gone` (its connection broke): nothing is taken from the session for it.
+    pub(crate) fn drop_waiting(&mut self, gone: impl FnOnce(&W) -> bool) {
+        if let Some(waiting) = self.waiting.take_if(|waiting| gone(&waiting.waiter)) {
+            let issue = Issue { number: waiting.number, copy: 0 };
+            self.last = Some(Last { issue, reply: Reply::Byte(self.ladder.now()), lost: false });
+        }
     }
 
     /// Whether a request waits for data.
@@ -418,10 +426,22 @@ impl<W> Conversation<W> {
         self.input.capacity() + self.early_bytes + self.early.len() * 128
     }
 
-    /// How many requests are held for what is missing before them.
+    /// How many requests are held for what is missing before them, and how many bytes are held in all.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn held(&self) -> (usize, usize) {
         (self.early.len(), self.early_bytes + self.input.len())
+    }
+
+    /// The bytes of those requests.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn early_bytes(&self) -> usize {
+        self.early_bytes
+    }
+
+    /// The number that is taken next.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
     }
 }
 
@@ -429,3 +449,6 @@ impl<W> Conversation<W> {
 fn begins_handshake(body: &[u8]) -> bool {
     matches!(body.first(), Some(3 | 6 | 8 | 9))
 }
+
+#[cfg(test)]
+mod tests;
