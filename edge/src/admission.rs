@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | accept | connections past `max_connections`, or while sessions are over their memory | the connection is closed |
 //! | first byte | connections past `max_connections_per_address` | the connection is closed |
+//! | an encrypted handshake | key exchanges past an address's rate, or past what may wait ([`crate::key_exchanges`]) | the connection is closed |
 //! | connect | while draining, short of memory, or with egress used up | `_error`, NetConnection.Connect.Rejected with the code below, `close` |
 //! | play | while short of memory | NetStream.Failed |
 //!

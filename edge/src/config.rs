@@ -8,6 +8,13 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub mod reference;
+pub mod rtmpe;
+pub mod tls;
+pub mod tunnel;
+
+use rtmpe::RtmpeConfig;
+use tls::TlsConfig;
+use tunnel::TunnelConfig;
 
 /// Behaviour of an edge.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,6 +22,8 @@ pub mod reference;
 pub struct EdgeConfig {
     /// Networks (CIDR) whose connections start with a PROXY protocol v2 header. From them it is required; from others it is refused.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// Certificates for RTMPS and RTMPTS.
+    pub tls: TlsConfig,
     /// Id of the distribution for connects whose tcUrl names an IP address, `localhost` or this machine. None: they are rejected.
     pub default_distribution: Option<String>,
     /// More host names (lower case) that `default_distribution` answers to.
@@ -85,10 +94,14 @@ pub struct EdgeConfig {
     pub egress_bytes_per_second: u64,
     /// Bytes a second sent to one viewer. 0: no cap.
     pub session_bytes_per_second: u64,
+    /// Encrypted sessions.
+    pub rtmpe: RtmpeConfig,
     /// At a stop, how long connections are still accepted while readiness already says no, in ms.
     pub settle_ms: u64,
     /// At a stop, how long running sessions go on after that, in ms.
     pub drain_ms: u64,
+    /// RTMP through HTTP.
+    pub tunnel: TunnelConfig,
 }
 
 /// What `seek` counts from after `play(start > 0)`.
@@ -105,6 +118,7 @@ impl Default for EdgeConfig {
     fn default() -> Self {
         Self {
             proxy_protocol_from: Vec::new(),
+            tls: TlsConfig::default(),
             default_distribution: None,
             default_hosts: Vec::new(),
             folders_in_app: true,
@@ -140,9 +154,11 @@ impl Default for EdgeConfig {
             memory_bytes: 0,
             egress_bytes_per_second: 0,
             session_bytes_per_second: 0,
+            rtmpe: RtmpeConfig::default(),
             // With the time to say goodbye and to deregister, under the 30 s that Kubernetes gives a pod.
             settle_ms: 5_000,
             drain_ms: 18_000,
+            tunnel: TunnelConfig::default(),
         }
     }
 }
@@ -215,9 +231,11 @@ impl EdgeConfig {
                 return bad(field, format!("{rate} is under 16384 (0 means no cap)"));
             }
         }
+        self.rtmpe.check()?;
+        self.tunnel.check()?;
         if let Some(host) = self.default_hosts.iter().find(|h| !proto::distribution::is_host(h)) {
             return bad("default_hosts", format!("'{host}' is not a lower-case host name"));
         }
-        Ok(())
+        self.tls.check()
     }
 }

@@ -5,13 +5,14 @@
 
 use proto::fuzzing::Random;
 
+pub use crate::http::tunnel::fuzz::tunnel;
 pub use crate::listener::fuzz::{policy, proxy};
 pub use crate::media::flv::fuzz::flv;
 pub use crate::media::mp3::fuzz::mp3;
 pub use crate::media::mp4::fuzz::{mp4, mp4_lies};
 pub use crate::rtmp::amf::fuzz::{amf0, amf3};
 pub use crate::rtmp::chunk::reader::fuzz::chunks;
-pub use crate::rtmp::handshake::fuzz::handshake;
+pub use crate::rtmp::handshake::fuzz::{handshake, handshake_encrypted};
 pub use crate::session::fuzz::{dispatch, names};
 
 #[cfg(test)]

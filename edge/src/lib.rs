@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! viewer
-//!   │ TCP
+//!   │ TCP (or, through HTTP, requests that `http::tunnel` joins to one stream)
 //!   ▼
-//! listener ─────────── told apart by the first byte: RTMP, HTTP, policy request
+//! listener ─────────── told apart by the first byte: RTMP, HTTP, policy request, TLS ([`tls`]) with any of them inside
 //!   ▼
 //! session ◀─ transport  one task a viewer; rtmp::handshake, rtmp::chunk, rtmp::command (all sans-I/O)
 //!   │ session::connect  host of tcUrl → distribution (control::client::Catalogue)
@@ -26,10 +26,13 @@
 //! ```
 //!
 //! and back: bytes arrive as blocks, a sample is a slice of one, a message is a header plus slices ([`session`]'s `outgoing`, [`rtmp::chunk`]), and
-//! slices of 1 KiB and more go to the socket by `writev` without being copied ([`transport::tcp`]).
+//! slices of 1 KiB and more go to the socket by `writev` without being copied ([`transport::tcp`]). For an RTMPE viewer they are copied once, to be
+//! encrypted ([`transport::encrypted`]).
 //!
-//! Beside the path stand those who bound it: [`admission`] (who is let in), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), and [`drain`] (how an
+//! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), and [`drain`] (how an
 //! edge stops).
+//!
+//! The other way round, [`probe`] is a viewer: it plays a URL and says how that went.
 //!
 //! The stations, with links: [`listener`], [`session`], [`library`], [`media`], [`object::reader`], [`object::blocks`], [`object::source`],
 //! [`shield::client`].
@@ -55,24 +58,39 @@ pub mod egress;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod key_exchanges;
 pub mod library;
 pub mod listener;
 pub mod media;
 pub mod metrics;
 pub mod object;
+pub mod probe;
 pub mod rtmp;
 pub mod session;
+pub mod tls;
 pub mod transport;
 
 use budget::{Budget, Caps};
 use config::EdgeConfig;
 use drain::Drain;
 use egress::Egress;
+use key_exchanges::KeyExchanges;
 use library::Library;
 use metrics::Metrics;
 use object::RangeSource;
 use object::blocks::BlockCache;
 use session::Shared;
+
+/// Why an edge can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// A metric of the same name is registered already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The certificates can't be used.
+    #[error("edge.tls: {0}")]
+    Tls(#[from] tls::CertificateError),
+}
 
 /// An edge, ready to serve.
 pub struct Edge {
@@ -83,13 +101,13 @@ impl Edge {
     /// An edge that reads from `source`, serves the distributions of `catalogue`, and registers its metrics with `registry`.
     ///
     /// # Errors
-    /// When a metric of the same name is registered already.
+    /// When a metric of the same name is registered already, or the configured certificates can't be used.
     pub fn new(
         mut config: EdgeConfig,
         source: Arc<dyn RangeSource>,
         catalogue: watch::Receiver<Arc<Catalogue>>,
         registry: &Registry,
-    ) -> prometheus::Result<Self> {
+    ) -> Result<Self, EdgeError> {
         let metrics = Arc::new(Metrics::new(registry)?);
         if config.max_connections == 0 {
             config.max_connections = EdgeConfig::CONNECTIONS;
@@ -101,9 +119,21 @@ impl Edge {
         let library = Library::new(blocks, media_limits, metrics.clone());
         let egress = Egress::new(config.egress_bytes_per_second, config.session_bytes_per_second);
         let drain = Drain::new(metrics.clone());
+        let key_exchanges = KeyExchanges::new(&config.rtmpe, metrics.clone());
         let own_hosts = own_hosts();
+        let certificates = tls::Certificates::load(&config.tls)?.map(Arc::new);
         Ok(Self {
-            shared: Arc::new(Shared { config, library, catalogue, metrics, own_hosts, egress, drain }),
+            shared: Arc::new(Shared {
+                config,
+                library,
+                catalogue,
+                metrics,
+                own_hosts,
+                egress,
+                drain,
+                key_exchanges,
+                certificates,
+            }),
         })
     }
 
@@ -121,6 +151,9 @@ impl Edge {
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
         let purges = tokio::spawn(follow_purges(self.shared.clone(), shutdown.clone()));
         let gauges = tokio::spawn(refresh_gauges(self.shared.clone(), shutdown.clone()));
+        if let Some(certificates) = self.shared.certificates.clone() {
+            tokio::spawn(certificates.follow(self.shared.metrics.clone(), shutdown.clone()));
+        }
         listener::serve(self.shared, listeners, shutdown).await;
         purges.abort();
         gauges.abort();

@@ -5,8 +5,10 @@
 //! | first byte | protocol |
 //! |---|---|
 //! | `0x03` | RTMP |
-//! | `A`–`Z` | HTTP: `/crossdomain.xml`, else 404 |
+//! | `0x06`, `0x08`, `0x09` | RTMPE |
+//! | `A`–`Z` | HTTP: RTMPT, `/crossdomain.xml`, else 404 |
 //! | `<` | a Flash socket policy request |
+//! | `0x16` | TLS, with any of the above inside, told apart the same way ([`crate::tls`]) |
 //! | `0x0d` | PROXY protocol v2, from listed networks only, and then required |
 //!
 //! Anything else, silence past the handshake time, and connections past a limit are closed without an answer: nothing is
@@ -23,15 +25,19 @@ use bytes::BytesMut;
 use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
 use crate::budget::{CONNECTION_BYTES, Charge};
+use crate::http::tunnel::Tunnels;
 use crate::metrics::Metrics;
 use crate::session::{self, Shared};
-use crate::transport::tcp::Tcp;
+use crate::tls;
+use crate::transport::Transport;
+use crate::transport::tcp::{self, Tcp};
+use crate::transport::tls::{self as encrypted, Tls};
 
 pub mod accept;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -110,9 +116,11 @@ impl Drop for Place {
 pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
     let census = Arc::new(Mutex::new(Census::default()));
     let tracker = TaskTracker::new();
+    let tunnels = Tunnels::new(shared.clone(), tracker.clone(), shutdown.clone());
     for listener in listeners {
         let (shared, census, sessions, shutdown) =
             (shared.clone(), census.clone(), tracker.clone(), shutdown.clone());
+        let tunnels = tunnels.clone();
         tracker.spawn(async move {
             let mut acceptor = Acceptor::new(listener, shared.metrics.clone());
             loop {
@@ -123,8 +131,9 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
                 // Before a task is made: past a limit a connection costs an accept and a close.
                 match Place::take(&census, &shared) {
                     Ok(place) => {
+                        let tunnels = tunnels.clone();
                         let connection =
-                            serve_connection(shared.clone(), place, stream, peer, shutdown.clone());
+                            serve_connection(shared.clone(), tunnels, place, stream, peer, shutdown.clone());
                         sessions.spawn(contained(shared.metrics.clone(), connection));
                     }
                     Err(limit) => {
@@ -141,7 +150,7 @@ pub async fn serve(shared: Arc<Shared>, listeners: Vec<TcpListener>, shutdown: C
 }
 
 /// Runs one connection; a panic in it is counted and goes no further. What it held is given back as the panic unwinds.
-async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) {
+pub(crate) async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) {
     if std::panic::AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         metrics.panics.inc();
         error!("a connection ended in a panic; the others go on");
@@ -150,12 +159,13 @@ async fn contained(metrics: Arc<Metrics>, connection: impl Future<Output = ()>) 
 
 async fn serve_connection(
     shared: Arc<Shared>,
+    tunnels: Arc<Tunnels>,
     mut place: Place,
     mut stream: TcpStream,
     peer: SocketAddr,
     shutdown: CancellationToken,
 ) {
-    let deadline = Duration::from_millis(shared.config.handshake_timeout_ms);
+    let deadline = Instant::now() + Duration::from_millis(shared.config.handshake_timeout_ms);
     let trusted = shared.config.proxy_protocol_from.iter().any(|net| net.contains(&peer.ip().to_canonical()));
     // The peer is the viewer, unless it is a balancer: then only its header tells who is.
     if !trusted && let Err(limit) = place.claim(peer.ip().to_canonical()) {
@@ -173,7 +183,7 @@ async fn serve_connection(
         Ok::<_, std::io::Error>(viewer)
     };
     let viewer = tokio::select! {
-        greeting = timeout(deadline, greeting) => match greeting {
+        greeting = timeout_at(deadline, greeting) => match greeting {
             Ok(Ok(viewer)) => viewer,
             Ok(Err(error)) => {
                 let reason = if error.kind() == std::io::ErrorKind::InvalidData { "proxy_header" } else { "io" };
@@ -194,18 +204,135 @@ async fn serve_connection(
         debug!(peer = %viewer, limit, "a connection is refused");
         return;
     }
-    let accepted = |protocol: &str| shared.metrics.accepted.with_label_values(&[protocol]).inc();
+    if early.first() == Some(&tls::accept::FIRST_BYTE) {
+        // What the handshake and the connection's state take, from before they take it.
+        let _charge = Charge::new(&shared.budget().queues, encrypted::CONNECTION_BYTES);
+        if let Some((stream, early)) = greet_tls(&shared, stream, early, viewer, deadline, &shutdown).await {
+            serve_protocol(shared, tunnels, stream, early, viewer, shutdown).await;
+        }
+    } else {
+        serve_protocol(shared, tunnels, stream, early, viewer, shutdown).await;
+    }
+    drop(place);
+}
+
+/// The stream inside TLS and its first bytes; `None` when there is none to be had, which is counted and logged here.
+async fn greet_tls(
+    shared: &Shared,
+    stream: TcpStream,
+    early: BytesMut,
+    peer: SocketAddr,
+    deadline: Instant,
+    shutdown: &CancellationToken,
+) -> Option<(tls::accept::Stream, BytesMut)> {
+    let Some(certificates) = &shared.certificates else {
+        shared.metrics.refused.with_label_values(&["tls_not_configured"]).inc();
+        info!(%peer, "tls is refused: no certificate is configured (edge.tls)");
+        return None;
+    };
+    let greeted = tokio::select! {
+        greeted = timeout_at(deadline, tls::accept::greet(certificates, stream, early)) => greeted,
+        () = shutdown.cancelled() => return None,
+    };
+    let (reason, error) = match greeted {
+        Ok(Ok(greeted)) => return Some(greeted),
+        Ok(Err(error)) => ("tls", error.to_string()),
+        Err(_) => ("tls_timeout", "not finished in time".into()),
+    };
+    shared.metrics.refused.with_label_values(&[reason]).inc();
+    info!(%peer, error, "a tls handshake failed");
+    None
+}
+
+/// What a protocol can be served on.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// As what a session is served on it.
+    type Transport: Transport;
+
+    /// What it counts as when it carries a protocol of this name.
+    fn label(protocol: Protocol) -> &'static str;
+
+    /// Sets its socket up.
+    fn tune(&self);
+
+    /// It as a transport; `early` was read from it.
+    fn transport(self, early: BytesMut, shared: &Shared) -> Self::Transport;
+}
+
+#[derive(Clone, Copy)]
+enum Protocol {
+    Rtmp,
+    Rtmpe,
+    Http,
+    Policy,
+}
+
+impl Wire for TcpStream {
+    type Transport = Tcp;
+
+    fn label(protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Rtmp => "rtmp",
+            Protocol::Rtmpe => "rtmpe",
+            Protocol::Http => "http",
+            Protocol::Policy => "policy",
+        }
+    }
+
+    fn tune(&self) {
+        tcp::tune(self);
+    }
+
+    fn transport(self, early: BytesMut, _: &Shared) -> Tcp {
+        Tcp::new(self, early)
+    }
+}
+
+impl Wire for tls::accept::Stream {
+    type Transport = Tls;
+
+    fn label(protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Rtmp => "rtmps",
+            Protocol::Rtmpe => "rtmpes",
+            Protocol::Http => "https",
+            Protocol::Policy => "policy",
+        }
+    }
+
+    fn tune(&self) {
+        tcp::tune(self.get_ref().0.get_ref());
+    }
+
+    fn transport(self, early: BytesMut, shared: &Shared) -> Tls {
+        Tls::new(self, early, &shared.budget().queues)
+    }
+}
+
+/// Serves what the first bytes ask for.
+async fn serve_protocol<S: Wire>(
+    shared: Arc<Shared>,
+    tunnels: Arc<Tunnels>,
+    stream: S,
+    early: BytesMut,
+    viewer: SocketAddr,
+    shutdown: CancellationToken,
+) {
+    let accepted = |protocol| shared.metrics.accepted.with_label_values(&[S::label(protocol)]).inc();
     match early.first().copied() {
-        Some(0x03) => {
-            accepted("rtmp");
-            session::serve(shared.clone(), Tcp::new(stream, early), viewer, shutdown).await;
+        Some(first @ (0x03 | 0x06 | 0x08 | 0x09)) => {
+            accepted(if first == 0x03 { Protocol::Rtmp } else { Protocol::Rtmpe });
+            let transport = stream.transport(early, &shared);
+            session::serve(shared.clone(), transport, viewer, shutdown).await;
         }
         Some(b'A'..=b'Z') => {
-            accepted("http");
-            crate::http::serve(stream, early, shutdown).await;
+            accepted(Protocol::Http);
+            stream.tune();
+            crate::http::serve(stream, early, viewer, tunnels, shutdown).await;
         }
         Some(b'<') => {
-            accepted("policy");
+            accepted(Protocol::Policy);
+            let deadline = Duration::from_millis(shared.config.handshake_timeout_ms);
             // A peer that never sends the rest must not hold up an edge that closes.
             tokio::select! {
                 _ = timeout(deadline, answer_policy_request(stream, early)) => {}
@@ -218,7 +345,6 @@ async fn serve_connection(
         }
         None => {}
     }
-    drop(place);
 }
 
 async fn answer_policy_request<S: AsyncRead + AsyncWrite + Unpin>(

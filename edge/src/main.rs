@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Penstock's edge: speaks RTMP to viewers and asks shields for byte ranges.
+///
+/// `penstock-edge probe URL` plays a stream and says how that went: see `penstock-edge probe --help`.
 #[derive(Parser)]
 #[command(name = "penstock-edge", version, after_help = edge::config::reference::REFERENCE)]
 struct Flags {
@@ -79,6 +81,9 @@ fn default_filter() -> String {
 }
 
 fn main() -> anyhow::Result<()> {
+    if let Some(code) = edge::probe::run_if_asked("penstock-edge") {
+        std::process::exit(i32::from(code));
+    }
     let flags = Flags::parse();
     let mut file: File = files::load(flags.config.as_deref())?;
     let token = files::load_token(file.token.as_deref(), file.token_file.as_deref())?;
@@ -86,6 +91,7 @@ fn main() -> anyhow::Result<()> {
     file.shield_client.validate().map_err(anyhow::Error::msg).context("shield_client")?;
     anyhow::ensure!(!file.listen.is_empty(), "listen: names no address");
     if flags.check_config {
+        edge::tls::Certificates::load(&file.edge.tls).context("edge.tls")?;
         println!("the configuration is valid");
         return Ok(());
     }

@@ -30,7 +30,7 @@ impl Drop for Counted {
 pub struct Metrics {
     /// Connections open now.
     pub connections: IntGauge,
-    /// Connections accepted, by protocol (`rtmp`, `http`, `policy`) as their first bytes tell.
+    /// Connections accepted, by protocol as their first bytes tell: `rtmp`, `rtmpe`, `http`, `policy`; within TLS `rtmps`, `rtmpes`, `https`, `policy`.
     pub accepted: IntCounterVec,
     /// Connections refused or ended by us, by reason.
     pub refused: IntCounterVec,
@@ -38,6 +38,10 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     /// Sessions whose connect was accepted, now.
     pub sessions: IntGauge,
+    /// Sessions that run through HTTP, now, connected or not.
+    pub tunnel_sessions: IntGauge,
+    /// Requests of tunnels, by kind.
+    pub tunnel_requests: IntCounterVec,
     /// Streams playing now.
     pub playing: IntGauge,
     /// Plays started, by container.
@@ -80,6 +84,10 @@ pub struct Metrics {
     pub memory_cap_bytes: IntGaugeVec,
     /// Times a slow viewer's queue was copied out of the blocks it held.
     pub detached: IntCounter,
+    /// Key exchanges of RTMPE handshakes that wait or run, now.
+    pub key_exchanges: IntGauge,
+    /// Time from when a key exchange was asked for to its outcome, in seconds.
+    pub key_exchange_seconds: Histogram,
     /// Sessions that ended in a panic.
     pub panics: IntCounter,
     /// Seconds that sessions were held back by egress caps, added up.
@@ -90,6 +98,10 @@ pub struct Metrics {
     pub drain_seconds: GaugeVec,
     /// Configured limits, by name, in each limit's own unit.
     pub limits: IntGaugeVec,
+    /// Changes of the certificate files, by whether they were `loaded` or `failed`.
+    pub tls_reloads: IntCounterVec,
+    /// When the first certificate ends, in seconds since 1970; 0 without any.
+    pub tls_expiry: IntGauge,
     /// Session length from connect to disconnect, in seconds, by how it ended.
     pub session_seconds: HistogramVec,
 }
@@ -151,6 +163,8 @@ impl Metrics {
             )?,
             rejected: counters("rejected_total", "Connects rejected, by code", "code")?,
             sessions: gauge("sessions", "Sessions connected now")?,
+            tunnel_sessions: gauge("tunnel_sessions", "Sessions that run through HTTP, now")?,
+            tunnel_requests: counters("tunnel_requests_total", "Requests of tunnels, by kind", "kind")?,
             playing: gauge("playing_streams", "Streams playing now")?,
             plays: counters("plays_total", "Plays started, by container", "container")?,
             play_errors: counters("play_errors_total", "Plays that failed, by status code", "code")?,
@@ -185,18 +199,32 @@ impl Metrics {
                 "detached_batches_total",
                 "Times a slow viewer's queue was copied out of the blocks it held",
             )?,
+            key_exchanges: gauge("key_exchanges", "Key exchanges of RTMPE that wait or run")?,
+            key_exchange_seconds: histogram(
+                "key_exchange_seconds",
+                "From when a key exchange was asked for to its outcome",
+            )?,
             panics: counter("session_panics_total", "Connections and sessions that ended in a panic")?,
             throttled_seconds,
             drain_phase: gauges("drain_phase", "1 for the phase of the edge's life", "phase")?,
             drain_seconds,
             limits: gauges("limit", "Configured limits, by name", "limit")?,
+            tls_reloads: counters(
+                "tls_reloads_total",
+                "Changes of the certificate files, by outcome",
+                "outcome",
+            )?,
+            tls_expiry: gauge(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When the first certificate ends, in seconds since 1970; 0 without any",
+            )?,
             session_seconds,
         })
     }
 
     /// Shows the configured limits as gauges.
     pub fn publish_limits(&self, config: &crate::config::EdgeConfig) {
-        let limits: [(&str, u64); 13] = [
+        let limits = [
             ("max_connections", config.max_connections as u64),
             ("max_connections_per_address", config.max_connections_per_address as u64),
             ("max_streams", config.max_streams as u64),
@@ -210,6 +238,16 @@ impl Metrics {
             ("fetches", config.fetches as u64),
             ("egress_bytes_per_second", config.egress_bytes_per_second),
             ("session_bytes_per_second", config.session_bytes_per_second),
+            ("rtmpe_dh_concurrency", config.rtmpe.concurrency() as u64),
+            ("rtmpe_dh_queue", config.rtmpe.dh_queue as u64),
+            ("rtmpe_dh_per_address_per_second", u64::from(config.rtmpe.dh_per_address_per_second)),
+            ("rtmpe_buffer_bytes", config.rtmpe.buffer_bytes as u64),
+            ("tunnel_window", config.tunnel.window),
+            ("tunnel_body_bytes", config.tunnel.body_bytes as u64),
+            ("tunnel_input_bytes", config.tunnel.input_bytes as u64),
+            ("tunnel_response_bytes", config.tunnel.response_bytes as u64),
+            ("tunnel_max_sessions_per_address", config.tunnel.max_sessions_per_address as u64),
+            ("tunnel_unknown_per_minute", u64::from(config.tunnel.unknown_per_minute)),
         ];
         for (name, value) in limits {
             self.limits.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -3,7 +3,8 @@
 //! Nothing in here owns a socket, a clock or a task, so every byte the edge says can be tested without one. A connection is
 //! read in this order:
 //!
-//! 1. [`handshake`] answers C0 and C1 and leaves what follows C2 in the buffer.
+//! 1. [`handshake`] answers C0 and C1 and leaves what follows C2 in the buffer. For RTMPE it gives out the key exchange as work to be done
+//!    elsewhere, and then the keys; encrypting is the transport's affair.
 //! 2. [`chunk::ChunkReader`] assembles chunks into [`Message`]s, within explicit caps.
 //! 3. [`command`] turns command messages into a name, a transaction and [`amf::Value`]s; [`control`] reads control messages.
 //! 4. [`reply`] and [`control`] say what is answered; [`chunk::ChunkWriter`] lays messages out in a [`chunk::Batch`] of

@@ -33,18 +33,22 @@ use crate::budget::Budget;
 use crate::config::EdgeConfig;
 use crate::drain::{self, Drain};
 use crate::egress::Egress;
+use crate::key_exchanges::{KeyExchanges, Pending};
 use crate::library::Library;
 use crate::metrics::{Counted, Metrics};
 use crate::rtmp::amf::AmfError;
 use crate::rtmp::chunk::{ChunkError, ChunkReader, ReaderLimits};
-use crate::rtmp::handshake::{HandshakeStep, ServerHandshake};
+use crate::rtmp::handshake::ServerHandshake;
+use crate::tls::Certificates;
 use crate::transport::Transport;
+use crate::transport::encrypted::{Ciphering, Encrypted};
 
 mod bandwidth;
 mod connect;
 mod dispatch;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod greeting;
 mod holding;
 mod names;
 mod opening;
@@ -76,6 +80,10 @@ pub struct Shared {
     pub egress: Egress,
     /// Where the edge is in its life.
     pub drain: Drain,
+    /// Who may begin an encrypted session, and where that is computed.
+    pub key_exchanges: KeyExchanges,
+    /// What TLS is spoken with; `None`: it isn't.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 impl Shared {
@@ -195,6 +203,10 @@ pub(crate) struct Session {
     input: BytesMut,
     reader: ChunkReader,
     out: Outgoing,
+    /// The key exchange under way; nothing is read until it is done.
+    exchange: Option<Pending>,
+    /// The transport is to encrypt from here on.
+    ciphering: Option<Box<Ciphering>>,
     streams: Vec<Stream>,
     next_stream_id: u32,
     /// SetBufferLength sent before any stream existed (on stream 0).
@@ -227,10 +239,11 @@ pub(crate) struct Session {
 /// Serves one viewer on `transport` until either side ends it.
 pub async fn serve<T: Transport>(
     shared: Arc<Shared>,
-    mut transport: T,
+    transport: T,
     peer: SocketAddr,
     shutdown: CancellationToken,
 ) {
+    let mut transport = Encrypted::new(transport);
     let mut session = Session::new(shared.clone(), peer);
     // A panic ends this session only, and it too leaves its record: what is left of the session is read, not run.
     let end = AssertUnwindSafe(session.run(&mut transport, shutdown)).catch_unwind().await;
@@ -258,6 +271,8 @@ impl Session {
             input: BytesMut::new(),
             reader: ChunkReader::new(limits),
             out: Outgoing::new(),
+            exchange: None,
+            ciphering: None,
             streams: Vec::new(),
             next_stream_id: 1,
             early_buffer_ms: 0,
@@ -281,12 +296,15 @@ impl Session {
         }
     }
 
-    async fn run<T: Transport>(&mut self, transport: &mut T, shutdown: CancellationToken) -> End {
+    async fn run<T: Transport>(&mut self, transport: &mut Encrypted<T>, shutdown: CancellationToken) -> End {
         let timer = tokio::time::sleep_until(self.started);
         // One registration for the session's whole life: the token's list of waiters has one lock for all sessions.
         let stopped = shutdown.cancelled();
         tokio::pin!(timer, stopped);
         loop {
+            if let Some(ciphering) = self.ciphering.take() {
+                transport.encrypt(ciphering);
+            }
             let now = Instant::now();
             let fed = self.ending.is_none() && self.wants_media();
             let wake = if fed { self.fill_streams(now) } else { None };
@@ -300,7 +318,7 @@ impl Session {
             };
             // The viewer takes again what it had left: there may be more to send.
             self.more |= !fed && self.ending.is_none() && self.wants_media();
-            if self.out.batch.is_empty()
+            if self.out.is_empty()
                 && let Some(end) = self.ending.take()
             {
                 return end;
@@ -323,7 +341,7 @@ impl Session {
             timer.as_mut().reset(soonest.min(ping.max(now + PING_AFTER / 60)));
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
             let backlog = self.is_backlogged();
-            let queued = !self.out.batch.is_empty();
+            let queued = !self.out.is_empty();
             let writing = queued && throttled.is_none();
             // The batch was full and the transport has taken all of it: there is more to send at once.
             let more = std::mem::take(&mut self.more) && !queued;
@@ -337,7 +355,8 @@ impl Session {
                 Some((transaction, seconds)) = self.calls.next(), if !self.calls.is_empty() => {
                     self.answer_length(transaction, seconds);
                 }
-                ready = transport.readable(), if self.ending.is_none() && !backlog => {
+                exchanged = greeting::done(&mut self.exchange), if self.ending.is_none() => self.on_exchanged(exchanged),
+                ready = transport.readable(), if self.ending.is_none() && !backlog && self.exchange.is_none() => {
                     if let Err(error) = ready.and_then(|()| self.read(transport)) {
                         if error.kind() == std::io::ErrorKind::UnexpectedEof {
                             return End::PeerClosed;
@@ -358,14 +377,13 @@ impl Session {
 
     /// Whether so much waits for the viewer to read that nothing more is taken from it.
     fn is_backlogged(&self) -> bool {
-        self.out.batch.len_bytes() >= 4 * self.shared.config.batch_bytes
+        self.out.queued_bytes() >= 4 * self.shared.config.batch_bytes
     }
 
     /// Asks a viewer that has been quiet for a while whether it is still there: a player that is paused for an hour answers.
     fn ping_if_quiet(&mut self, now: Instant) {
         let since = self.heard_at.max(self.pinged_at);
-        if matches!(self.phase, Phase::Connected(_)) && self.out.batch.is_empty() && now >= since + PING_AFTER
-        {
+        if matches!(self.phase, Phase::Connected(_)) && self.out.is_empty() && now >= since + PING_AFTER {
             self.pinged_at = now;
             let elapsed_ms = now.duration_since(self.started).as_millis() as u32;
             crate::rtmp::control::ping_request(elapsed_ms, &mut self.out.batch);
@@ -386,7 +404,7 @@ impl Session {
                 self.started + ms(config.handshake_timeout_ms + config.connect_timeout_ms),
                 End::Silent("connect"),
             ),
-            Phase::Connected(_) if !self.out.batch.is_empty() => {
+            Phase::Connected(_) if !self.out.is_empty() => {
                 (self.heard_at.max(self.wrote_at) + ms(config.stall_timeout_ms), End::Stalled)
             }
             Phase::Connected(_) => {
@@ -411,8 +429,10 @@ impl Session {
             return Ok(());
         }
         self.holding.throttled_until = None;
-        while !self.out.batch.is_empty() {
-            match transport.try_write(&mut self.out.batch) {
+        while !self.out.is_empty() {
+            let taken = transport.try_write(&mut self.out.batch);
+            self.out.held = transport.held();
+            match taken {
                 Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.sent_bytes += written as u64;
@@ -461,12 +481,8 @@ impl Session {
 
     /// Acts on everything complete in the input.
     fn consume(&mut self) -> Result<(), End> {
-        while let Phase::Handshake(handshake) = &mut self.phase {
-            match handshake.advance(&mut self.input).map_err(|e| End::Handshake(e.to_string()))? {
-                HandshakeStep::NeedMore => return Ok(()),
-                HandshakeStep::Reply(bytes) => self.out.batch.push_bytes(bytes),
-                HandshakeStep::Done => self.phase = Phase::Greeted,
-            }
+        if !self.greet()? {
+            return Ok(());
         }
         while self.ending.is_none() {
             if self.is_backlogged() {

@@ -2,7 +2,7 @@
 //!
 //! Sessions are *pulled*: a session owns its queue of outgoing bytes, and the transport takes from it when the peer can take. Waiting and
 //! moving bytes are separate calls, so a session can wait for "readable or writable" at once without splitting the
-//! transport, and dropping a wait loses nothing. TCP is here; the tunnel and the ciphers compose behind the same trait.
+//! transport, and dropping a wait loses nothing. Transports compose: [`encrypted`] puts RTMPE's cipher around any other.
 
 use std::future::Future;
 use std::io;
@@ -11,7 +11,19 @@ use bytes::BytesMut;
 
 use crate::rtmp::chunk::Batch;
 
+pub mod encrypted;
 pub mod tcp;
+pub mod tls;
+pub mod tunnel;
+
+/// What a transport has taken out of a session's batch and not passed on yet. It is queued as much as what is in the batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes to send.
+    pub len_bytes: usize,
+    /// Bytes of memory that takes.
+    pub own_bytes: usize,
+}
 
 /// A byte stream to one viewer.
 pub trait Transport: Send {
@@ -25,7 +37,15 @@ pub trait Transport: Send {
     fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize>;
 
     /// Writes from the front of `batch`, which it shortens by what it took. `WouldBlock` when nothing can be taken now.
+    ///
+    /// One that holds bytes itself ([`held`](Self::held)) writes those first, is called while there are any even if `batch` is empty, and
+    /// says how many bytes left it; it may shorten `batch` by more than that, and also when nothing could leave.
     fn try_write(&mut self, batch: &mut Batch) -> io::Result<usize>;
+
+    /// What it holds: nothing, if it passes everything on at once.
+    fn held(&self) -> Held {
+        Held::default()
+    }
 
     /// Tells the peer that no more comes.
     fn close(&mut self) -> impl Future<Output = ()> + Send;

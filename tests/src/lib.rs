@@ -2,7 +2,7 @@
 //!
 //! The product runs as the processes an operator starts ([`standalone`], [`cluster`]); viewers are the players people use
 //! ([`players`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
-//! writer can't be hidden by the same mistake in the reader that checks it.
+//! writer can't be hidden by the same mistake in the reader that checks it. A [`tunnel`] carries either through HTTP.
 //!
 //! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); many viewers at
 //! once are a [`crowd`].
@@ -28,6 +28,8 @@ pub mod relay;
 pub mod rml;
 pub mod s3;
 pub mod standalone;
+pub mod tls;
+pub mod tunnel;
 pub mod viewer;
 pub mod wire;
 

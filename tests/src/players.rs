@@ -62,6 +62,14 @@ pub fn rtmpdump_app(addr: &str, app: &str, play: &str, to: &Path, more: &[&str])
     run(120, "rtmpdump", &args)
 }
 
+/// rtmpdump over a variant of RTMP (`rtmpt`, ...), of app `cfx/st`.
+pub fn rtmpdump_over(scheme: &str, addr: &str, play: &str, to: &Path, more: &[&str]) -> Outcome {
+    let url = format!("{scheme}://{addr}/cfx/st");
+    let mut args = vec!["-r", &url, "-a", "cfx/st", "-y", play, "-o", to.to_str().unwrap()];
+    args.extend(more);
+    run(120, "rtmpdump", &args)
+}
+
 /// A whole download; panics if it isn't one (exit code 0, or 2 where the last frame starts before 99.9 % of the duration).
 pub fn download(addr: &str, play: &str, to: &Path) -> Outcome {
     let done = rtmpdump(addr, play, to, &["-q"]);
@@ -100,6 +108,12 @@ pub fn mpv(url: &str, more: &[&str]) -> Outcome {
 pub fn gst_rtmp2src(url: &str, buffers: u32) -> Outcome {
     let (location, count) = (format!("location={url}"), format!("num-buffers={buffers}"));
     run(30, "gst-launch-1.0", &["-q", "rtmp2src", &location, &count, "idle-timeout=3", "!", "fakesink"])
+}
+
+/// GStreamer's source on librtmp, which takes all variants. It never ends by itself: `buffers` does that.
+pub fn gst_rtmpsrc(url: &str, buffers: u32) -> Outcome {
+    let (location, count) = (format!("location={url}"), format!("num-buffers={buffers}"));
+    run(30, "gst-launch-1.0", &["-q", "rtmpsrc", &location, &count, "!", "fakesink"])
 }
 
 /// The Red5 client, driven by `commands` (see tests/players/red5).

@@ -18,6 +18,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::wire::amf::{self, Value};
 use crate::wire::chunk::{Chunker, Dechunker, Message};
 use crate::wire::handshake::{self, Kind};
+use crate::wire::rtmpe;
 
 /// A buffer by which the server takes a viewer for a download and sends at line rate, in ms.
 pub const DOWNLOAD: u32 = 36_000_000;
@@ -39,6 +40,8 @@ pub struct Plan {
     pub at_most: Duration,
     /// The socket's receive buffer in bytes; the system's choice if 0.
     pub receive_bytes: usize,
+    /// Over RTMPE.
+    pub encrypted: bool,
 }
 
 impl Plan {
@@ -52,12 +55,19 @@ impl Plan {
             versions: vec![film.clone()],
             at_most: Duration::from_secs(60),
             receive_bytes: 0,
+            encrypted: false,
         }
     }
 
     /// With another buffer.
     pub fn buffer(mut self, ms: u32) -> Self {
         self.buffer_ms = ms;
+        self
+    }
+
+    /// Over RTMPE.
+    pub fn encrypted(mut self) -> Self {
+        self.encrypted = true;
         self
     }
 
@@ -228,7 +238,11 @@ fn open(plan: &Plan) -> std::io::Result<TcpStream> {
 fn watch(plan: &Plan, shared: &Shared) -> anyhow::Result<()> {
     let mut stream = open(plan)?;
     stream.set_nodelay(true)?;
-    handshake::run(&mut stream, Kind::Simple)?;
+    if plan.encrypted {
+        stream = rtmpe::handshake(stream, 6, 1, 1)?.plain()?;
+    } else {
+        handshake::run(&mut stream, Kind::Simple)?;
+    }
     stream.set_read_timeout(Some(Duration::from_millis(50)))?;
     let out = Chunker::default();
     let connect = [

@@ -7,6 +7,7 @@
 pub mod amf;
 pub mod chunk;
 pub mod handshake;
+pub mod rtmpe;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

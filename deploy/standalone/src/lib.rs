@@ -6,12 +6,14 @@
 //!
 //! * [`options`]: flags, variables and the YAML file;
 //! * [`identity`]: keys and names that stay the same for one data folder;
+//! * [`certificate`]: the self-signed one that RTMPS begins with;
 //! * [`s3`]: the S3 endpoint;
 //! * [`run`]: joins the parts, in order;
 //! * [`ready`]: the ready file and what is printed;
 //! * [`api`]: the control API's port.
 
 pub mod api;
+pub mod certificate;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -12,6 +12,8 @@ use serde::Deserialize;
 ///
 /// Without MEDIA_DIR the bucket "media" holds a bundled sample film. When everything serves, the URLs to play and the commands that
 /// play them are printed.
+///
+/// `penstock probe URL` plays a stream and says how that went: see `penstock probe --help`. A folder of that name is `./probe`.
 #[derive(Debug, Default, Parser)]
 #[command(name = "penstock", version)]
 pub struct Flags {

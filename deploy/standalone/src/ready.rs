@@ -97,6 +97,7 @@ impl Ready {
         println!("  rtmpdump   rtmpdump -r rtmp://{host}/cfx/st -a cfx/st -y '{stem}' -o /tmp/penstock.flv");
         println!("  ffplay     ffplay 'rtmp://{host}/cfx/st/{stem}'");
         println!("  mpv        mpv 'rtmp://{host}/cfx/st/{stem}'");
+        println!("  over TLS   rtmps://{host}/cfx/st/{stem}");
         println!();
         println!(
             "  S3         http://{}  (access key id {}; the secret is in the data folder)",

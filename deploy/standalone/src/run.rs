@@ -26,7 +26,7 @@ use crate::identity::Identity;
 use crate::options::Options;
 use crate::ready::{Bound, Ready};
 use crate::s3::{MediaSource, S3, S3Config, S3Limits};
-use crate::{MEDIA_BUCKET, api};
+use crate::{MEDIA_BUCKET, api, certificate};
 
 async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("{option} {address}"))?;
@@ -54,6 +54,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     let mut stop = StopSignal::new()?;
     edge::descriptors::settle(&mut options.edge, edge::descriptors::RESERVE + INSIDE_FILES)?;
     let identity = Identity::load_or_make(&options.data)?;
+    let domain = format!("{}.{}", identity.domain_label, options.zone);
+    certificate::provide(&options.data, &domain, &mut options.edge.tls)?;
     let registry = prometheus::Registry::new();
     let readiness = Readiness::new();
     readiness.set("edge", false);
@@ -110,7 +112,6 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
     let config = ControlConfig { zone: options.zone.clone(), ..Default::default() };
     let control = Control::new(store, config, &registry)?;
-    let domain = format!("{}.{}", identity.domain_label, options.zone);
     control.apply(&declared(&identity, &domain)).await.context("the distribution")?;
     tasks.spawn({
         let (token, shutdown) = (identity.node_token.clone(), shutdown.clone());

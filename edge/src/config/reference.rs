@@ -20,6 +20,13 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
 
   edge.proxy_protocol_from    networks (CIDR) whose connections start
                               with a PROXY v2 header                      [default: none]
+  edge.tls.certificate_file   PEM file of the certificate chain for
+                              RTMPS and RTMPTS                            [default: none, TLS is refused]
+  edge.tls.key_file           PEM file of its private key                 [default: none]
+  edge.tls.names              more certificates, by the name a client
+                              asks for: list of name, certificate_file,
+                              key_file                                    [default: none]
+  edge.tls.reload_seconds     how often changed files are looked for, s   [default: 10]
   edge.default_distribution   id of the distribution for tcUrl hosts that
                               are addresses, localhost or this machine    [default: none]
   edge.default_hosts          more hosts it answers to                    [default: none]
@@ -59,8 +66,28 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
                               included); sessions get what it leaves      [default: 0, their sum]
   edge.egress_bytes_per_second   sent to all viewers together, bytes/s    [default: 0, no cap]
   edge.session_bytes_per_second  sent to one viewer, bytes/s              [default: 0, no cap]
+  edge.rtmpe.dh_concurrency   key exchanges computed at once; 0: on half
+                              of the cores                                [default: 0]
+  edge.rtmpe.dh_queue         more of them that may wait                  [default: 512]
+  edge.rtmpe.dh_per_address_per_second  of one address; 0: no limit       [default: 200]
+  edge.rtmpe.dh_addresses     addresses that are told apart               [default: 16384]
+  edge.rtmpe.buffer_bytes     encrypted bytes queued for a socket         [default: 65536]
   edge.settle_ms              at a stop: not ready but accepting, ms      [default: 5000]
   edge.drain_ms               then: no new connects, sessions go on, ms   [default: 18000]
+
+  edge.tunnel.public_address  this edge's address for players that tunnel
+                              through a balancer (ident2)                 [default: none]
+  edge.tunnel.idle_ms         how long an idle request is held, ms        [default: 512]
+  edge.tunnel.session_ms      without a request a session ends after, ms  [default: 30000]
+  edge.tunnel.gap_ms          a missing request is waited for, ms         [default: 5000]
+  edge.tunnel.window          requests ahead of the next one              [default: 16]
+  edge.tunnel.body_bytes      largest body of a request, bytes            [default: 65536]
+  edge.tunnel.input_bytes     bodies held for a session, bytes            [default: 262144]
+  edge.tunnel.response_bytes  largest body of a response, bytes           [default: 262144]
+  edge.tunnel.replays         how often a response is sent again          [default: 8]
+  edge.tunnel.max_sessions    tunnels at once                             [default: 0, as max_connections]
+  edge.tunnel.max_sessions_per_address                                    [default: 5000]
+  edge.tunnel.unknown_per_minute  unknown sessions an address may name    [default: 120]
 
   shield_client.demand_connections      connections a shield for demand   [default: 2]
   shield_client.read_ahead_connections  and for read-ahead                [default: 1]

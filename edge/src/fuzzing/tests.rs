@@ -55,6 +55,11 @@ fn handshakes_from_strangers() {
 }
 
 #[test]
+fn encrypted_handshakes_from_strangers() {
+    run("handshake_encrypted", 300, &[&[10, 0, 45, 2], &[0xff; 8]], super::handshake_encrypted);
+}
+
+#[test]
 fn chunks_from_strangers() {
     run("chunks", 20_000, CHUNKS, super::chunks);
 }
@@ -94,6 +99,21 @@ fn proxy_headers_from_strangers() {
 #[test]
 fn policy_requests_from_strangers() {
     run("policy", 20_000, &[b"<policy-file-request/>", &[0]], super::policy);
+}
+
+#[test]
+fn tunnels_of_strangers() {
+    let words: &[&[u8]] = &[
+        b"/send/",
+        b"/idle/",
+        b"/open/1",
+        b"/close/",
+        b"/fcs/ident2",
+        b"abcdefgh01234567",
+        &[10, 130],
+        &[5, 99],
+    ];
+    run("tunnel", 20_000, words, super::tunnel);
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::rtmp::amf;
 use crate::rtmp::chunk::{ChunkReader, MAX_MESSAGE_BYTES, ReaderLimits};
 use crate::rtmp::command;
 use crate::rtmp::message::type_id;
+use crate::transport::encrypted::Encrypted;
 
 mod bucket;
 mod script;
@@ -101,16 +102,18 @@ fn converse(data: &[u8]) -> [usize; 256] {
     runtime.block_on(async {
         let shared = shared();
         let shutdown = CancellationToken::new();
-        let mut wire = Wire::new(script::script(&mut Input::new(data)), shutdown.clone());
+        let wire = Wire::new(script::script(&mut Input::new(data)), shutdown.clone());
+        let mut transport = Encrypted::new(wire);
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 49_152));
         let mut session = Session::new(shared.clone(), peer);
-        let Ok(end) = timeout(LIFETIME, session.run(&mut wire, shutdown)).await else {
+        let Ok(end) = timeout(LIFETIME, session.run(&mut transport, shutdown)).await else {
             panic!("the session goes on for ever");
         };
         session.log_end(&end);
         assert!(session.streams.iter().all(|stream| stream.op.is_none()));
         assert!(!matches!(end, End::Io(_)), "{end}");
         drop(session);
+        let wire = transport.into_inner();
         let bound = 4 * BATCH_BYTES + LAST_BYTES;
         assert!(wire.longest_queue <= bound, "{} bytes waited to be sent", wire.longest_queue);
         assert_eq!((shared.metrics.sessions.get(), shared.metrics.playing.get()), (0, 0));

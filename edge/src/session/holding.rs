@@ -79,7 +79,7 @@ impl Session {
 
     /// Whether media is to be queued at all now.
     pub(super) fn wants_media(&self) -> bool {
-        let queued = self.out.batch.len_bytes();
+        let queued = self.out.queued_bytes();
         queued == 0
             || !(self.holding.stalled || self.holding.frugal && queued >= self.shared.config.batch_bytes / 16)
     }
@@ -87,7 +87,7 @@ impl Session {
     /// Accounts for what the session holds after a write, and lets go of what it need not hold. When to look again, while the viewer
     /// has not taken everything.
     pub(super) fn hold(&mut self, now: Instant) -> Result<Option<Instant>, End> {
-        let queued = self.out.batch.len_bytes();
+        let queued = self.out.queued_bytes();
         if queued == 0 {
             self.holding.keep_up();
             self.release_when_idle();
@@ -135,8 +135,9 @@ impl Session {
 
     /// Bytes that are the session's own, its connection apart, which is charged from its accept on: slices of blocks are charged with their block.
     fn charge(&mut self) {
-        let queued = self.out.batch.own_bytes() + self.input.capacity() + self.reader.in_flight_bytes();
-        self.holding.charge.set_in_steps(queued as u64);
+        let queued = self.out.batch.own_bytes() + self.out.held.own_bytes;
+        let taken = self.input.capacity() + self.reader.in_flight_bytes();
+        self.holding.charge.set_in_steps((queued + taken) as u64);
     }
 
     /// A session without a running play waits for its viewer, maybe for hours.
@@ -163,4 +164,4 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::media::Kind;
 use crate::rtmp::chunk::{Batch, ChunkWriter, OutMessage};
+use crate::transport::Held;
 
 const COMMAND: u8 = 20;
 const DATA: u8 = 18;
@@ -19,12 +20,24 @@ pub(crate) struct Outgoing {
     slots: Vec<Option<u32>>,
     /// Bytes not yet taken by the transport.
     pub(crate) batch: Batch,
+    /// Bytes the transport has taken, but holds itself.
+    pub(crate) held: Held,
     writer: ChunkWriter,
 }
 
 impl Outgoing {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), batch: Batch::new(), writer: ChunkWriter::new() }
+        Self { slots: Vec::new(), batch: Batch::new(), held: Held::default(), writer: ChunkWriter::new() }
+    }
+
+    /// Bytes that have not left.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.batch.len_bytes() + self.held.len_bytes
+    }
+
+    /// Whether all have left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queued_bytes() == 0
     }
 
     /// Gives `stream_id` chunk streams of its own.

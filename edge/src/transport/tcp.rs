@@ -27,14 +27,18 @@ pub struct Tcp {
 impl Tcp {
     /// Takes over `stream`; `early` is what was read from it so far.
     pub fn new(stream: TcpStream, early: BytesMut) -> Self {
-        // All three are optimisations: a socket that refuses one still works.
-        let _ = stream.set_nodelay(true);
-        let socket = socket2::SockRef::from(&stream);
-        let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(60));
-        let _ = socket.set_tcp_keepalive(&keepalive);
-        let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
+        tune(&stream);
         Self { stream, early }
     }
+}
+
+/// Sets what every viewer's socket wants. All three are optimisations: a socket that refuses one still works.
+pub(crate) fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(60));
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
 }
 
 impl Transport for Tcp {

@@ -58,12 +58,17 @@ pub fn c1(kind: Kind) -> Vec<u8> {
         Kind::Simple => packet[4..8].fill(0),
         Kind::Digest(scheme) => {
             packet[4..8].copy_from_slice(&[9, 0, 124, 2]);
-            let at = digest_at(&packet, scheme);
-            let value = digest(PLAYER, &packet, at);
-            packet[at..at + 32].copy_from_slice(&value);
+            sign(&mut packet, scheme);
         }
     }
     packet
+}
+
+/// Puts a client's digest in its place.
+pub fn sign(packet: &mut [u8], scheme: u8) {
+    let at = digest_at(packet, scheme);
+    let value = digest(PLAYER, packet, at);
+    packet[at..at + 32].copy_from_slice(&value);
 }
 
 /// Whether `s1` carries a valid server digest in that scheme.

@@ -11,6 +11,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+mod parts;
+
 /// Slices from this size on are referenced instead of copied.
 const REFERENCE_FROM_BYTES: usize = 1024;
 /// An empty batch keeps an arena of up to this size for the next one.
@@ -102,6 +104,22 @@ impl Batch {
             }
         }
         other.clear();
+    }
+
+    /// Moves up to `most` bytes from the front of `other` to the end of this batch, all of them copied, and gives them to be changed.
+    pub fn take_copied(&mut self, other: &mut Batch, most: usize) -> &mut [u8] {
+        let mut left = most.min(other.len_bytes);
+        self.arena.reserve_exact(left);
+        let from = self.arena.len();
+        while left > 0 {
+            let part = other.chunk();
+            let part = &part[..left.min(part.len())];
+            self.push_raw(part);
+            let taken = part.len();
+            Batch::advance(other, taken);
+            left -= taken;
+        }
+        &mut self.arena[from..]
     }
 
     /// Forgets everything: what a seek does to media that was not sent yet.

@@ -105,6 +105,11 @@ impl ChunkReader {
         }
     }
 
+    /// Bytes of payload a chunk carries, as the peer last said.
+    pub fn chunk_size(&self) -> usize {
+        self.chunk_size
+    }
+
     /// Messages that were too large and have been read over.
     pub fn skipped(&self) -> u64 {
         self.skipped

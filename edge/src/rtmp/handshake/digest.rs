@@ -1,8 +1,9 @@
 //! Digests in handshake packets.
 //!
 //! A packet's digest is an HMAC-SHA256 of its other 1504 bytes under a key everyone knows; it proves nothing but that the
-//! sender knows the format. Its place follows from four bytes of the packet itself, in one of two schemes. A second packet
-//! ends with a signature, whose key is derived from the other side's digest. Nothing here fails: a digest is found or not.
+//! sender knows the format. Its place follows from four bytes of the packet itself, in one of two schemes, and so does that of
+//! the public key of an encrypted handshake, which stands in the other half. A second packet ends with a signature, whose key
+//! is derived from the other side's digest. Nothing here fails: a digest is found or not.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -22,7 +23,10 @@ const KEY_TAIL: [u8; 32] = [
 ];
 
 /// Bytes of a digest or signature.
-const DIGEST_BYTES: usize = 32;
+pub(super) const DIGEST_BYTES: usize = 32;
+
+/// A digest or signature.
+pub(super) type Digested = [u8; DIGEST_BYTES];
 
 /// Where a second packet's signature stands.
 const SIGNATURE_AT: usize = PACKET_BYTES - DIGEST_BYTES;
@@ -30,12 +34,12 @@ const SIGNATURE_AT: usize = PACKET_BYTES - DIGEST_BYTES;
 /// HMAC-SHA256's block.
 const KEY_BLOCK_BYTES: usize = 64;
 
-/// Where a packet keeps the digest.
+/// Where a packet keeps the digest and, if it is encrypted, the public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scheme {
-    /// In the first half: ffmpeg, librtmp, Flash 9.
+pub enum Scheme {
+    /// The digest in the first half, the key in the second: ffmpeg, librtmp, Flash 9.
     Zero,
-    /// In the second half: Flash 10 with RTMPE, librtmp likewise, rml_rtmp.
+    /// The other way round: Flash 10 with RTMPE, librtmp likewise, rml_rtmp.
     One,
 }
 
@@ -46,17 +50,25 @@ impl Scheme {
             Self::Zero => 8,
             Self::One => 772,
         };
-        let sum: usize = packet[base..base + 4].iter().map(|byte| usize::from(*byte)).sum();
-        base + 4 + sum % 728
+        base + 4 + sum(packet, base) % 728
+    }
+
+    /// First byte of the public key in this packet. Neither the key nor the four bytes that place it touch the digest or its four.
+    pub(super) fn key_at(self, packet: &Packet) -> usize {
+        match self {
+            Self::Zero => 772 + sum(packet, 1532) % 632,
+            Self::One => 8 + sum(packet, 768) % 632,
+        }
     }
 }
 
+/// The four bytes from `at` on, added up.
+fn sum(packet: &Packet, at: usize) -> usize {
+    packet[at..at + 4].iter().map(|byte| usize::from(*byte)).sum()
+}
+
 /// The first of `schemes` in which the packet's digest is right, and that digest.
-pub(super) fn find(
-    packet: &Packet,
-    key: &[u8],
-    schemes: [Scheme; 2],
-) -> Option<(Scheme, [u8; DIGEST_BYTES])> {
+pub(super) fn find(packet: &Packet, key: &[u8], schemes: [Scheme; 2]) -> Option<(Scheme, Digested)> {
     schemes.into_iter().find_map(|scheme| {
         let digest = digest(packet, key, scheme);
         let at = scheme.digest_at(packet);
@@ -71,19 +83,29 @@ pub(super) fn sign(packet: &mut Packet, key: &[u8], scheme: Scheme) {
     packet[at..at + DIGEST_BYTES].copy_from_slice(&digest);
 }
 
-/// Ends S2 with the signature that answers a client's digest.
-pub(super) fn acknowledge(s2: &mut Packet, client_digest: &[u8; DIGEST_BYTES]) {
-    let key = hmac(&[SERVER_KEY, &KEY_TAIL].concat(), &[client_digest]);
-    let signature = hmac(&key, &[&s2[..SIGNATURE_AT]]);
-    s2[SIGNATURE_AT..].copy_from_slice(&signature);
+/// Ends a second packet with the signature that answers the other side's digest; `key` is the signer's.
+pub(super) fn acknowledge(packet: &mut Packet, key: &[u8], digest: &Digested) {
+    let signature = signature(packet, key, digest);
+    packet[SIGNATURE_AT..].copy_from_slice(&signature);
 }
 
-fn digest(packet: &Packet, key: &[u8], scheme: Scheme) -> [u8; DIGEST_BYTES] {
+/// Whether a second packet ends with the right signature.
+pub(super) fn is_acknowledged(packet: &Packet, key: &[u8], digest: &Digested) -> bool {
+    packet[SIGNATURE_AT..] == signature(packet, key, digest)
+}
+
+fn signature(packet: &Packet, key: &[u8], digest: &Digested) -> Digested {
+    let key = hmac(&[key, &KEY_TAIL].concat(), &[digest]);
+    hmac(&key, &[&packet[..SIGNATURE_AT]])
+}
+
+fn digest(packet: &Packet, key: &[u8], scheme: Scheme) -> Digested {
     let at = scheme.digest_at(packet);
     hmac(key, &[&packet[..at], &packet[at + DIGEST_BYTES..]])
 }
 
-fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; DIGEST_BYTES] {
+/// HMAC-SHA256 of `parts`, one after the other.
+pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> Digested {
     // Filling up the key's block here, as HMAC would, makes this infallible.
     let mut block = [0; KEY_BLOCK_BYTES];
     if key.len() > KEY_BLOCK_BYTES {

@@ -7,6 +7,9 @@ use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use super::digest::{PLAYER_KEY, SERVER_KEY};
 use super::*;
 
+mod client;
+mod encrypted;
+
 /// A packet with a pattern in it, and ffmpeg's version.
 fn pattern() -> Packet {
     let mut packet = std::array::from_fn(|i| (i * 7 + 13) as u8);
@@ -28,6 +31,11 @@ fn c0c1(c1: &Packet) -> BytesMut {
 
 fn handshake() -> ServerHandshake {
     ServerHandshake::new(&mut StdRng::seed_from_u64(1))
+}
+
+/// Some keys.
+pub(crate) fn keys() -> SessionKeys {
+    SessionKeys::derive(&[1; KEY_BYTES], &[2; KEY_BYTES], &[3; KEY_BYTES])
 }
 
 /// S1 and S2 in answer to a C1.
@@ -75,7 +83,7 @@ fn signatures_match_those_of_another_implementation() {
         let c1 = signed(scheme);
         let at = scheme.digest_at(&c1);
         let mut s2 = pattern();
-        digest::acknowledge(&mut s2, &c1[at..at + 32].try_into().unwrap());
+        digest::acknowledge(&mut s2, SERVER_KEY, &c1[at..at + 32].try_into().unwrap());
         assert_eq!(hex::encode(&s2[1504..]), expected);
         assert_eq!(s2[..1504], pattern()[..1504]);
     }
@@ -102,7 +110,7 @@ fn statements_2_and_3_a_signed_client_is_answered_in_its_own_scheme() {
 
         let at = scheme.digest_at(&c1);
         let mut expected = s2;
-        digest::acknowledge(&mut expected, &c1[at..at + 32].try_into().unwrap());
+        digest::acknowledge(&mut expected, SERVER_KEY, &c1[at..at + 32].try_into().unwrap());
         assert_eq!(s2, expected);
         assert_ne!(s2[..1504], c1[..1504], "S2 is no echo");
     }
@@ -157,8 +165,7 @@ fn other_types_are_refused_by_their_first_byte() {
     for c0 in 0..=255 {
         let result = handshake().advance(&mut BytesMut::from(&[c0][..]));
         match c0 {
-            3 => assert_eq!(result, Ok(HandshakeStep::NeedMore)),
-            6 | 8 | 9 => assert_eq!(result, Err(HandshakeError::Encrypted(c0))),
+            3 | 6 | 8 | 9 => assert_eq!(result, Ok(HandshakeStep::NeedMore)),
             _ => assert_eq!(result, Err(HandshakeError::Type(c0))),
         }
     }
@@ -178,12 +185,14 @@ fn rml_rtmp_as_a_client_completes() {
     assert_eq!(server.advance(&mut input), Ok(HandshakeStep::Done));
 }
 
-/// Digest places stay inside the packet whatever their four bytes sum up to.
+/// Places of digests and keys stay inside their half of the packet whatever their four bytes sum up to.
 #[test]
-fn digest_places_stay_inside_their_half() {
+fn digests_and_keys_stay_inside_their_halves() {
     for byte in 0..=255 {
         let packet = [byte; PACKET_BYTES];
         assert!((12..=739).contains(&Scheme::Zero.digest_at(&packet)));
         assert!((776..=1503).contains(&Scheme::One.digest_at(&packet)));
+        assert!((772..=1403).contains(&Scheme::Zero.key_at(&packet)));
+        assert!((8..=639).contains(&Scheme::One.key_at(&packet)));
     }
 }

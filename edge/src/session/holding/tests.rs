@@ -51,7 +51,7 @@ impl RangeSource for Zeros {
     }
 }
 
-fn shared(config: EdgeConfig) -> Arc<Shared> {
+pub(in crate::session) fn shared(config: EdgeConfig) -> Arc<Shared> {
     let (_, catalogue) = watch::channel(Arc::new(Catalogue::empty()));
     Edge::new(config, Arc::new(Zeros), catalogue, &prometheus::Registry::new()).unwrap().shared
 }
