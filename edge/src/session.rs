@@ -42,6 +42,7 @@ use crate::transport::Transport;
 
 mod bandwidth;
 mod connect;
+mod delivery;
 mod dispatch;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -51,9 +52,13 @@ mod opening;
 mod outgoing;
 mod pacing;
 mod play;
+mod play2;
 mod playback;
+mod playlist;
 mod reposition;
 mod stream;
+mod switch;
+mod transition;
 
 use bandwidth::BandwidthCheck;
 use holding::Holding;
@@ -217,6 +222,8 @@ pub(crate) struct Session {
     unread: bool,
     /// A stream stopped filling only because the batch was full.
     more: bool,
+    /// The stream that is asked first for media.
+    fill_first: usize,
     /// Set when the rest of the batch is all that is still to be sent.
     ending: Option<End>,
     /// When that was.
@@ -275,6 +282,7 @@ impl Session {
             repositioned_at: None,
             unread: false,
             more: false,
+            fill_first: 0,
             ending: None,
             ending_since: None,
             holding,
@@ -298,6 +306,7 @@ impl Session {
                 Ok(look) => look,
                 Err(end) => return end,
             };
+            let late = self.watch_delivery(now);
             // The viewer takes again what it had left: there may be more to send.
             self.more |= !fed && self.ending.is_none() && self.wants_media();
             if self.out.batch.is_empty()
@@ -319,7 +328,7 @@ impl Session {
             }
             let ping = self.heard_at.max(self.pinged_at) + PING_AFTER;
             let throttled = self.holding.throttled_until;
-            let soonest = [wake, look, throttled].into_iter().flatten().fold(deadline, Instant::min);
+            let soonest = [wake, look, late, throttled].into_iter().flatten().fold(deadline, Instant::min);
             timer.as_mut().reset(soonest.min(ping.max(now + PING_AFTER / 60)));
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
             let backlog = self.is_backlogged();
