@@ -220,6 +220,11 @@ mod tests {
             assert!(counts[9] >= 10, "play-{play}: {} pictures", counts[9]);
         }
         assert!(counts("play-04")[8] > 10);
+        // Three a play, one a file's metadata, one an item's or a switch's completion.
+        for (name, data) in [("switch", 5), ("switch-early", 5), ("swap", 6), ("append-and-wait", 9)] {
+            let counts = counts(name);
+            assert!(counts[18] >= data, "{name}: {} data messages", counts[18]);
+        }
         for (name, commands) in
             [("length-storm", 256), ("play-and-seek", 8), ("storm", 6), ("bandwidth", 4), ("playlist", 8)]
         {
