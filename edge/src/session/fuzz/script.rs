@@ -31,6 +31,10 @@ const STREAMS: &[&str] = &[
     "missing",
     "",
     "../a.flv?x=y",
+    "long",
+    "other.flv",
+    "long",
+    "other.flv",
 ];
 const NUMBERS: &[f64] = &[
     0.0,
