@@ -27,17 +27,20 @@ impl Session {
             let Some(playing) = stream.playing() else { continue };
             let Some(clock_ms) = playing.playback.clock_ms(now) else { continue };
             let newest_ms = playing.playback.newest_ms;
-            if excused || playing.is_sent() || clock_ms <= newest_ms || (waits && !blocked) {
+            if excused || playing.is_sent() || (waits && !blocked) {
                 playing.late_since = None;
-                if blocked && !excused {
-                    let due = now + Duration::from_millis(newest_ms.saturating_sub(clock_ms) + 1);
-                    again = Some(again.map_or(due, |at| at.min(due)));
-                }
+                continue;
+            }
+            if clock_ms <= newest_ms {
+                playing.late_since = None;
+                // Of one that takes all it is sent, the next sample wakes the session.
+                let due = now + Duration::from_millis(newest_ms - clock_ms + 1);
+                again = again.into_iter().chain(blocked.then_some(due)).min();
                 continue;
             }
             let since = *playing.late_since.get_or_insert(now);
             if now < since + patience {
-                again = Some(again.map_or(since + patience, |at| at.min(since + patience)));
+                again = again.into_iter().chain([since + patience]).min();
                 continue;
             }
             if wrote_at <= since {
