@@ -104,9 +104,9 @@ impl Transition {
         }
     }
 
-    /// Whether the end of the file that plays must wait: it isn't known yet whether the other one goes on from there.
+    /// Whether the end of the file that plays must wait: it isn't known yet whether another one goes on from there, or which is next.
     pub(crate) fn holds_end(&self) -> bool {
-        matches!(self.stage, Stage::Looking(_)) && matches!(self.aim, Aim::Switch { .. })
+        matches!(self.stage, Stage::Looking(_))
     }
 
     /// Whether the file that plays must wait, because it was faster than the search too often.
