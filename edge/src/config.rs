@@ -46,6 +46,9 @@ pub struct EdgeConfig {
     pub tick_bytes: u64,
     /// Bytes queued for a connection's socket at most, before the last message.
     pub batch_bytes: usize,
+    /// How long a viewer's media may be behind real time before its player is told that its bandwidth is insufficient (a warning), and
+    /// between two such, in ms. 0: never.
+    pub insufficient_bandwidth_ms: u64,
     /// Time for the first byte and the whole handshake, in ms.
     pub handshake_timeout_ms: u64,
     /// Time from the handshake to `connect`, in ms.
@@ -130,6 +133,7 @@ impl Default for EdgeConfig {
             tick_max_ms: 1000,
             tick_bytes: 128 << 10,
             batch_bytes: 256 << 10,
+            insufficient_bandwidth_ms: 5_000,
             handshake_timeout_ms: 10_000,
             connect_timeout_ms: 30_000,
             idle_timeout_ms: 300_000,
@@ -188,6 +192,10 @@ impl EdgeConfig {
         }
         if !(self.tick_ms..=5000).contains(&self.tick_max_ms) {
             return bad("tick_max_ms", format!("{} is not within tick_ms and 5000", self.tick_max_ms));
+        }
+        if (1..500).contains(&self.insufficient_bandwidth_ms) {
+            let reason = format!("{} is under 500 (0 means never)", self.insufficient_bandwidth_ms);
+            return bad("insufficient_bandwidth_ms", reason);
         }
         let at_least = [
             ("batch_bytes", self.batch_bytes as u64, 4096),

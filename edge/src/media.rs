@@ -238,6 +238,14 @@ pub async fn open<R: ReadAt>(reader: &mut R, limits: &Limits) -> Result<Media, M
 }
 
 impl Media {
+    /// Whether there are pictures.
+    pub fn has_video(&self) -> bool {
+        match &self.index {
+            Index::Flv(index) => index.has_video(),
+            _ => self.tracks.iter().any(|track| track.kind == Kind::Video),
+        }
+    }
+
     /// A cursor whose first video sample is the last keyframe at or before `target_ms` (audio from the same place in time). A target past
     /// the end gives a cursor that ends at once. Media without video starts at the last sample at or before the target.
     pub async fn cursor<R: ReadAt>(

@@ -76,6 +76,10 @@ pub struct Metrics {
     pub oversized_messages: IntCounter,
     /// Seeks and unpauses that came within `seek_interval_ms` of the last one and had to wait, or were replaced while they did.
     pub deferred_seeks: IntCounter,
+    /// Switches to another file of the same film that took place.
+    pub switches: IntCounter,
+    /// Times viewers were told that they don't keep up.
+    pub insufficient_bandwidth: IntCounter,
     /// Bytes of blocks cached.
     pub cache_bytes: IntGauge,
     /// Bytes in use, by account of the memory budget.
@@ -187,6 +191,11 @@ impl Metrics {
             deferred_seeks: counter(
                 "deferred_seeks_total",
                 "Seeks and unpauses that came too fast and waited",
+            )?,
+            switches: counter("switches_total", "Switches to another file of the same film that took place")?,
+            insufficient_bandwidth: counter(
+                "insufficient_bandwidth_total",
+                "Times viewers were told that they don't keep up",
             )?,
             cache_bytes: gauge("cache_bytes", "Bytes of blocks cached")?,
             memory_bytes: gauges("memory_bytes", "Bytes in use, by account of the memory budget", "account")?,

@@ -9,7 +9,7 @@
 //! 1. fill the outgoing batch from the streams, as far as pacing and memory allow ([`stream`], [`playback`], [`pacing`]);
 //! 2. write as much of the batch as the transport and the egress caps take, and account for the rest ([`holding`]);
 //! 3. read what the viewer sent and act on it ([`dispatch`], [`connect`], [`play`]);
-//! 4. apply what slow operations brought ([`opening`], [`reposition`]).
+//! 4. apply what slow operations brought ([`opening`], [`reposition`], [`switch`]).
 //!
 //! Nothing in the loop waits for an object: opening, seeking and fetching are futures of their stream, dropped when a newer
 //! command makes them pointless.
@@ -45,6 +45,7 @@ use crate::transport::encrypted::{Ciphering, Encrypted};
 
 mod bandwidth;
 mod connect;
+mod delivery;
 mod dispatch;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -55,9 +56,13 @@ mod opening;
 mod outgoing;
 mod pacing;
 mod play;
+mod play2;
 mod playback;
+mod playlist;
 mod reposition;
 mod stream;
+mod switch;
+mod transition;
 
 use bandwidth::BandwidthCheck;
 use holding::Holding;
@@ -229,6 +234,8 @@ pub(crate) struct Session {
     unread: bool,
     /// A stream stopped filling only because the batch was full.
     more: bool,
+    /// The stream that is asked first for media.
+    fill_first: usize,
     /// Set when the rest of the batch is all that is still to be sent.
     ending: Option<End>,
     /// When that was.
@@ -290,6 +297,7 @@ impl Session {
             repositioned_at: None,
             unread: false,
             more: false,
+            fill_first: 0,
             ending: None,
             ending_since: None,
             holding,
@@ -316,6 +324,7 @@ impl Session {
                 Ok(look) => look,
                 Err(end) => return end,
             };
+            let late = self.watch_delivery(now);
             // The viewer takes again what it had left: there may be more to send.
             self.more |= !fed && self.ending.is_none() && self.wants_media();
             if self.out.is_empty()
@@ -337,7 +346,7 @@ impl Session {
             }
             let ping = self.heard_at.max(self.pinged_at) + PING_AFTER;
             let throttled = self.holding.throttled_until;
-            let soonest = [wake, look, throttled].into_iter().flatten().fold(deadline, Instant::min);
+            let soonest = [wake, look, late, throttled].into_iter().flatten().fold(deadline, Instant::min);
             timer.as_mut().reset(soonest.min(ping.max(now + PING_AFTER / 60)));
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
             let backlog = self.is_backlogged();

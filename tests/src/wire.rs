@@ -214,6 +214,11 @@ impl Client {
         self.at
     }
 
+    /// Moves the cursor back to the first message.
+    pub fn at_start(&mut self) {
+        self.at = 0;
+    }
+
     /// Moves the cursor past everything received so far.
     pub fn skip_all(&mut self) {
         self.at = self.record.0.lock().unwrap().messages.len();

@@ -172,8 +172,8 @@ fn t1_auto_sense_bw_measures_before_it_reports() {
     measured(&mut client, "onBWCheck", "onBWDone");
 }
 
-/// Answers checks with a counter until the report comes; its first figure must be above zero.
-fn measured(client: &mut Client, check: &str, report: &str) {
+/// Answers checks with a counter until the report comes; its figures, of which the first must be above zero.
+fn measured(client: &mut Client, check: &str, report: &str) -> Vec<f64> {
     let mut rounds = 0.0;
     loop {
         let next = client
@@ -183,7 +183,7 @@ fn measured(client: &mut Client, check: &str, report: &str) {
             assert!(rounds > 0.0, "reported without a check");
             let kbps = command.args.iter().find_map(Value::number);
             assert!(kbps.is_some_and(|k| k > 0.0), "t1: {:?}", command.args);
-            return;
+            return command.args.iter().filter_map(Value::number).collect();
         }
         assert!(command.tx != 0.0, "{check} wants an answer, so it carries a transaction");
         rounds += 1.0;
@@ -196,8 +196,29 @@ fn measured(client: &mut Client, check: &str, report: &str) {
 fn t1_check_bandwidth_works_at_any_time() {
     let mut client = Client::connected(shared().rtmp());
     client.wait("onBWDone", PATIENCE, |m| m.command().is_some_and(|c| c.name == "onBWDone"));
+    for _ in 0..2 {
+        client.command(0, "checkBandwidth", 0.0, &[Value::Null]);
+        let figures = measured(&mut client, "onBWCheck", "onBWDone");
+        assert_eq!(figures.len(), 4, "kb/s, kbit, seconds, latency: {figures:?}");
+    }
+}
+
+#[test]
+fn t1_the_figure_is_the_line_s() {
+    let link = tests::link::Link::start(shared().rtmp());
+    let mut client = Client::open(link.addr());
+    client.connect("cfx/st", &shared().url(), &[]);
+    client.wait("onBWDone", PATIENCE, |m| m.command().is_some_and(|c| c.name == "onBWDone"));
+    let before = client.bytes();
+    link.set_rate(100_000);
     client.command(0, "checkBandwidth", 0.0, &[Value::Null]);
-    measured(&mut client, "onBWCheck", "onBWDone");
+    let [kbps, kilobits, seconds, latency_ms] = measured(&mut client, "onBWCheck", "onBWDone")[..] else {
+        panic!("four figures")
+    };
+    assert!((300.0..=1200.0).contains(&kbps), "{kbps} kb/s over a line of 800");
+    assert!((kilobits / seconds - kbps).abs() <= 1.0, "{kilobits} kbit in {seconds} s is {kbps} kb/s");
+    assert!(latency_ms >= 1.0);
+    assert!(client.bytes() - before < 256 << 10, "{} bytes to find that out", client.bytes() - before);
 }
 
 #[test]

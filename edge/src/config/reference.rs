@@ -39,6 +39,7 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.tick_max_ms            most media written at a time when pacing, ms [default: 1000]
   edge.tick_bytes             bytes a paced write aims at                 [default: 131072]
   edge.batch_bytes            bytes queued for a socket                   [default: 262144]
+  edge.insufficient_bandwidth_ms  media so late: the player is warned, ms; 0: never [default: 5000]
   edge.handshake_timeout_ms   for the first byte and the handshake, ms    [default: 10000]
   edge.connect_timeout_ms     from handshake to connect, ms               [default: 30000]
   edge.idle_timeout_ms        silence of a connected session, ms          [default: 300000]

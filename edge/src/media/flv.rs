@@ -64,6 +64,13 @@ pub struct FlvIndex {
     sample_bytes: u32,
 }
 
+impl FlvIndex {
+    /// Whether video was seen near the start.
+    pub(super) fn has_video(&self) -> bool {
+        self.video
+    }
+}
+
 /// A position at a tag boundary.
 #[derive(Clone, Debug)]
 pub struct FlvCursor {

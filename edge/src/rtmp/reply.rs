@@ -155,6 +155,18 @@ pub fn play_status_complete(duration_s: f64, bytes: u64) -> Bytes {
     )
 }
 
+/// `onPlayStatus` when another file has taken over: its name and length in seconds, and the bytes of media sent so far.
+pub fn play_status_transition(details: &str, duration_s: f64, bytes: u64) -> Bytes {
+    play_status(
+        "NetStream.Play.TransitionComplete",
+        &[
+            ("details", details.into()),
+            ("duration", duration_s.into()),
+            ("bytes", Value::Number(bytes as f64)),
+        ],
+    )
+}
+
 /// `onPlayStatus` between two playlist items.
 pub fn play_status_switch() -> Bytes {
     play_status("NetStream.Play.Switch", &[])

@@ -3,6 +3,7 @@
 //! Everything FMS's players are known to send is answered in FMS's way; an unknown call with a transaction gets `_result` null (players take
 //! FMS's own Call.Failed for an error); publishing is refused; anything else is ignored. Nothing here waits.
 
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::names::StreamName;
@@ -226,9 +227,13 @@ impl Session {
             let flag = if video { &mut stream.video } else { &mut stream.audio };
             let was_on = std::mem::replace(flag, on);
             let turned_on = on && !was_on;
+            let stood_still = turned_on && !(stream.audio && stream.video);
             if let Some(playing) = stream.playing() {
                 // Nothing is sent, and nothing is due, while both are off.
                 playing.sleeps_until = None;
+                if stood_still && !playing.is_sent() {
+                    playing.playback.resume(Instant::now());
+                }
             }
             if let Some(playing) = stream.playing().filter(|_| turned_on) {
                 if video {

@@ -4,6 +4,7 @@
 //! may be nonsense, waits, a peer that stops reading. Time is paused, so hours pass in milliseconds. Whatever the script: the session
 //! ends, its queue and its turns stay bounded, what it sent is well-formed RTMP, and it leaves no count behind.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -92,8 +93,8 @@ pub fn dispatch(data: &[u8]) {
     converse(data);
 }
 
-/// Runs a script; gives how many messages of each type the session sent.
-fn converse(data: &[u8]) -> [usize; 256] {
+/// Runs a script; gives what the session sent, and how many messages of each type that is.
+fn converse(data: &[u8]) -> (Vec<u8>, [usize; 256]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -117,7 +118,8 @@ fn converse(data: &[u8]) -> [usize; 256] {
         let bound = 4 * BATCH_BYTES + LAST_BYTES;
         assert!(wire.longest_queue <= bound, "{} bytes waited to be sent", wire.longest_queue);
         assert_eq!((shared.metrics.sessions.get(), shared.metrics.playing.get()), (0, 0));
-        check_sent(&wire.sent, wire.blocked())
+        let counts = check_sent(&wire.sent, wire.blocked());
+        (wire.sent, counts)
     })
 }
 
@@ -133,6 +135,8 @@ fn check_sent(sent: &[u8], cut: bool) -> [usize; 256] {
     let (mut reader, mut input) = (ChunkReader::new(limits), BytesMut::from(chunks));
     let roomy = amf::Limits { depth: 64, values: usize::MAX };
     let (mut connects, mut streams) = (0, Vec::new());
+    // The newest time of a stream's sounds and pictures: it falls only where a play, a seek or an unpause begins.
+    let mut times: HashMap<(u32, u8), u32> = HashMap::new();
     loop {
         let message = match reader.read(&mut input) {
             Ok(Some(message)) => message,
@@ -144,7 +148,13 @@ fn check_sent(sent: &[u8], cut: bool) -> [usize; 256] {
         assert!(message.type_id <= 20, "type {}", message.type_id);
         counts[usize::from(message.type_id)] += 1;
         if matches!(message.type_id, type_id::AUDIO | type_id::VIDEO) {
-            assert!(streams.contains(&message.stream_id), "media on stream {}", message.stream_id);
+            let (stream, time) = (message.stream_id, message.timestamp);
+            assert!(streams.contains(&stream), "media on stream {stream}");
+            let before = times.insert((stream, message.type_id), time).unwrap_or(0);
+            assert!(before <= time, "stream {stream}, type {}: {before}, then {time}", message.type_id);
+        }
+        if message.type_id == type_id::USER_CONTROL && message.payload.starts_with(&[0, 0]) {
+            times.retain(|(stream, _), _| message.payload[2..] != stream.to_be_bytes());
         }
         match message.type_id {
             type_id::COMMAND => {
@@ -217,17 +227,38 @@ mod tests {
     #[test]
     fn scripts_of_the_corpus_reach_the_films() {
         let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dispatch");
-        let counts = |name: &str| converse(&std::fs::read(corpus.join(name)).unwrap());
+        let counts = |name: &str| converse(&std::fs::read(corpus.join(name)).unwrap()).1;
         for play in ["00", "01", "02", "03", "05", "06"] {
             let counts = counts(&format!("play-{play}"));
             assert!(counts[9] >= 10, "play-{play}: {} pictures", counts[9]);
         }
         assert!(counts("play-04")[8] > 10);
+        // Three a play, one a file's metadata, one an item's or a switch's completion.
+        for (name, data) in [("switch", 5), ("switch-early", 5), ("swap", 6), ("append-and-wait", 9)] {
+            let counts = counts(name);
+            assert!(counts[18] >= data, "{name}: {} data messages", counts[18]);
+        }
         for (name, commands) in
             [("length-storm", 256), ("play-and-seek", 8), ("storm", 6), ("bandwidth", 4), ("playlist", 8)]
         {
             let counts = counts(name);
             assert!(counts[20] >= commands, "{name}: {} commands", counts[20]);
+        }
+    }
+
+    #[test]
+    fn a_switch_in_mid_play_takes_place_and_is_said() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dispatch");
+        let said = |sent: &[u8], what: &[u8]| sent.windows(what.len()).filter(|bytes| *bytes == what).count();
+        for (name, switches) in
+            [("switch-in-mid-play", 1), ("switch-twice", 2), ("switch-and-seek", 1), ("switch-paused", 1)]
+        {
+            let (sent, counts) = converse(&std::fs::read(corpus.join(name)).unwrap());
+            assert_eq!(said(&sent, b"NetStream.Play.TransitionComplete"), switches, "{name}");
+            // With the first file's own, and those after a seek or an unpause.
+            assert!(counts[18] >= 4 + 2 * switches && counts[9] > 100, "{name}: {:?}", &counts[..21]);
+            let of_other = said(&sent, &[40; 10]);
+            assert!(of_other > 50, "{name}: {of_other} messages of the other file");
         }
     }
 }

@@ -69,6 +69,12 @@ impl StreamName {
         candidates
     }
 
+    /// Whether both may name the same file: one may carry an extension or a query that the other lacks.
+    pub(crate) fn may_be(&self, other: &Self) -> bool {
+        let others = other.candidates();
+        self.keys == other.keys || self.candidates().iter().any(|key| others.contains(key))
+    }
+
     /// Memory held, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn weight_bytes(&self) -> usize {

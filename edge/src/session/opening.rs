@@ -17,6 +17,15 @@ pub(crate) struct Ready {
     pub(crate) media: Arc<Media>,
     pub(crate) reader: ObjectReader,
     pub(crate) cursor: Cursor,
+    /// File time the cursor was asked for, in ms.
+    pub(crate) start_ms: u64,
+}
+
+/// What a time given in seconds means in a film of `duration_ms`: AS3 speaks seconds, but some clients of play2 give it milliseconds as
+/// `play` has them. Where only those lie within the film, they are meant.
+pub(crate) fn fit(ms: u64, duration_ms: f64) -> u64 {
+    let duration_ms = duration_ms.max(0.0) as u64;
+    if ms >= duration_ms && ms / 1000 < duration_ms { ms / 1000 } else { ms }
 }
 
 /// Opens the first of `name`'s candidates that exists in `origin`.
@@ -52,19 +61,21 @@ pub(crate) async fn open(
     Err(missing.into())
 }
 
-/// Opens `name` with a cursor at `start_ms` of the file.
+/// Opens `name` with a cursor at `start_ms` of the file; with `seconds`, at what that [`fit`]s.
 pub(crate) async fn open_at(
     library: Arc<Library>,
     origin: OriginId,
     name: Arc<StreamName>,
     start_ms: u64,
+    seconds: bool,
 ) -> Result<Ready, MediaError> {
     let mut attempt = 0;
     loop {
         let result = async {
             let Opened { media, mut reader } = open(&library, &origin, &name).await?;
+            let start_ms = if seconds { fit(start_ms, media.duration_ms) } else { start_ms };
             let cursor = media.cursor(&mut reader, start_ms).await?;
-            Ok(Ready { media, reader, cursor })
+            Ok(Ready { media, reader, cursor, start_ms })
         }
         .await;
         match result {
@@ -83,5 +94,21 @@ pub(crate) async fn length_seconds(library: Arc<Library>, origin: OriginId, name
             tracing::debug!(name = name.display, %error, "getStreamLength answers 0");
             0.0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit;
+
+    #[test]
+    fn a_time_in_seconds_is_taken_for_milliseconds_only_where_those_fit() {
+        assert_eq!(fit(12_195, 60_000.0), 12_195);
+        assert_eq!(fit(12_195_000, 60_000.0), 12_195);
+        assert_eq!(fit(0, 60_000.0), 0);
+        assert_eq!(fit(59_000, 60_000.0), 59_000);
+        // Neither fits: past the end as it stands.
+        assert_eq!(fit(70_000_000, 60_000.0), 70_000_000);
+        assert_eq!(fit(5_000, f64::NAN), 5_000);
     }
 }

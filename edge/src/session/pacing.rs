@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::config::EdgeConfig;
 
 /// From this buffer on a client is a download, in ms.
-const DOWNLOAD_MS: u64 = 3_600_000;
+pub(crate) const DOWNLOAD_MS: u64 = 3_600_000;
 
 /// How much media leaves at a time for a client that buffers `buffer_ms` of a film of `bytes_per_second`.
 pub(crate) fn tick(config: &EdgeConfig, bytes_per_second: u64, buffer_ms: u64) -> Duration {
@@ -54,6 +54,17 @@ impl Pacer {
         }
         let ahead = time_ms.saturating_sub(self.base_ms).saturating_sub(self.target_ms(buffer_ms));
         self.opened + Duration::from_millis(ahead)
+    }
+
+    /// Where a viewer would be that began when the window opened and never had to wait; `None` where time plays no part.
+    pub(crate) fn clock_ms(&self, now: Instant) -> Option<u64> {
+        let elapsed_ms = now.saturating_duration_since(self.opened).as_millis() as u64;
+        (!self.unpaced).then(|| self.base_ms.saturating_add(elapsed_ms))
+    }
+
+    /// The same pace from now on, with media at `base_ms`.
+    pub(crate) fn reopen(&mut self, now: Instant, base_ms: u64) {
+        (self.opened, self.base_ms) = (now, base_ms);
     }
 
     /// When the end of the file, whose last sample ends at `end_ms`, may be announced.

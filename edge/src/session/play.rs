@@ -11,10 +11,11 @@ use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::names::StreamName;
-use super::opening::{self, Ready};
+use super::opening::{self, Ready, fit};
 use super::pacing;
-use super::playback::{Extent, Filled, Playback, Wanted};
+use super::playback::{Extent, Filled, Place, Playback, Wanted};
 use super::stream::{Done, PlayRequest, Playing, Start, State};
+use super::transition::Transition;
 use super::{Connection, Session};
 use crate::admission::Refusal;
 use crate::media::{Container, MediaError};
@@ -38,17 +39,15 @@ impl Session {
         let request = request(&connection, name, command);
         info!(session = self.id, stream = stream_id, name = request.name.display, start = ?request.start, extent = ?request.extent, "play");
         if request.reset {
-            self.stop_stream(stream_id);
-        } else if self.is_busy(stream_id) {
-            let limit = self.shared.config.max_playlist;
-            let Some(stream) = self.stream(stream_id) else { return };
-            if stream.playlist.len() < limit {
-                stream.playlist.push_back(request);
-            } else {
-                self.status(stream_id, "warning", "NetStream.Failed", "The playlist is full.", name);
-            }
-            return;
+            self.play(stream_id, request);
+        } else {
+            self.enqueue(stream_id, request, true);
         }
+    }
+
+    /// Plays `request` instead of what plays and waits.
+    pub(super) fn play(&mut self, stream_id: u32, request: PlayRequest) {
+        self.stop_stream(stream_id);
         if let Err(refusal) = self.shared.admit_play(false) {
             self.refuse_for_want_of_room(stream_id, &request.name.display, refusal);
             return;
@@ -57,7 +56,7 @@ impl Session {
     }
 
     /// JW Player shows NetStream.Failed to its user; it has no case for NetStream.Play.Failed.
-    fn refuse_for_want_of_room(&mut self, stream_id: u32, name: &str, refusal: Refusal) {
+    pub(super) fn refuse_for_want_of_room(&mut self, stream_id: u32, name: &str, refusal: Refusal) {
         const CODE: &str = "NetStream.Failed";
         warn!(session = self.id, stream = stream_id, name, reason = refusal.text(), "play refused");
         self.shared.metrics.refused.with_label_values(&["play_memory"]).inc();
@@ -66,21 +65,13 @@ impl Session {
         self.status(stream_id, "error", CODE, &text, name);
     }
 
-    /// Dynamic stream switching is not offered yet: FMS's answer to a switch that can't be made, while the old stream goes on.
-    pub(super) fn on_play2(&mut self, stream_id: u32, command: &Command) {
-        let options = command.args.first();
-        let name = options.and_then(|o| o.get("streamName")).and_then(Value::as_str).unwrap_or("").to_owned();
-        let text = format!("Failed to play {name} (stream ID: {stream_id}).");
-        self.status(stream_id, "error", "NetStream.Play.Failed", &text, &name);
-    }
-
-    fn on_stop(&mut self, stream_id: u32) {
+    pub(super) fn on_stop(&mut self, stream_id: u32) {
         self.stop_stream(stream_id);
         control::stream_eof(stream_id, &mut self.out.batch);
         self.status(stream_id, "status", "NetStream.Play.Stop", "Stopped playing.", "");
     }
 
-    fn is_busy(&mut self, stream_id: u32) -> bool {
+    pub(super) fn is_busy(&mut self, stream_id: u32) -> bool {
         match self.stream(stream_id).map(|stream| &stream.state) {
             Some(State::Playing(playing)) => !playing.over,
             Some(State::Opening(_) | State::Waiting(..)) => true,
@@ -89,7 +80,7 @@ impl Session {
     }
 
     /// Starts opening what `request` names.
-    fn open(&mut self, stream_id: u32, request: PlayRequest) {
+    pub(super) fn open(&mut self, stream_id: u32, request: PlayRequest) {
         self.leave_file(stream_id);
         let (Some(connection), library) = (self.connection(), self.shared.library.clone()) else { return };
         let Some(stream) = self.stream(stream_id) else { return };
@@ -102,6 +93,7 @@ impl Session {
             OriginId::clone(&connection.origin),
             request.name.clone(),
             request.start_ms(),
+            request.seconds,
         );
         stream.op = Some(Box::pin(async move { Done::Opened(opening.await) }));
         stream.state = State::Opening(request);
@@ -125,7 +117,7 @@ impl Session {
                     (stream.early_seek_ms, stream.paused) = (None, false);
                     let name = request.name.display.clone();
                     self.refuse_for_want_of_room(stream_id, &name, refusal);
-                    self.play_next(stream_id);
+                    self.play_next(stream_id, request.base_ms);
                 }
             },
             Err(MediaError::Read(ReadError::NotFound(_))) if request.start == Start::Any => {
@@ -133,11 +125,11 @@ impl Session {
             }
             Err(error) => {
                 // What was asked of this name dies with it.
-                (stream.early_seek_ms, stream.paused) = (None, false);
+                (stream.early_seek_ms, stream.paused, stream.transition) = (None, false, None);
                 let name = request.name.clone();
                 self.refuse(stream_id, &name, &error);
                 // A playlist goes on with its next item.
-                self.play_next(stream_id);
+                self.play_next(stream_id, request.base_ms);
             }
         }
     }
@@ -174,7 +166,7 @@ impl Session {
     }
 
     /// FMS's order: recorded, chunk size, begin, Reset, Start, sample access, Data.Start; then metadata and headers with the first media.
-    fn start_playing(&mut self, stream_id: u32, request: PlayRequest, ready: Ready) {
+    pub(super) fn start_playing(&mut self, stream_id: u32, request: PlayRequest, ready: Ready) {
         let shared = self.shared.clone();
         let config = &shared.config;
         let chunk_size = match self.connection().map_or(0, |c| c.distribution.chunk_size_bytes) {
@@ -197,10 +189,13 @@ impl Session {
             &format!("Started playing {display}."),
             &display,
         );
-        self.out.data(stream_id, 0, reply::sample_access(false, false));
-        self.out.data(stream_id, 0, reply::data_start());
+        let Ready { media, mut reader, cursor, start_ms } = ready;
+        // What resumes keeps the file's own times; all else counts from where it starts.
+        let base_ms = request.base_ms;
+        let (origin_ms, from_ms) = if request.resumes { (0, start_ms) } else { (start_ms, base_ms) };
+        self.out.data(stream_id, from_ms as u32, reply::sample_access(false, false));
+        self.out.data(stream_id, from_ms as u32, reply::data_start());
 
-        let Ready { media, mut reader, cursor } = ready;
         let container = match media.container {
             Container::Flv => "flv",
             Container::Mp4 => "mp4",
@@ -211,9 +206,17 @@ impl Session {
             opened_ms = request.asked.elapsed().as_millis() as u64, "playing");
         shared.metrics.plays.with_label_values(&[container]).inc();
         reader.set_pace(media.bytes_per_second, config.read_ahead_seconds, config.read_ahead_viewer_bytes);
-        let (origin, extent) = (request.start_ms(), request.extent);
+        let extent = match request.extent {
+            Extent::Ms(ms) if request.seconds && ms >= 1_000_000 => Extent::Ms(fit(ms, media.duration_ms)),
+            other => other,
+        };
+        let extent = match extent {
+            Extent::Ms(ms) if request.resumes => Extent::Ms(ms.saturating_add(start_ms)),
+            other => other,
+        };
+        let place = Place { origin_ms, base_ms, from_ms };
         let playback =
-            Playback::new(media, reader, cursor, origin, extent, config.max_buffer_ms, request.unpaced);
+            Playback::new(media, reader, cursor, place, extent, config.max_buffer_ms, request.unpaced);
         let Some(stream) = self.stream(stream_id) else { return };
         let early_pause = stream.paused;
         stream.state = State::Playing(Box::new(Playing {
@@ -225,6 +228,8 @@ impl Session {
             over: false,
             sleeps_until: None,
             waits_since: None,
+            paused_at_ms: None,
+            late_since: None,
         }));
         let early_seek_ms = stream.early_seek_ms.take();
         if early_pause {
@@ -240,14 +245,23 @@ impl Session {
         if let Some(ms) = early_seek_ms {
             self.seek_to(stream_id, ms);
         }
+        self.begin_transition(stream_id);
     }
 
-    /// Fills the batch from every stream; the time at which the next one has something to do.
+    /// Fills the batch from every stream; the time at which the next one has something to do. Who fills it to its limit is
+    /// asked last the next time, so that streams share what the viewer takes.
     pub(super) fn fill_streams(&mut self, now: Instant) -> Option<Instant> {
         let mut wake: Option<Instant> = None;
-        for index in 0..self.streams.len() {
+        let (count, first) = (self.streams.len(), self.fill_first);
+        for step in 0..count {
+            let index = (first + step) % count;
+            let before = self.out.batch.len_bytes();
             if let Some(at) = self.fill_stream(index, now) {
                 wake = Some(wake.map_or(at, |w| w.min(at)));
+            }
+            let after = self.out.batch.len_bytes();
+            if before < after && after >= self.batch_limit() {
+                self.fill_first = (index + 1) % count;
             }
         }
         wake
@@ -272,10 +286,13 @@ impl Session {
             audio: stream.audio,
             video: stream.video,
             batch_bytes,
+            until_ms: stream.transition.as_ref().and_then(|transition| transition.until_ms()),
         };
         let paused = stream.paused;
+        let holds = |which: fn(&Transition) -> bool| stream.transition.as_deref().is_some_and(which);
+        let (holds_end, holds_all) = (holds(Transition::holds_end), holds(Transition::holds_all));
         let State::Playing(playing) = &mut stream.state else { return None };
-        if stream.op.is_some() || playing.over {
+        if stream.op.is_some() || playing.over || holds_all {
             return None;
         }
         if let Some(at) = playing.sleeps_until.filter(|at| *at > now) {
@@ -317,12 +334,22 @@ impl Session {
                     self.fetch(index, offset, len, now);
                     return None;
                 }
-                Filled::Ended(at) => playing.end_due = Some(at),
+                Filled::Reached => {
+                    self.take_over(index);
+                    return self.fill_stream(index, now);
+                }
+                Filled::Ended(at) => {
+                    playing.end_due = Some(at);
+                    if wanted.until_ms.is_some() {
+                        self.take_over(index);
+                        return self.fill_stream(index, now);
+                    }
+                }
                 Filled::Failed(error) => return self.fail(index, &error),
             }
         }
         // By the buffer the viewer had announced when the last sample left.
-        let due = playing.end_due.filter(|_| !paused)?;
+        let due = playing.end_due.filter(|_| !paused && !holds_end)?;
         if due > now {
             return Some(due);
         }
@@ -364,46 +391,14 @@ impl Session {
             State::Playing(playing) => playing.request.name.clone(),
             _ => return None,
         };
+        let base_ms = stream.playing().map_or(0, |playing| playing.playback.newest_ms);
         let playlist = std::mem::take(&mut stream.playlist);
         self.refuse(stream_id, &name, error);
         self.stop_stream(stream_id);
         control::stream_eof(stream_id, &mut self.out.batch);
         self.streams[index].playlist = playlist;
-        self.play_next(stream_id);
+        self.play_next(stream_id, base_ms);
         None
-    }
-
-    /// The end of a file is due: the next of the playlist, or the end sequence.
-    fn finish(&mut self, index: usize) {
-        let stream = &mut self.streams[index];
-        let stream_id = stream.id;
-        let State::Playing(playing) = &mut stream.state else { return };
-        if !stream.playlist.is_empty() {
-            self.out.data(stream_id, playing.playback.time_ms as u32, reply::play_status_switch());
-            self.play_next(stream_id);
-            return;
-        }
-        playing.over = true;
-        playing.playback.reader.release();
-        playing.playback.announce_end(&mut self.out, stream_id, &playing.request.name.display, &self.id);
-        info!(
-            session = self.id,
-            stream = stream_id,
-            name = playing.request.name.display,
-            sent_bytes = playing.playback.sent_bytes,
-            "end of file"
-        );
-    }
-
-    fn play_next(&mut self, stream_id: u32) {
-        let Some(stream) = self.stream(stream_id) else { return };
-        let Some(next) = stream.playlist.pop_front() else { return };
-        let rest = std::mem::take(&mut stream.playlist);
-        self.stop_stream(stream_id);
-        if let Some(stream) = self.stream(stream_id) {
-            stream.playlist = rest;
-        }
-        self.open(stream_id, next);
     }
 }
 
@@ -432,6 +427,9 @@ fn request(connection: &Connection, name: &str, command: &Command) -> PlayReques
         extent,
         reset: reset % 2 == 1,
         unpaced: reset >= 2,
+        seconds: false,
+        resumes: false,
+        base_ms: 0,
         asked: Instant::now(),
     }
 }

@@ -4,7 +4,8 @@
 //! ends, and says which; the stream then waits for just that.
 //!
 //! Two time lines: the file's, and the stream's, whose 0 is where `play(start)` began (`origin_ms`). Samples between the
-//! keyframe and the start are sent at 0. Everything on the wire is on the stream's.
+//! keyframe and the start are sent at 0. Everything on the wire is on the stream's. An item that follows another of its playlist begins where
+//! that ended (`base_ms`), until a seek: that counts from the item's own start.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::outgoing::Outgoing;
 use super::pacing::Pacer;
+use super::transition::Incoming;
 use crate::media::{Cursor, Kind, Media, MediaError, Sample, Step, Track, tag};
 use crate::object::{ObjectReader, ReadAt, ReadError};
 use crate::rtmp::amf::Value;
@@ -27,6 +29,8 @@ pub(crate) enum Filled {
     At(Instant),
     /// These bytes must be in memory first.
     Need { offset: u64, len: u64 },
+    /// The next sample is at or past [`Wanted::until_ms`].
+    Reached,
     /// The last sample is out; the end may be announced at this time.
     Ended(Instant),
     /// Nothing to do: one frame was asked for (a seek while paused) and is out.
@@ -43,6 +47,18 @@ pub(crate) struct Wanted {
     pub(crate) audio: bool,
     pub(crate) video: bool,
     pub(crate) batch_bytes: usize,
+    /// Nothing from this time of the stream on: another file takes over there.
+    pub(crate) until_ms: Option<u64>,
+}
+
+/// Where a play begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// File time at which the stream's time is `base_ms`.
+    pub(crate) origin_ms: u64,
+    pub(crate) base_ms: u64,
+    /// Time of the stream of the first sample wanted.
+    pub(crate) from_ms: u64,
 }
 
 /// How much of the file a play is for.
@@ -65,9 +81,12 @@ pub(crate) struct Playback {
     pub(crate) reader: ObjectReader,
     cursor: Cursor,
     next: Option<Sample>,
+    /// What follows `next`, where that isn't the cursor's.
+    then: Option<Sample>,
     metadata: Bytes,
-    /// File time of the stream's 0.
+    /// File time at which the stream's time is `base_ms`.
     pub(crate) origin_ms: u64,
+    pub(crate) base_ms: u64,
     extent: Extent,
     unpaced: bool,
     pacer: Pacer,
@@ -78,8 +97,16 @@ pub(crate) struct Playback {
     snapshot: bool,
     /// Video was switched off or its start is awaited: nothing until a keyframe.
     awaits_keyframe: bool,
-    /// Stream time of the newest message, and the end of the newest sample's time.
+    /// Its codec header goes out again before the next picture.
+    owes_header: bool,
+    /// Nothing before this time of the stream: another file was sent up to there.
+    floor_ms: u64,
+    /// The file that took over, until its first sample is out: then that is told.
+    taken_over_by: Option<String>,
+    /// Stream time of the newest message.
     pub(crate) time_ms: u64,
+    /// The highest that was since the last jump.
+    pub(crate) newest_ms: u64,
     pub(crate) sent_bytes: u64,
     pub(crate) first_media: Option<Instant>,
     finished: bool,
@@ -90,20 +117,23 @@ impl Playback {
         media: Arc<Media>,
         reader: ObjectReader,
         cursor: Cursor,
-        origin_ms: u64,
+        place: Place,
         extent: Extent,
         cap_ms: u64,
         unpaced: bool,
     ) -> Self {
         let metadata = reply::metadata(&media.metadata);
-        let pacer = Pacer::open(Instant::now(), 0, cap_ms, unpaced);
+        let Place { origin_ms, base_ms, from_ms } = place;
+        let pacer = Pacer::open(Instant::now(), from_ms, cap_ms, unpaced);
         Self {
             media,
             reader,
             cursor,
             next: None,
+            then: None,
             metadata,
             origin_ms,
+            base_ms,
             extent,
             unpaced,
             pacer,
@@ -111,7 +141,11 @@ impl Playback {
             told_ready: false,
             snapshot: extent == Extent::OneFrame,
             awaits_keyframe: false,
-            time_ms: 0,
+            owes_header: false,
+            floor_ms: 0,
+            taken_over_by: None,
+            time_ms: from_ms,
+            newest_ms: from_ms,
             sent_bytes: 0,
             first_media: None,
             finished: false,
@@ -134,21 +168,76 @@ impl Playback {
     ) {
         self.cursor = cursor;
         self.reader = reader;
-        self.next = None;
+        (self.next, self.then) = (None, None);
         self.pacer = Pacer::open(Instant::now(), time_ms, cap_ms, self.unpaced);
         (self.told_empty, self.told_ready, self.finished) = (false, false, false);
         self.snapshot = snapshot || self.extent == Extent::OneFrame;
-        self.awaits_keyframe = false;
-        self.time_ms = time_ms;
+        (self.awaits_keyframe, self.owes_header, self.floor_ms) = (false, false, 0);
+        (self.time_ms, self.newest_ms) = (time_ms, time_ms);
+    }
+
+    /// Another file of the same content takes over: `first` is its first sample to be sent, `then` the one after it where the cursor is past
+    /// that. Time and pace go on. Without a first sample the place is at the end of all that is sent; later seeks go into the new file.
+    pub(crate) fn take_over(&mut self, other: Incoming, name: String) {
+        let Incoming { media, reader, cursor, first, then } = other;
+        self.metadata = reply::metadata(&media.metadata);
+        self.floor_ms = first.as_ref().map_or(self.newest_ms, |first| self.stream_time(first));
+        if first.is_some() {
+            (self.finished, self.awaits_keyframe, self.owes_header) = (false, false, false);
+        }
+        (self.media, self.reader, self.cursor) = (media, reader, cursor);
+        (self.next, self.then) = (first, then);
+        self.taken_over_by = Some(name);
+    }
+
+    /// Tells that the file that took over is what is sent now, if that is still owed.
+    pub(crate) fn tell_takeover(&mut self, out: &mut Outgoing, stream_id: u32) {
+        if let Some(name) = self.taken_over_by.take() {
+            let seconds = self.media.duration_ms / 1000.0;
+            let status = reply::play_status_transition(&name, seconds, self.sent_bytes);
+            out.data(stream_id, self.time_ms as u32, status);
+        }
     }
 
     /// Video begins again at a keyframe.
     pub(crate) fn await_keyframe(&mut self) {
-        self.awaits_keyframe = true;
+        (self.awaits_keyframe, self.owes_header) = (true, true);
     }
 
-    fn stream_time(&self, sample: &Sample) -> u64 {
-        sample.time_ms().saturating_sub(self.origin_ms)
+    /// The film had stopped where it is and goes on now.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.pacer.reopen(now, self.time_ms);
+    }
+
+    /// Where a viewer would be that never had to wait; `None` where time plays no part.
+    pub(crate) fn clock_ms(&self, now: Instant) -> Option<u64> {
+        self.pacer.clock_ms(now)
+    }
+
+    /// Whether a single frame is all that is wanted.
+    pub(crate) fn is_one_frame(&self) -> bool {
+        self.extent == Extent::OneFrame
+    }
+
+    /// Time of the stream at which the play ends.
+    pub(crate) fn end_ms(&self) -> u64 {
+        let file_end = (self.media.duration_ms.max(0.0) as u64).saturating_sub(self.origin_ms);
+        let end = match self.extent {
+            Extent::All => file_end,
+            Extent::OneFrame => 0,
+            Extent::Ms(ms) => file_end.min(ms),
+        };
+        self.base_ms.saturating_add(end)
+    }
+
+    /// File time of a time of the stream.
+    pub(crate) fn file_time(&self, stream_ms: u64) -> u64 {
+        self.origin_ms.saturating_add(stream_ms.saturating_sub(self.base_ms))
+    }
+
+    /// Time of the stream at which a sample of the file stands.
+    pub(crate) fn stream_time(&self, sample: &Sample) -> u64 {
+        self.base_ms.saturating_add(sample.time_ms().saturating_sub(self.origin_ms))
     }
 
     /// What precedes media after every play, seek and unpause: metadata and codec headers, stamped with the time of the first sample to come.
@@ -187,7 +276,10 @@ impl Playback {
                 return Filled::Enough;
             }
             let sample = match self.next.take() {
-                Some(sample) => sample,
+                Some(sample) => {
+                    self.next = self.then.take();
+                    sample
+                }
                 None => match self.cursor.step(&mut self.reader) {
                     Ok(Step::Sample(sample)) => sample,
                     Ok(Step::Need { offset, len }) => return Filled::Need { offset, len },
@@ -199,6 +291,10 @@ impl Playback {
             if self.is_past_the_extent(time_ms) {
                 return self.ended(wanted);
             }
+            if wanted.until_ms.is_some_and(|until_ms| time_ms >= until_ms) && !self.snapshot {
+                self.put_back(sample);
+                return Filled::Reached;
+            }
             if self.snapshot && time_ms > self.time_ms.saturating_add(SNAPSHOT_MS) {
                 // No picture here: audio only, or video switched off.
                 return if self.extent == Extent::OneFrame {
@@ -209,7 +305,7 @@ impl Playback {
             }
             let due = self.pacer.due(time_ms, wanted.buffer_ms);
             if due > now && !self.snapshot {
-                self.next = Some(sample);
+                self.put_back(sample);
                 if !self.told_empty {
                     control::buffer_empty(wanted.stream_id, &mut out.batch);
                     self.told_empty = true;
@@ -217,12 +313,12 @@ impl Playback {
                 return Filled::At(due);
             }
             // After its time has come, not before: what is switched off passes at the pace of what isn't.
-            if self.is_unwanted(&sample, wanted) {
+            if time_ms < self.floor_ms || self.is_unwanted(&sample, wanted) {
                 continue;
             }
             let Some(payload) = self.reader.buffered(sample.offset, u64::from(sample.len)) else {
                 let (offset, len) = (sample.offset, u64::from(sample.len));
-                self.next = Some(sample);
+                self.put_back(sample);
                 if offset.checked_add(len).is_none_or(|end| end > self.reader.size()) {
                     return Filled::Failed(MediaError::Read(ReadError::PastEnd {
                         offset,
@@ -238,11 +334,19 @@ impl Playback {
                 control::buffer_ready(wanted.stream_id, &mut out.batch);
                 self.told_ready = true;
             }
+            if self.owes_header && sample.kind == Kind::Video {
+                self.owes_header = false;
+                for (_, body) in self.media.headers.iter().filter(|(kind, _)| *kind == Kind::Video) {
+                    out.media(wanted.stream_id, Kind::Video, time_ms as u32, &[], std::slice::from_ref(body));
+                }
+            }
             let head = tag::head(self.track(sample.kind), &sample);
             out.media(wanted.stream_id, sample.kind, time_ms as u32, head.as_slice(), &payload);
             self.sent_bytes += u64::from(sample.len) + head.as_slice().len() as u64;
             self.time_ms = time_ms;
+            self.newest_ms = self.newest_ms.max(time_ms);
             self.first_media.get_or_insert(now);
+            self.tell_takeover(out, wanted.stream_id);
             if self.snapshot && sample.kind == Kind::Video {
                 if self.extent == Extent::OneFrame {
                     return self.ended(wanted);
@@ -253,8 +357,14 @@ impl Playback {
         }
     }
 
-    fn no_snapshot(&mut self, sample: Sample) -> Filled {
+    /// The sample at hand is for later.
+    fn put_back(&mut self, sample: Sample) {
+        self.then = self.next.take();
         self.next = Some(sample);
+    }
+
+    fn no_snapshot(&mut self, sample: Sample) -> Filled {
+        self.put_back(sample);
         self.snapshot = false;
         Filled::Snapshot
     }
@@ -264,7 +374,7 @@ impl Playback {
     }
 
     fn is_past_the_extent(&self, time_ms: u64) -> bool {
-        matches!(self.extent, Extent::Ms(ms) if time_ms >= ms)
+        matches!(self.extent, Extent::Ms(ms) if time_ms.saturating_sub(self.base_ms) >= ms)
     }
 
     fn is_unwanted(&mut self, sample: &Sample, wanted: Wanted) -> bool {
@@ -286,13 +396,7 @@ impl Playback {
         if self.snapshot {
             return Filled::Ended(Instant::now());
         }
-        let file_end = (self.media.duration_ms.max(0.0) as u64).saturating_sub(self.origin_ms);
-        let end_ms = match self.extent {
-            Extent::All => file_end,
-            Extent::OneFrame => 0,
-            Extent::Ms(ms) => file_end.min(ms),
-        };
-        Filled::Ended(self.pacer.end_due(end_ms, wanted.buffer_ms))
+        Filled::Ended(self.pacer.end_due(self.end_ms(), wanted.buffer_ms))
     }
 
     /// The end sequence of FMS, in its order; without a Stop rtmpdump would hang, with an earlier one it would cut the file.

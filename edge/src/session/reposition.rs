@@ -66,7 +66,9 @@ impl Session {
         };
         let name = playing.request.name.display.clone();
         let at_ms = ms.map_or(playing.playback.time_ms, |ms| ms as u64);
-        let (origin_ms, over) = (playing.playback.origin_ms, playing.over);
+        let (base_ms, over) = (playing.playback.base_ms, playing.over);
+        // An item that follows another may be thought to begin at 0.
+        let target_ms = playing.playback.file_time(if at_ms < base_ms { base_ms + at_ms } else { at_ms });
         info!(
             session = self.id,
             stream = stream_id,
@@ -78,6 +80,9 @@ impl Session {
         self.settle_unpause(stream_id, &name);
         if let Some(stream) = self.stream(stream_id) {
             stream.paused = pause;
+            if let Some(playing) = stream.playing() {
+                playing.paused_at_ms = pause.then_some(at_ms);
+            }
         }
         let pending = self.stream(stream_id).and_then(|stream| stream.pending);
         let seeking = matches!(pending, Some(Reposition::Seek { .. }))
@@ -96,7 +101,7 @@ impl Session {
                 &name,
             );
         } else {
-            let (turn, target_ms) = (self.next_turn(), origin_ms.saturating_add(at_ms));
+            let turn = self.next_turn();
             self.reposition(stream_id, Reposition::Unpause { ms: at_ms }, target_ms, turn);
         }
     }
@@ -129,7 +134,7 @@ impl Session {
     }
 
     /// When the viewer's next seek or unpause may begin: `None` is at once.
-    fn next_turn(&mut self) -> Option<Instant> {
+    pub(super) fn next_turn(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let interval = Duration::from_millis(self.shared.config.seek_interval_ms);
         let turn = match self.repositioned_at {
@@ -164,7 +169,12 @@ impl Session {
             }
         };
         let name = playing.request.name.display.clone();
-        let stream_ms = target_ms.saturating_sub(playing.playback.origin_ms);
+        if let Reposition::Seek { .. } = why {
+            // Seeks count from the item's own start, and so does time from then on.
+            playing.playback.base_ms = 0;
+        }
+        let stream_ms =
+            playing.playback.base_ms.saturating_add(target_ms.saturating_sub(playing.playback.origin_ms));
         playing.playback.jump(cursor, reader, stream_ms, cap_ms, paused);
         playing.begins = true;
         let start = format!("Started playing {name}.");
@@ -197,6 +207,7 @@ impl Session {
         }
         self.out.data(stream_id, stream_ms as u32, reply::sample_access(false, false));
         self.out.data(stream_id, stream_ms as u32, reply::data_start());
+        self.move_transition(stream_id);
     }
 
     /// Applies what a stream's slow operation brought.
@@ -213,6 +224,7 @@ impl Session {
                 self.on_repositioned(stream_id, why, target_ms, result)
             }
             Done::Fetched(fetched) => self.on_fetched(stream_id, fetched),
+            Done::Looked(looked) => self.on_looked(stream_id, looked),
         }
     }
 }

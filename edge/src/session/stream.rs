@@ -1,7 +1,8 @@
 //! One stream of a connection (createStream): what it plays, and what it waits for.
 //!
 //! A stream is in one of four states and has at most one slow operation under way (opening, repositioning, fetching bytes), a future
-//! that owns what it works on. A newer command replaces it, which drops the future: nothing to undo.
+//! that owns what it works on. A newer command replaces it, which drops the future: nothing to undo. Beside it there is at most one
+//! [`Transition`], which looks for another file while this one plays on.
 //!
 //! ```text
 //! Idle ─play─▶ Opening ─found─▶ Playing ─end─▶ Playing, `over` (the file stays open for a seek back)
@@ -22,6 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::names::StreamName;
 use super::opening::Ready;
 use super::playback::{Extent, Playback};
+use super::transition::{Looked, Transition};
 use crate::media::{Cursor, MediaError};
 use crate::metrics::Counted;
 use crate::object::ObjectReader;
@@ -47,6 +49,12 @@ pub(crate) struct PlayRequest {
     /// Ends what plays and empties the playlist; else it joins the playlist.
     pub(crate) reset: bool,
     pub(crate) unpaced: bool,
+    /// Times came in seconds, as play2 has them; see [`fit`](super::opening::fit).
+    pub(crate) seconds: bool,
+    /// Time goes on where it was on another connection: times are the file's own.
+    pub(crate) resumes: bool,
+    /// Time of the stream at which it begins: 0, or the end of the playlist's item before it.
+    pub(crate) base_ms: u64,
     pub(crate) asked: Instant,
 }
 
@@ -83,6 +91,24 @@ pub(crate) struct Playing {
     pub(crate) sleeps_until: Option<Instant>,
     /// When the fetch under way began.
     pub(crate) waits_since: Option<Instant>,
+    /// Where the viewer said it was when it paused.
+    pub(crate) paused_at_ms: Option<u64>,
+    /// Since when its viewer has not had in time what it was sent.
+    pub(crate) late_since: Option<Instant>,
+}
+
+impl Playing {
+    /// Where the viewer is in what it has been sent, as far as the server can tell.
+    pub(crate) fn playhead_ms(&self, now: Instant, paused: bool) -> u64 {
+        let sent_ms = self.playback.newest_ms;
+        let at_ms = if paused { self.paused_at_ms } else { self.playback.clock_ms(now) };
+        at_ms.map_or(sent_ms, |ms| ms.min(sent_ms))
+    }
+
+    /// Whether the last sample is out.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.over || self.end_due.is_some()
+    }
 }
 
 /// Why a cursor is repositioned.
@@ -113,6 +139,8 @@ pub(crate) enum Done {
     Opened(Result<Ready, MediaError>),
     Repositioned(Reposition, u64, Result<(Cursor, ObjectReader), MediaError>),
     Fetched(Fetched),
+    /// What a transition looked for.
+    Looked(Looked),
 }
 
 /// One stream of a connection.
@@ -130,6 +158,8 @@ pub(crate) struct Stream {
     /// What is looking for its place, and whose notification is still owed.
     pub(crate) pending: Option<Reposition>,
     pub(crate) later: Option<Later>,
+    /// Another file that is to take over.
+    pub(crate) transition: Option<Box<Transition>>,
     pub(crate) op: Option<BoxFuture<'static, Done>>,
 }
 
@@ -146,6 +176,7 @@ impl Stream {
             paused: false,
             pending: None,
             later: None,
+            transition: None,
             op: None,
         }
     }
@@ -158,6 +189,11 @@ impl Stream {
             self.op = None;
             return Poll::Ready(done);
         }
+        if let Some(transition) = &mut self.transition
+            && let Poll::Ready(looked) = transition.poll(cx)
+        {
+            return Poll::Ready(Done::Looked(looked));
+        }
         match &mut self.later {
             Some(later) => later.turn.as_mut().poll(cx).map(|()| Done::Turn),
             None => Poll::Pending,
@@ -166,7 +202,7 @@ impl Stream {
 
     /// Forgets what the stream was looking for.
     pub(crate) fn give_up(&mut self) {
-        (self.op, self.pending, self.later) = (None, None, None);
+        (self.op, self.pending, self.later, self.transition) = (None, None, None, None);
     }
 
     /// What plays, if a file is open.

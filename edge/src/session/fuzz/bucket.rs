@@ -1,6 +1,6 @@
 //! A bucket in memory: a film of each kind, and objects that fail in each way.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -31,7 +31,31 @@ const FILMS: &[(&str, &[u8])] = &[
 #[derive(Debug, Default)]
 pub(super) struct Bucket;
 
+/// Films long enough to be switched in mid-play: 20 s with a keyframe a second, and 12 s with one each 1.6 s.
+static LONG: LazyLock<Vec<u8>> = LazyLock::new(|| film(20, 25));
+static OTHER: LazyLock<Vec<u8>> = LazyLock::new(|| film(12, 40));
+
+/// An FLV of pictures and sounds, 25 of each a second, whose pictures between two keyframes say how far apart those are.
+fn film(seconds: u32, pictures_a_keyframe: u32) -> Vec<u8> {
+    let mut file = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+    for n in 0..seconds * 25 {
+        let picture = if n % pictures_a_keyframe == 0 { 0x12 } else { 0x22 };
+        for (kind, first) in [(9, picture), (8, 0x2f)] {
+            let time = (n * 40).to_be_bytes();
+            file.extend([kind, 0, 0, 11, time[1], time[2], time[3], time[0], 0, 0, 0, first]);
+            file.extend([pictures_a_keyframe as u8; 10]);
+            file.extend(22u32.to_be_bytes());
+        }
+    }
+    file
+}
+
 fn find(key: &str) -> Option<&'static [u8]> {
+    match key {
+        "long.flv" => return Some(&LONG),
+        "other.flv" => return Some(&OTHER),
+        _ => {}
+    }
     FILMS.iter().find(|(name, _)| *name == key).map(|(_, bytes)| *bytes)
 }
 

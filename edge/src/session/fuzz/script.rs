@@ -31,6 +31,10 @@ const STREAMS: &[&str] = &[
     "missing",
     "",
     "../a.flv?x=y",
+    "long",
+    "other.flv",
+    "long",
+    "other.flv",
 ];
 const NUMBERS: &[f64] = &[
     0.0,
@@ -137,6 +141,7 @@ fn act(input: &mut Input<'_>, acts: &mut VecDeque<Act>) {
             let one = any_command(input);
             one.repeat(1 + usize::from(input.u8()))
         }
+        22 => play2(input),
         _ => any_command(input),
     };
     // Also without waiting for the answers, and in pieces.
@@ -164,6 +169,30 @@ fn play(input: &mut Input<'_>) -> Vec<u8> {
     };
     let args = [Value::Null, name.into(), start.into(), len.into(), reset];
     message(20, stream, &command::encode("play", 0.0, &args))
+}
+
+/// Options as Flash sends them (in one object, some missing, times of any size), or one after the other.
+fn play2(input: &mut Input<'_>) -> Vec<u8> {
+    const TRANSITIONS: &[&str] =
+        &["switch", "switch", "switch", "swap", "reset", "append", "appendAndWait", "resume", "stop", "leap"];
+    let stream = 1 + u32::from(input.u8().is_multiple_of(8));
+    let mut values = vec![
+        ("streamName", Value::from(*input.choose(STREAMS))),
+        ("oldStreamName", Value::from(*input.choose(STREAMS))),
+        ("start", Value::Number(*input.choose(NUMBERS))),
+        ("len", Value::Number(*input.choose(&[-1.0, -1.0, 0.0, 0.3, 300.0, 1e300]))),
+        ("offset", Value::Number(*input.choose(NUMBERS))),
+        ("transition", Value::from(*input.choose(TRANSITIONS))),
+    ];
+    let shape = input.u8();
+    values.retain(|(key, _)| *key == "streamName" || *key == "transition" || shape & 3 != 0);
+    let mut args = vec![Value::Null];
+    if shape & 12 == 0 {
+        args.extend(values.into_iter().map(|(_, value)| value));
+    } else {
+        args.push(Value::object(values));
+    }
+    message(20, stream, &command::encode("play2", 0.0, &args))
 }
 
 fn any_command(input: &mut Input<'_>) -> Vec<u8> {
