@@ -92,7 +92,6 @@ impl HandshakeError {
 }
 
 /// The server's side of one handshake.
-#[derive(Debug)]
 pub struct ServerHandshake {
     state: State,
     s1_end: [u8; 32],
@@ -115,15 +114,16 @@ struct Random {
     private: PrivateKey,
 }
 
-/// Without the private key.
-impl std::fmt::Debug for State {
+/// How far it is, and nothing of its keys.
+impl std::fmt::Debug for ServerHandshake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Hello(_) => "Hello",
-            Self::Exchange => "Exchange",
-            Self::Acknowledgement(_) => "Acknowledgement",
-            Self::Finished => "Finished",
-        })
+        let state = match self.state {
+            State::Hello(_) => "Hello",
+            State::Exchange => "Exchange",
+            State::Acknowledgement(_) => "Acknowledgement",
+            State::Finished => "Finished",
+        };
+        f.debug_tuple("ServerHandshake").field(&state).finish()
     }
 }
 
