@@ -77,12 +77,12 @@ fn exchange() -> Option<KeyExchange> {
 }
 
 fn main() {
-    let key = [7; 32];
+    let key = [7u8; 32];
     for bytes in [4 << 10, 64 << 10] {
-        let mut block = vec![0; bytes];
+        let mut block = vec![0u8; bytes];
         let (mut library, mut own) = (Rc4::new(&key.into()), Own::new(&key));
-        let ours = seconds(|| own.apply(black_box(&mut block)));
-        let theirs = seconds(|| library.apply_keystream(black_box(&mut block)));
+        let ours = seconds(|| own.apply(black_box(&mut block[..])));
+        let theirs = seconds(|| library.apply_keystream(black_box(&mut block[..])));
         let rate = |seconds: f64| bytes as f64 / seconds / 1e6;
         println!(
             "RC4, blocks of {} KiB: rc4 {:.0} MB/s, own {:.0} MB/s: own is {:.2} times as fast",
@@ -92,10 +92,10 @@ fn main() {
             theirs / ours
         );
     }
-    let packet = [7; 1504];
+    let packet = [7u8; 1504];
     let hmac = seconds(|| {
-        let mut mac = Hmac::<Sha256>::new(&[7; 64].into());
-        mac.update(black_box(&packet));
+        let mut mac = Hmac::<Sha256>::new(&[7u8; 64].into());
+        mac.update(black_box(&packet[..]));
         black_box(mac.finalize());
     });
     println!("HMAC-SHA256 of a packet: {:.2} us", hmac * 1e6);

@@ -92,9 +92,9 @@ impl HandshakeError {
 }
 
 /// The server's side of one handshake.
-#[derive(Debug)]
 pub struct ServerHandshake {
     state: State,
+    s1_end: [u8; 32],
 }
 
 enum State {
@@ -114,15 +114,16 @@ struct Random {
     private: PrivateKey,
 }
 
-/// Without the private key.
-impl std::fmt::Debug for State {
+/// How far it is, and nothing of its keys.
+impl std::fmt::Debug for ServerHandshake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Hello(_) => "Hello",
-            Self::Exchange => "Exchange",
-            Self::Acknowledgement(_) => "Acknowledgement",
-            Self::Finished => "Finished",
-        })
+        let state = match self.state {
+            State::Hello(_) => "Hello",
+            State::Exchange => "Exchange",
+            State::Acknowledgement(_) => "Acknowledgement",
+            State::Finished => "Finished",
+        };
+        f.debug_tuple("ServerHandshake").field(&state).finish()
     }
 }
 
@@ -133,7 +134,12 @@ impl ServerHandshake {
         random.fill_bytes(&mut filled.s1);
         random.fill_bytes(&mut filled.s2);
         random.fill_bytes(&mut filled.private);
-        Self { state: State::Hello(filled) }
+        Self { state: State::Hello(filled), s1_end: [0; 32] }
+    }
+
+    /// The last 32 bytes of S1, once it was given out: what a client's answer to SWF verification is keyed with.
+    pub fn s1_end(&self) -> [u8; 32] {
+        self.s1_end
     }
 
     /// Goes on with what `input` holds, and takes what it has used from its front.
@@ -150,7 +156,9 @@ impl ServerHandshake {
                 let (step, next) = if encrypted {
                     (HandshakeStep::KeyExchange(Box::new(key_exchange(c1, random)?)), State::Exchange)
                 } else {
-                    (HandshakeStep::Reply(reply(c1, random)), State::Acknowledgement(None))
+                    let answer = reply(c1, random);
+                    self.s1_end = s1_end(&answer);
+                    (HandshakeStep::Reply(answer), State::Acknowledgement(None))
                 };
                 self.state = next;
                 input.advance(1 + PACKET_BYTES);
@@ -172,6 +180,7 @@ impl ServerHandshake {
 
     /// Takes back what a [`KeyExchange`] came to: what to send now, before advancing again.
     pub fn resume(&mut self, exchanged: Exchanged) -> Bytes {
+        self.s1_end = s1_end(&exchanged.reply);
         self.state = State::Acknowledgement(Some(exchanged.keys));
         exchanged.reply
     }
@@ -179,6 +188,10 @@ impl ServerHandshake {
 
 fn packet(bytes: &[u8]) -> Option<&Packet> {
     bytes.first_chunk()
+}
+
+fn s1_end(reply: &[u8]) -> [u8; 32] {
+    reply.get(..=PACKET_BYTES).and_then(|s0_s1| s0_s1.last_chunk()).copied().unwrap_or_default()
 }
 
 /// S0, S1 and S2 for a plain C1.

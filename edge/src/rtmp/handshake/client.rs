@@ -138,9 +138,10 @@ impl ClientHandshake {
     /// Takes S0, S1 and S2 from the front of `input` and says how it went; `None` while they are not all there.
     pub fn advance(&mut self, input: &mut BytesMut) -> Result<Option<Greeting>, ClientError> {
         let asked = self.type_byte();
-        match input.first() {
-            Some(&answered) if answered != asked => return Err(ClientError::Type(answered, asked)),
-            _ => {}
+        if let Some(&answered) = input.first()
+            && answered != asked
+        {
+            return Err(ClientError::Type(answered, asked));
         }
         let (Some(s1), Some(s2)) =
             (input.get(1..).and_then(packet), input.get(1 + PACKET_BYTES..).and_then(packet))

@@ -116,6 +116,7 @@ fn s6_types_6_8_and_9_are_answered_with_6_in_the_client_s_scheme() {
         assert!(input.is_empty());
         let reply = server.resume(work.run());
         assert_eq!((reply.len(), reply[0]), (3073, 6));
+        assert_eq!(server.s1_end(), reply[1505..1537]);
         let greeting = client.advance(&mut BytesMut::from(&reply[..])).unwrap().unwrap();
         assert_eq!((greeting.scheme, greeting.server_version), (Some(scheme), [3, 5, 1, 1]));
     }
