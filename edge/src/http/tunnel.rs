@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, StatusCode};
 use tokio::time::{Duration, Instant, timeout};
 
@@ -125,9 +126,11 @@ impl Tunnels {
 
     /// Where to send everything from now on. (Some players take nothing but a 404 for "to where you are".)
     fn ident(&self) -> Answer {
-        match &self.config().public_address {
+        let mut answer = match &self.config().public_address {
             Some(address) => answer::plain(StatusCode::OK, "text/plain", address.clone()),
             None => answer::plain(StatusCode::NOT_FOUND, "text/plain", "not found\n"),
-        }
+        };
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Keep-Alive"));
+        answer
     }
 }
