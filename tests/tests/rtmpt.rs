@@ -138,6 +138,41 @@ fn s16_a_paused_player_makes_less_than_5_requests_a_second() {
 }
 
 #[test]
+fn s16_rtmpdump_that_plays_in_real_time_makes_less_than_5_requests_a_second() {
+    let server = Standalone::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (addr, to) = (server.rtmp().to_owned(), folder.path().join("o.flv"));
+    let url = format!("rtmpt://{addr}/cfx/st");
+    let plays = std::thread::spawn(move || {
+        let args = [
+            "-q",
+            "-R",
+            "-b",
+            "3000",
+            "-r",
+            &url,
+            "-a",
+            "cfx/st",
+            "-y",
+            "minute",
+            "-o",
+            to.to_str().unwrap(),
+        ];
+        players::run(12, "rtmpdump", &args)
+    });
+    eventually("the film", PATIENCE, || {
+        (server.metric("penstock_edge_playing_streams") == 1.0).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    let (begun, before) = (Instant::now(), server.metric("penstock_edge_tunnel_requests_total"));
+    std::thread::sleep(Duration::from_secs(5));
+    let made = server.metric("penstock_edge_tunnel_requests_total") - before;
+    let rate = made / begun.elapsed().as_secs_f64();
+    assert!(made > 0.0 && rate < 5.0, "{rate} requests a second");
+    plays.join().unwrap();
+}
+
+#[test]
 fn s17_pipelined_requests_are_answered_in_order() {
     let mut poster = Poster::to(shared().rtmp());
     let id = poster.open();
