@@ -4,7 +4,6 @@
 //! |---|---|---|
 //! | accept | connections past `max_connections`, or while sessions are over their memory | the connection is closed |
 //! | first byte | connections past `max_connections_per_address` | the connection is closed |
-//! | a tunnel's `open` | sessions past `tunnel.max_sessions` or `tunnel.max_sessions_per_address`, or over their memory | 503 and a sentence |
 //! | connect | while draining, short of memory, or with egress used up | `_error`, NetConnection.Connect.Rejected with the code below, `close` |
 //! | play | while short of memory | NetStream.Failed |
 //!
