@@ -72,9 +72,10 @@ impl Poster {
             if let Some(end) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
                 let head = String::from_utf8(self.unread[..end + 2].to_vec())?;
                 ensure!(!head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");
-                let status = head.split(' ').nth(1).context("no status")?.parse()?;
+                let status: u16 = head.split(' ').nth(1).context("no status")?.parse()?;
                 let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: "));
-                let length: usize = length.with_context(|| format!("no length in {head}"))?.parse()?;
+                ensure!(length.is_some() || status != 200, "no length in {head}");
+                let length: usize = length.unwrap_or("0").parse()?;
                 if self.unread.len() >= end + 4 + length {
                     let body = self.unread[end + 4..end + 4 + length].to_vec();
                     self.unread.drain(..end + 4 + length);

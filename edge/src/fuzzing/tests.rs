@@ -113,7 +113,7 @@ fn tunnels_of_strangers() {
         &[10, 130],
         &[5, 99],
     ];
-    run("tunnel", 20_000, words, super::tunnel);
+    run("tunnel", 100_000, words, super::tunnel);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, StatusCode};
 use tokio::time::{Duration, Instant, timeout};
 
@@ -60,7 +61,9 @@ impl Tunnels {
             Call::Close(_) => Some(&self.requests.close),
             Call::Malformed => None,
         };
-        counter.inspect(|counter| counter.inc());
+        if let Some(counter) = counter {
+            counter.inc();
+        }
         match self.answer(call, request, viewer, used).await {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -125,9 +128,11 @@ impl Tunnels {
 
     /// Where to send everything from now on. (Some players take nothing but a 404 for "to where you are".)
     fn ident(&self) -> Answer {
-        match &self.config().public_address {
+        let mut answer = match &self.config().public_address {
             Some(address) => answer::plain(StatusCode::OK, "text/plain", address.clone()),
             None => answer::plain(StatusCode::NOT_FOUND, "text/plain", "not found\n"),
-        }
+        };
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Keep-Alive"));
+        answer
     }
 }

@@ -126,7 +126,7 @@ impl Model {
         let queued = self.batch.len_bytes();
         if self.conversation.is_writable() && queued > 0 {
             let taken = self.conversation.write(&mut self.batch, count % 2 == 0, &self.account, &mut answers);
-            assert_eq!(taken.map_or(0, |taken| taken), queued - self.batch.len_bytes());
+            assert_eq!(taken.unwrap_or(0), queued - self.batch.len_bytes());
         }
         self.take(answers);
     }
@@ -150,9 +150,7 @@ impl Model {
 }
 
 fn converse(mut choices: Input<'_>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let Ok(runtime) = runtime else { return };
-    let now = runtime.block_on(async { Instant::now() });
+    let now = Instant::now();
     let mut model = Model {
         conversation: Conversation::new(LIMITS, now),
         account: Arc::default(),
@@ -174,7 +172,7 @@ fn converse(mut choices: Input<'_>) {
                 let number = match choices.below(10) {
                     0..=3 => next,
                     4 => next + 1,
-                    5 => next + 2 + choices.u8() as u64 % 4,
+                    5 => next + 2 + u64::from(choices.u8()) % 4,
                     6 | 7 => next.saturating_sub(1),
                     8 => next.saturating_sub(2),
                     _ => choices.u64() % 10_u64.pow(18),
@@ -197,7 +195,7 @@ fn converse(mut choices: Input<'_>) {
             }
             7 => model.conversation.settle(&mut answers),
             8 => {
-                let number = model.conversation.next().saturating_sub(choices.u8() as u64 % 2);
+                let number = model.conversation.next().saturating_sub(u64::from(choices.u8()) % 2);
                 model.conversation.give_up(number, &mut answers);
             }
             9 if !model.issues.is_empty() => {
