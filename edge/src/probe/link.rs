@@ -14,7 +14,7 @@ use crate::rtmp::handshake::cipher::{Cipher, SessionKeys};
 
 enum Carrier {
     Stream(Box<dyn Stream>),
-    Tunnel(Tunnel),
+    Tunnel(Box<Tunnel>),
 }
 
 /// One connection to the server.
@@ -30,7 +30,7 @@ impl Link {
     /// Reaches the server.
     pub(super) async fn open(target: &Target, dialer: Dialer, told: &mut Narrator) -> Result<Self, Failure> {
         let carrier = if target.variant.tunnel {
-            Carrier::Tunnel(Tunnel::open(&dialer, &target.authority, told).await?)
+            Carrier::Tunnel(Box::new(Tunnel::open(&dialer, &target.authority, told).await?))
         } else {
             Carrier::Stream(dialer.open(told).await?)
         };
