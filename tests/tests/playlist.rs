@@ -78,11 +78,11 @@ fn s37_reset_flushes_what_waits() {
 }
 
 #[test]
-fn s37_two_and_three_deliver_at_once() {
+fn s37_three_flushes_and_two_appends_and_both_deliver_at_once() {
     let mut client = streaming(1000);
     let begun = Instant::now();
-    play(&mut client, "mp4:minute.mp4", 0.0, -1.0, 2.0);
-    play(&mut client, "minute", 0.0, -1.0, 3.0);
+    play(&mut client, "mp4:minute.mp4", 0.0, -1.0, 3.0);
+    play(&mut client, "minute", 0.0, -1.0, 2.0);
     client.wait_status_within("NetStream.Play.Stop", Duration::from_secs(30));
     assert!(begun.elapsed() < Duration::from_secs(25), "two minutes in {:?}", begun.elapsed());
     assert_eq!(codes(&client), ["Reset", "Start", "Switch", "Start", "Complete", "Stop"]);
