@@ -1,7 +1,7 @@
 //! What the end-to-end tests are built from.
 //!
 //! The product runs as the processes an operator starts ([`standalone`], [`cluster`]); viewers are the players people use
-//! ([`players`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
+//! ([`players`], [`red5`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
 //! writer can't be hidden by the same mistake in the reader that checks it.
 //!
 //! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); many viewers at
@@ -24,6 +24,7 @@ pub mod netns;
 pub mod packets;
 pub mod players;
 pub mod process;
+pub mod red5;
 pub mod relay;
 pub mod rml;
 pub mod s3;
