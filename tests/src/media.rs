@@ -106,7 +106,9 @@ pub const BITRATES: [&str; 3] = ["br1.mp4", "br2.mp4", "br3.mp4"];
 pub fn bitrates() -> PathBuf {
     let folder = big_folder().join("bitrates");
     std::fs::create_dir_all(&folder).unwrap();
-    for (name, (size, rate)) in BITRATES.iter().zip([("320x180", "200k"), ("480x270", "500k"), ("640x360", "1000k")]) {
+    for (name, (size, rate)) in
+        BITRATES.iter().zip([("320x180", "200k"), ("480x270", "500k"), ("640x360", "1000k")])
+    {
         let film = once(&format!("bitrates-{name}"), |path| {
             let text = format!(
                 "-nostdin -v error -y -f lavfi -i testsrc2=size={size}:rate=25:duration=60 -f lavfi -i sine=440:d=60 \

@@ -73,7 +73,8 @@ pub fn switch(url: &str, plays: &[&str], record: &Path) -> Result<Vec<String>, S
         );
     }
     steps.push("play2=mp4:nosuch.mp4,switch".into());
-    steps.extend(["until=NetStream.Play.Failed", "wait=500", "count", "wait=3000", "count"].map(String::from));
+    steps
+        .extend(["until=NetStream.Play.Failed", "wait=500", "count", "wait=3000", "count"].map(String::from));
     let done = red5(url, plays[0], &steps.iter().map(String::as_str).collect::<Vec<_>>());
     ended_well(&done)?;
     match counts(&done.stdout).last() {

@@ -97,7 +97,10 @@ impl Standalone {
 
     /// `IP:PORT` of all RTMP listeners.
     pub fn listeners(&self) -> Vec<&str> {
-        self.ready["rtmp"].as_array().map(|all| all.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+        self.ready["rtmp"]
+            .as_array()
+            .map(|all| all.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default()
     }
 
     /// `IP:PORT` of the embedded S3.

@@ -69,7 +69,10 @@ fn gstreamer_s_own_rtmp_source_plays() {
         players::gst_rtmp2src(&format!("{}/{name}", shared().url()), 100, &to).expect(0);
         let source = packets::of(&media::file(name)).unwrap();
         let got = packets::of(&to).unwrap();
-        assert!(got["video"].len() > 20 && source["video"].starts_with(&got["video"]), "{name}: other pictures");
+        assert!(
+            got["video"].len() > 20 && source["video"].starts_with(&got["video"]),
+            "{name}: other pictures"
+        );
     }
 }
 

@@ -137,7 +137,9 @@ fn ffmpeg_seeks(stage: &Stage, url: &str) -> Judged {
     let done = players::ffmpeg_copy(&["-ss", "100"], &format!("{url}/mp4:{FILM}"), &["-t", "3"], &to);
     judge(done.code == 0, || format!("{done:?}"))?;
     let times = players::times(&to, "v");
-    judge(times.len() > 50 && times[0] < 5.0, || format!("{} pictures from {:?}", times.len(), times.first()))?;
+    judge(times.len() > 50 && times[0] < 5.0, || {
+        format!("{} pictures from {:?}", times.len(), times.first())
+    })?;
     seen(stage, before)
 }
 
@@ -324,7 +326,8 @@ fn s5_s19_s28_s31_rtmpdump_s_files_and_windows_are_the_same_bytes_over_every_var
                     Ok(bytes) => format!("{} bytes, plain RTMP's has {}", bytes.len(), plain.len()),
                     Err(why) => why,
                 };
-                wrong.push(format!("{play} {:?} over {variant} at listener {listener}: {why}", download.more));
+                wrong
+                    .push(format!("{play} {:?} over {variant} at listener {listener}: {why}", download.more));
             }
         }
         wrong
@@ -345,8 +348,7 @@ fn s29_rtmpdump_resumes_over_every_variant() {
         let full = fs::read(&to).unwrap();
         let tags = flv::tags(&full).unwrap();
         let has_video = tags.iter().any(|t| t.kind == 9);
-        let anchor =
-            |t: &flv::Tag| t.timestamp > 0 && if has_video { t.is_keyframe() } else { t.is_sound() };
+        let anchor = |t: &flv::Tag| t.timestamp > 0 && if has_video { t.is_keyframe() } else { t.is_sound() };
         let from = tags.iter().position(anchor).ok_or("no place to resume from")?;
         for share in [0, 30, 60, 95] {
             let cut = tags[from + (tags.len() - 1 - from) * share / 100].end;

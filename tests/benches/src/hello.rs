@@ -62,7 +62,10 @@ impl std::fmt::Debug for Ciphers {
 impl Ciphers {
     /// From the first bytes of two keys; both streams begin after what the handshake discards.
     fn new(incoming: &[u8; 32], outgoing: &[u8; 32]) -> Self {
-        Self { incoming: stream(&incoming[..16], PACKET_BYTES), outgoing: stream(&outgoing[..16], PACKET_BYTES) }
+        Self {
+            incoming: stream(&incoming[..16], PACKET_BYTES),
+            outgoing: stream(&outgoing[..16], PACKET_BYTES),
+        }
     }
 
     /// Takes received bytes apart.
@@ -86,7 +89,9 @@ pub fn stream(key: &[u8], passed_over: usize) -> Rc4 {
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { unreachable!("HMAC takes keys of any length") };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        unreachable!("HMAC takes keys of any length")
+    };
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }
@@ -223,7 +228,11 @@ pub(crate) mod tests {
         let mut c2 = Vec::new();
         let mut client = hello.answer(&answer, &mut c2).unwrap().unwrap();
         let own = &answer[1..1537];
-        assert_eq!(c2[PACKET_BYTES - 32..], signature(PLAYER, &own[digest_at(own)..][..32], &c2), "C2 is signed");
+        assert_eq!(
+            c2[PACKET_BYTES - 32..],
+            signature(PLAYER, &own[digest_at(own)..][..32], &c2),
+            "C2 is signed"
+        );
         let mut said = *b"connect";
         client.seal(&mut said);
         assert_ne!(&said, b"connect");

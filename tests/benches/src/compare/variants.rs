@@ -138,7 +138,11 @@ pub fn rtmpt_idle(place: &Place, options: &Options) -> Result<Section> {
         }
         let memory = Spread(rounds.viewers_bytes.0.iter().map(|b| b / viewers as f64 / 1e3).collect());
         if protocol.is_tunnelled() {
-            section.ratio(format!("{name}: requests a second a viewer"), &requests(&rounds, viewers), REQUESTS_MOST);
+            section.ratio(
+                format!("{name}: requests a second a viewer"),
+                &requests(&rounds, viewers),
+                REQUESTS_MOST,
+            );
             section.ratio(format!("{name}: memory a viewer, KB"), &memory, MEMORY_MOST_KB);
         } else {
             section.line(format!("{name}: memory a viewer"), &memory, 1, "KB");

@@ -7,7 +7,10 @@ fn host() -> SocketAddr {
 }
 
 fn answer(body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/x-fcs\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-fcs\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -43,7 +46,10 @@ fn open(eager: bool) -> Tunnel {
 #[test]
 fn one_request_at_a_time_numbered_from_nought() {
     let mut tunnel = open(false);
-    assert_eq!(asked(&mut tunnel, 0, b"C0C1"), Some(("POST /send/aBcD0123/0 HTTP/1.1".into(), b"C0C1".to_vec())));
+    assert_eq!(
+        asked(&mut tunnel, 0, b"C0C1"),
+        Some(("POST /send/aBcD0123/0 HTTP/1.1".into(), b"C0C1".to_vec()))
+    );
     assert_eq!(asked(&mut tunnel, 0, b"more"), None, "an answer is awaited");
     assert_eq!(hear(&mut tunnel, 5, &answer(b"\x01S0S1S2")), Ok(b"S0S1S2".to_vec()));
     assert_eq!(tunnel.alarm_us(), None, "after bytes it is asked at once");
