@@ -121,7 +121,7 @@ fn gst(source: &[&str], location: &str, buffers: u32, to: &Path) -> Outcome {
 
 /// VLC without picture and sound for `seconds` of film, as nobody where the test is root, whom it refuses. It exits with 0
 /// whatever happens: judge it by its log, which is in `stderr`.
-pub fn vlc(url: &str, seconds: u32, more: &[&str]) -> Outcome {
+pub fn vlc(url: &str, seconds: u32) -> Outcome {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().unwrap();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -134,7 +134,6 @@ pub fn vlc(url: &str, seconds: u32, more: &[&str]) -> Outcome {
     let dummies = "cvlc -I dummy --vout vdummy --aout adummy --no-color --play-and-exit -vv --run-time";
     words.extend(dummies.split(' ').map(String::from));
     words.push(seconds.to_string());
-    words.extend(more.iter().map(|w| (*w).to_owned()));
     words.extend([url.to_owned(), "vlc://quit".to_owned()]);
     run(60, "setpriv", &words.iter().map(String::as_str).collect::<Vec<_>>())
 }

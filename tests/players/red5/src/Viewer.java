@@ -39,6 +39,7 @@ import org.red5.server.net.rtmp.event.Ping;
 import org.red5.server.net.rtmp.event.VideoData;
 import org.red5.server.net.rtmp.message.Header;
 import org.red5.server.service.PendingCall;
+import org.springframework.scheduling.concurrent.ThreadPoolTaskExecutor;
 
 /**
  * A viewer without a screen on top of the Red5 project's RTMP client: an implementation that shares nothing with librtmp
@@ -257,6 +258,14 @@ public final class Viewer {
             say("no answer to connect");
             return 2;
         }
+        // Red5's own executor rejects, and so loses, messages that come faster than it handles them; a recording wants all, in order.
+        ThreadPoolTaskExecutor handler = new ThreadPoolTaskExecutor();
+        handler.setCorePoolSize(1);
+        handler.setMaxPoolSize(1);
+        handler.setQueueCapacity(1 << 16);
+        handler.setDaemon(true);
+        handler.initialize();
+        client.getConnection().setExecutor(handler);
         CompletableFuture<Number> made = new CompletableFuture<>();
         client.createStream(call -> made.complete((Number) call.getResult()));
         Number stream = made.get(10, TimeUnit.SECONDS);
