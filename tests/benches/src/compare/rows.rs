@@ -46,7 +46,7 @@ impl Load {
 
     /// Fills the server's caches: each film once, from start to end. Before memory is read one more viewer plays for a while, so that
     /// allocators give back what the downloads took.
-    pub(super) fn warm(&self, place: &Place, options: &Options, server: &Server) -> Result<()> {
+    fn warm(&self, place: &Place, options: &Options, server: &Server) -> Result<()> {
         let mut drive = Drive::at(server);
         drive.films(place, &self.films, true).with("--viewers", self.films.len()).with("--seconds", 600);
         let run = drive.add(&["--once"]).run(place)?;
