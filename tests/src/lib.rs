@@ -1,11 +1,11 @@
 //! What the end-to-end tests are built from.
 //!
 //! The product runs as the processes an operator starts ([`standalone`], [`cluster`]); viewers are the players people use
-//! ([`players`], [`red5`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
+//! ([`players`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
 //! writer can't be hidden by the same mistake in the reader that checks it.
 //!
 //! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); many viewers at
-//! once are a [`crowd`].
+//! once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant.
 //!
 //! Where things come from: binaries from `PENSTOCK_BIN_DIR` (else the folder cargo built this test into), media from
 //! `tests/media/make` (into `PENSTOCK_TEST_MEDIA`, else cargo's target folder). Counts that a long run raises are read by
