@@ -318,6 +318,8 @@ public final class Viewer {
 
     /** Red5 numbers channels by stream: stream N speaks on 5 * (N - 1) + 4. */
     private void invoke(Number stream, String method, Object... arguments) {
+        // Told of the server's chunk size, Red5 takes it for its own without a word; a command over 128 bytes would be unreadable.
+        client.getConnection().getState().setWriteChunkSize(128);
         client.getConnection().invoke(new PendingCall(method, arguments), (stream.intValue() - 1) * 5 + 4);
     }
 }
