@@ -183,10 +183,13 @@ fn seen(stage: &Stage, before: usize) -> Judged {
     Ok(())
 }
 
+/// The variants rtmpdump has.
+const RTMPDUMP: [&str; 6] = ["rtmp", "rtmpe", "rtmpt", "rtmpte", "rtmps", "rtmpts"];
+
 const PLAYERS: [Player; 7] = [
     Player {
         name: "rtmpdump",
-        variants: &["rtmp", "rtmpe", "rtmpt", "rtmpte"],
+        variants: &RTMPDUMP,
         play: rtmpdump_plays,
         seek: Some(rtmpdump_starts_in_the_middle),
     },
@@ -210,7 +213,7 @@ const PLAYERS: [Player; 7] = [
         seek: Some(mpv_seeks),
     },
     // Told to start in the middle it reads through, in real time, whatever the server: there is no seek to judge.
-    Player { name: "VLC", variants: &["rtmp", "rtmpt"], play: vlc_plays, seek: None },
+    Player { name: "VLC", variants: &["rtmp", "rtmpt", "rtmps", "rtmpts"], play: vlc_plays, seek: None },
     Player {
         name: "Red5",
         variants: &["rtmp", "rtmpe", "rtmpt", "rtmps"],
@@ -309,7 +312,7 @@ fn s5_s19_s28_s31_rtmpdump_s_files_and_windows_are_the_same_bytes_over_every_var
         };
         let plain = get("rtmp", 0).unwrap_or_else(|why| panic!("{play} over rtmp: {why}"));
         let mut wrong = Vec::new();
-        for variant in ["rtmp", "rtmpe", "rtmpt", "rtmpte"] {
+        for variant in RTMPDUMP {
             for listener in 0..2 {
                 let why = match get(variant, listener) {
                     Ok(bytes) if bytes == plain => continue,
@@ -330,7 +333,7 @@ fn s5_s19_s28_s31_rtmpdump_s_files_and_windows_are_the_same_bytes_over_every_var
 fn s29_rtmpdump_resumes_over_every_variant() {
     let stage = Stage::new();
     let files = ["clip.flv", "last.mp4", "cbr.mp3"];
-    let rows = files.iter().flat_map(|file| ["rtmp", "rtmpe", "rtmpt", "rtmpte"].map(|v| (*file, v)));
+    let rows = files.iter().flat_map(|file| RTMPDUMP.map(|v| (*file, v)));
     let wrong = parallel(3, rows.collect(), |(file, variant)| -> Result<(), String> {
         let (url, play) = (stage.url(variant, 1), media::play_name(file));
         let to = stage.file(&format!("{variant}-{file}.flv"));
