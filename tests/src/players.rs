@@ -107,7 +107,7 @@ pub fn gst_rtmp2src(url: &str, buffers: u32, to: &Path) -> Outcome {
 }
 
 /// GStreamer's source on top of librtmp. It never ends of its own accord, hence the number of buffers.
-pub fn gst_rtmpsrc(url: &str, buffers: u32, to: &Path) -> Outcome {
+pub fn gst_rtmpsrc_to(url: &str, buffers: u32, to: &Path) -> Outcome {
     gst(&["rtmpsrc"], url, buffers, to)
 }
 

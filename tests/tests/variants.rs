@@ -104,14 +104,14 @@ fn rtmpdump_starts_in_the_middle(stage: &Stage, url: &str) -> Judged {
 
 fn rtmpsrc_plays(stage: &Stage, url: &str) -> Judged {
     let to = stage.file("o.flv");
-    let done = players::gst_rtmpsrc(&format!("{url}/mp4:{FILM}"), 100, &to);
+    let done = players::gst_rtmpsrc_to(&format!("{url}/mp4:{FILM}"), 100, &to);
     judge(done.code == 0, || format!("{done:?}"))?;
     begins(FILM, &to, 100)
 }
 
 fn rtmpsrc_starts_in_the_middle(stage: &Stage, url: &str) -> Judged {
     let to = stage.file("middle.flv");
-    let done = players::gst_rtmpsrc(&format!("{url}/mp4:{FILM} start=100000"), 40, &to);
+    let done = players::gst_rtmpsrc_to(&format!("{url}/mp4:{FILM} start=100000"), 40, &to);
     judge(done.code == 0, || format!("{done:?}"))?;
     let times = players::times(&to, "v");
     judge(times.len() > 20, || format!("{} pictures", times.len()))
