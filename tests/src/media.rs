@@ -99,6 +99,31 @@ pub fn noise_film(mebibytes: u32) -> PathBuf {
     })
 }
 
+/// Bit rates of [`bitrates`], as their names have them.
+pub const BITRATES: [&str; 3] = ["br1.mp4", "br2.mp4", "br3.mp4"];
+
+/// A folder with one film of a minute at three bit rates and sizes, keyframes each 2 s at the same times: [`BITRATES`].
+pub fn bitrates() -> PathBuf {
+    let folder = big_folder().join("bitrates");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, (size, rate)) in
+        BITRATES.iter().zip([("320x180", "200k"), ("480x270", "500k"), ("640x360", "1000k")])
+    {
+        let film = once(&format!("bitrates-{name}"), |path| {
+            let text = format!(
+                "-nostdin -v error -y -f lavfi -i testsrc2=size={size}:rate=25:duration=60 -f lavfi -i sine=440:d=60 \
+                 -c:v libx264 -preset ultrafast -profile:v baseline -pix_fmt yuv420p -g 50 -keyint_min 50 -sc_threshold 0 -bf 0 \
+                 -b:v {rate} -c:a aac -b:a 64k -f mp4"
+            );
+            let done = Command::new("ffmpeg").args(text.split_whitespace()).arg(path).status().unwrap();
+            assert!(done.success());
+        });
+        // Another test binary may be doing the same.
+        let _ = std::fs::hard_link(film, folder.join(name));
+    }
+    folder
+}
+
 /// An MP4 of 200 s and about 200 MB whose moov comes last.
 pub fn heavy_mp4() -> PathBuf {
     once("heavy.mp4", |path| {

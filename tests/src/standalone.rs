@@ -95,6 +95,14 @@ impl Standalone {
         self.text("/rtmp/0")
     }
 
+    /// `IP:PORT` of all RTMP listeners.
+    pub fn listeners(&self) -> Vec<&str> {
+        self.ready["rtmp"]
+            .as_array()
+            .map(|all| all.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default()
+    }
+
     /// `IP:PORT` of the embedded S3.
     pub fn s3(&self) -> &str {
         self.text("/s3")

@@ -6,7 +6,7 @@
 //! the time to the first frame; and the ratios; medians of the rounds with the least and the most.
 //!
 //! [`media`] makes the films, [`servers`] and [`process`] run what is measured, [`drive`] runs the driver, [`relay`] puts a distance
-//! between a shield and its bucket, [`rows`], [`cold`] and [`memory`] are the rows, [`table`] is what is printed. It fails if
+//! between a shield and its bucket, [`rows`], [`variants`], [`cold`] and [`memory`] are the rows, [`table`] is what is printed. It fails if
 //! a viewer of Penstock stalled, a session failed or a byte was wrong; never because something was slow: the table says that.
 
 pub mod cold;
@@ -22,6 +22,7 @@ pub mod rows;
 pub mod send;
 pub mod servers;
 pub mod table;
+pub mod variants;
 
 use anyhow::{Result, bail};
 
@@ -41,6 +42,9 @@ pub fn run(options: &Options) -> Result<bool> {
             Row::Paced => rows::paced(&place, options),
             Row::Many => rows::many(&place, options),
             Row::Wide => rows::wide(&place, options),
+            Row::Rtmpe => variants::rtmpe(&place, options),
+            Row::Rtmpt => variants::rtmpt(&place, options),
+            Row::RtmptIdle => variants::rtmpt_idle(&place, options),
             Row::Limits => rows::limits(&place, options),
             Row::Cold => cold::cold(&place, options),
             Row::Idle => memory::idle(&place, options),

@@ -4,7 +4,8 @@
 //! a fast session doesn't starve the rest. A session that completes its film is replaced at once (or not, with `--once`); one
 //! that fails is counted by reason and not replaced, so that a server that refuses isn't stormed.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,9 @@ use rand::{Rng, SeedableRng};
 
 use crate::figures::{Figures, Server};
 use crate::film::Film;
+use crate::hello::Hello;
 use crate::options::{Options, Verify};
+use crate::tunnel::Tunnel;
 use crate::viewer::{End, Shared, Stage, Viewer};
 use crate::{flv, proc};
 
@@ -25,10 +28,13 @@ const TURN_READS: usize = 4;
 /// How often patience is looked at, in µs.
 const SWEEP_US: u64 = 250_000;
 
-/// A viewer and its socket.
+/// A viewer, its socket and what is between them.
 struct Session {
     socket: TcpStream,
     viewer: Viewer,
+    tunnel: Option<Box<Tunnel>>,
+    /// What the socket hasn't taken yet.
+    wire: Vec<u8>,
     connected: bool,
 }
 
@@ -57,8 +63,15 @@ impl Rate {
 struct Window {
     from_us: u64,
     until_us: u64,
-    /// Bytes received, CPU of the driver and of each server when it opened.
-    opened: Option<(u64, f64, Vec<f64>)>,
+    opened: Option<Opening>,
+}
+
+/// What the clocks and counters said when the measured window opened.
+struct Opening {
+    bytes: u64,
+    requests: u64,
+    driver_cpu_s: f64,
+    servers_cpu_s: Vec<f64>,
 }
 
 struct Driver<'a> {
@@ -72,6 +85,8 @@ struct Driver<'a> {
     /// Sockets that had more than their turn's worth.
     again: Vec<usize>,
     unpauses: VecDeque<(u64, usize, u64)>,
+    /// When tunnels must ask again: time, place.
+    alarms: BinaryHeap<Reverse<(u64, usize)>>,
     buffer: Vec<u8>,
 }
 
@@ -106,16 +121,19 @@ pub fn run(options: &Options) -> Result<Figures> {
             anonymous_bytes: anonymous,
         });
     }
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    let hello = if options.protocol.is_encrypted() { Hello::encrypted(rng.random()) } else { Hello::plain() };
     let mut driver = Driver {
-        shared: Shared { options, films, figures, now_us: 0 },
+        shared: Shared { options, hello, films, figures, now_us: 0 },
         poll: Poll::new()?,
         clock: Instant::now(),
-        rng: StdRng::seed_from_u64(options.seed),
+        rng,
         sessions: (0..options.viewers).map(|_| None).collect(),
         live: 0,
         begun: 0,
         again: Vec::new(),
         unpauses: VecDeque::new(),
+        alarms: BinaryHeap::new(),
         buffer: vec![0; options.read_bytes.max(4096)],
     };
     driver.run()?;
@@ -159,6 +177,7 @@ impl Driver<'_> {
                 self.pause_someone();
             }
             self.unpause_due(now);
+            self.ring(now);
             if now >= sweep_us {
                 sweep_us = now + SWEEP_US;
                 self.sweep(now);
@@ -172,6 +191,7 @@ impl Driver<'_> {
                 next = next.min(self.entry_us(entered));
             }
             next = self.unpauses.front().map_or(next, |(due, ..)| next.min(*due));
+            next = self.alarms.peek().map_or(next, |Reverse((due, _))| next.min(*due));
             let wait = if self.again.is_empty() { next.saturating_sub(now) } else { 0 };
             match self.poll.poll(&mut events, Some(Duration::from_micros(wait))) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -198,17 +218,18 @@ impl Driver<'_> {
         let (now, options) = (self.shared.now_us, self.shared.options);
         match &window.opened {
             None if now >= window.from_us => {
-                let servers = options.servers.iter().map(|pid| proc::cpu_s(*pid)).collect();
+                let servers_cpu_s = options.servers.iter().map(|pid| proc::cpu_s(*pid)).collect();
                 let late_us = now - window.from_us;
                 (window.from_us, window.until_us) = (now, window.until_us + late_us);
-                let own = proc::cpu_s(std::process::id());
-                window.opened = Some((self.shared.figures.bytes, own, servers));
+                let driver_cpu_s = proc::cpu_s(std::process::id());
+                let Figures { bytes, requests, .. } = self.shared.figures;
+                window.opened = Some(Opening { bytes, requests, driver_cpu_s, servers_cpu_s });
                 false
             }
             None => false,
-            Some((bytes, ..)) => {
+            Some(opening) => {
                 now >= window.until_us
-                    || options.bytes.is_some_and(|most| self.shared.figures.bytes - bytes >= most)
+                    || options.bytes.is_some_and(|most| self.shared.figures.bytes - opening.bytes >= most)
             }
         }
     }
@@ -217,11 +238,12 @@ impl Driver<'_> {
     fn close(&mut self, window: &Window) {
         let now = self.tick();
         let figures = &mut self.shared.figures;
-        if let Some((bytes, own, servers)) = &window.opened {
-            figures.window_bytes = figures.bytes - bytes;
+        if let Some(opening) = &window.opened {
+            figures.window_bytes = figures.bytes - opening.bytes;
+            figures.window_requests = figures.requests - opening.requests;
             figures.window_s = (now - window.from_us) as f64 / 1e6;
-            figures.driver_cpu_s = proc::cpu_s(std::process::id()) - own;
-            for (server, before) in figures.servers.iter_mut().zip(servers) {
+            figures.driver_cpu_s = proc::cpu_s(std::process::id()) - opening.driver_cpu_s;
+            for (server, before) in figures.servers.iter_mut().zip(&opening.servers_cpu_s) {
                 server.cpu_s = proc::cpu_s(server.pid) - before;
             }
         }
@@ -254,7 +276,10 @@ impl Driver<'_> {
             Ok(mut socket) => {
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 self.poll.registry().register(&mut socket, Token(slot), interest)?;
-                self.sessions[slot] = Some(Session { socket, viewer, connected: false });
+                let tunnelled = options.protocol.is_tunnelled();
+                let tunnel = tunnelled.then(|| Box::new(Tunnel::new(options.eager)));
+                self.sessions[slot] =
+                    Some(Session { socket, viewer, tunnel, wire: Vec::new(), connected: false });
                 self.live += 1;
             }
             Err(e) => self.shared.figures.fail(&format!("connect: {}", e.kind())),
@@ -266,6 +291,11 @@ impl Driver<'_> {
     fn leave(&mut self, slot: usize) {
         if let Some(mut session) = self.sessions[slot].take() {
             session.viewer.settle(&mut self.shared);
+            // Whether the server hears of it or not, the connection's end says the same; in mid-request there is nothing to say.
+            if let (Some(tunnel), true) = (&session.tunnel, session.wire.is_empty()) {
+                tunnel.close(self.shared.options.target, &mut session.wire);
+                let _ = session.socket.write(&session.wire);
+            }
             let _ = self.poll.registry().deregister(&mut session.socket);
             self.live -= 1;
         }
@@ -302,7 +332,7 @@ impl Driver<'_> {
                 Ok(0) => session.viewer.closed(&self.shared),
                 Ok(bytes) => {
                     self.shared.figures.bytes += bytes as u64;
-                    session.viewer.feed(&self.buffer[..bytes], &mut self.shared);
+                    session.feed(&mut self.buffer[..bytes], &mut self.shared);
                     // Edge-triggered: what comes after a short read is announced anew.
                     more = to_the_end || bytes == self.buffer.len();
                 }
@@ -311,7 +341,7 @@ impl Driver<'_> {
                 Err(e) => session.viewer.fail(format!("read: {}", e.kind())),
             }
         }
-        flush(session);
+        self.flush(slot);
         self.finish(slot);
     }
 
@@ -344,16 +374,16 @@ impl Driver<'_> {
         let length_ms = session.viewer.length_ms(&self.shared);
         let to_ms = self.rng.random_range(0..length_ms.max(1) * 49 / 50 + 1);
         session.viewer.seek(to_ms, &mut self.shared);
-        flush(session);
+        self.flush(slot);
     }
 
     fn pause_someone(&mut self) {
         let Some(slot) = self.someone() else { return };
         let Some(session) = self.sessions[slot].as_mut() else { return };
         session.viewer.pause(&mut self.shared);
-        flush(session);
         let due = self.shared.now_us + self.shared.options.pause_ms * 1000;
         self.unpauses.push_back((due, slot, session.viewer.begun_us()));
+        self.flush(slot);
     }
 
     fn unpause_due(&mut self, now: u64) {
@@ -364,8 +394,41 @@ impl Driver<'_> {
             self.unpauses.pop_front();
             if let Some(session) = self.sessions[slot].as_mut().filter(|s| s.viewer.begun_us() == begun) {
                 session.viewer.unpause(&self.shared);
-                flush(session);
+                self.flush(slot);
             }
+        }
+    }
+
+    /// Lets the tunnels ask whose time has come. A session that has come to this place since asks only if it may.
+    fn ring(&mut self, now: u64) {
+        while let Some(Reverse((due, slot))) = self.alarms.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.alarms.pop();
+            self.flush(slot);
+        }
+    }
+
+    /// Writes what the socket takes; the rest waits until it is writable.
+    fn flush(&mut self, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot).and_then(Option::as_mut) else { return };
+        while session.connected {
+            if session.wire.is_empty() {
+                session.fill(&mut self.shared);
+            }
+            if session.wire.is_empty() {
+                break;
+            }
+            match session.socket.write(&session.wire) {
+                Ok(bytes) => drop(session.wire.drain(..bytes)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return session.viewer.fail(format!("write: {}", e.kind())),
+            }
+        }
+        if let Some(due_us) = session.tunnel.as_mut().and_then(|t| t.alarm_us()) {
+            self.alarms.push(Reverse((due_us, slot)));
         }
     }
 
@@ -383,14 +446,22 @@ impl Driver<'_> {
     }
 }
 
-/// Writes what the socket takes; the rest waits until it is writable.
-fn flush(session: &mut Session) {
-    while !session.viewer.out().is_empty() && session.connected {
-        match session.socket.write(session.viewer.out()) {
-            Ok(bytes) => drop(session.viewer.out().drain(..bytes)),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return session.viewer.fail(format!("write: {}", e.kind())),
+impl Session {
+    /// Takes received bytes, out of the tunnel if there is one.
+    fn feed(&mut self, bytes: &mut [u8], shared: &mut Shared) {
+        let Self { viewer, tunnel, .. } = self;
+        let Some(tunnel) = tunnel else { return viewer.feed(bytes, shared) };
+        if let Err(why) = tunnel.feed(bytes, shared.now_us, |piece| viewer.feed(piece, shared)) {
+            viewer.fail(why);
         }
+    }
+
+    /// Puts what may be sent now on the wire.
+    fn fill(&mut self, shared: &mut Shared) {
+        let Self { viewer, tunnel, wire, .. } = self;
+        let Some(tunnel) = tunnel else { return viewer.send(wire) };
+        let (now_us, host, bytes) = (shared.now_us, shared.options.target, viewer.pending_bytes());
+        let asked = tunnel.ask(now_us, host, bytes, |wire| viewer.send(wire), wire);
+        shared.figures.requests += u64::from(asked);
     }
 }

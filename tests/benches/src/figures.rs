@@ -69,6 +69,10 @@ pub struct Figures {
     pub window_bytes: u64,
     /// Bytes received in all.
     pub bytes: u64,
+    /// HTTP requests sent in the window, through tunnels.
+    pub window_requests: u64,
+    /// HTTP requests sent in all.
+    pub requests: u64,
     /// Seconds of the window.
     pub window_s: f64,
     /// Time from the TCP connect to the first frame.
@@ -124,6 +128,7 @@ impl Figures {
             "sessions": self.sessions, "connected": self.connected, "completed": self.completed,
             "failures": self.failures(), "failed": self.failed,
             "bytes": self.bytes, "window_bytes": self.window_bytes, "window_s": self.window_s,
+            "requests": self.requests, "window_requests": self.window_requests,
             "connect_ms": self.connect.json(), "first_frame_ms": self.first_frame.json(),
             "first_frame_after_play_ms": self.first_frame_after_play.json(), "seek_ms": self.seek.json(),
             "seeks": self.seeks, "pauses": self.pauses,
@@ -169,6 +174,10 @@ impl Figures {
                     times.count()
                 );
             }
+        }
+        if self.requests > 0 {
+            let per_s = self.window_requests as f64 / self.window_s.max(1e-9);
+            text += &format!("requests   {} in all, {per_s:.1} a second in the window\n", self.requests);
         }
         text += &format!(
             "stalls     {} in {} sessions, {} ms together\n",

@@ -40,6 +40,41 @@ impl std::str::FromStr for Verify {
     }
 }
 
+/// How sessions reach the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// Plain
+    Rtmp,
+    /// Encrypted
+    Rtmpe,
+    /// In HTTP
+    Rtmpt,
+    /// Encrypted, in HTTP
+    Rtmpte,
+}
+
+impl Protocol {
+    /// Its name in a URL.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::Rtmpe => "rtmpe",
+            Self::Rtmpt => "rtmpt",
+            Self::Rtmpte => "rtmpte",
+        }
+    }
+
+    /// Whether bytes are encrypted.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Rtmpe | Self::Rtmpte)
+    }
+
+    /// Whether bytes travel in HTTP.
+    pub fn is_tunnelled(self) -> bool {
+        matches!(self, Self::Rtmpt | Self::Rtmpte)
+    }
+}
+
 /// Plays RTMP sessions, thousands from one thread, and reports what they got.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(version, about)]
@@ -47,6 +82,12 @@ pub struct Options {
     /// The server, IP:PORT
     #[arg(long, default_value = "127.0.0.1:1935")]
     pub target: SocketAddr,
+    /// How to reach it
+    #[arg(long, value_enum, default_value = "rtmp")]
+    pub protocol: Protocol,
+    /// In a tunnel: ask again at once after an empty answer, as librtmp does, not when the polling byte says, as Flash did
+    #[arg(long)]
+    pub eager: bool,
     /// Host in tcUrl; the target if none
     #[arg(long)]
     pub host: Option<String>,
@@ -99,6 +140,9 @@ pub struct Options {
     /// How long a pause lasts, in ms
     #[arg(long, default_value_t = 2000)]
     pub pause_ms: u64,
+    /// Pause at the first frame, for good
+    #[arg(long)]
+    pub stay_paused: bool,
     /// Start at a random place in the film (once its length is known)
     #[arg(long)]
     pub random_start: bool,
@@ -137,6 +181,18 @@ pub struct Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_four_protocols_are_two_choices() {
+        use clap::{Parser, ValueEnum};
+        let both = |p: &Protocol| (p.is_encrypted(), p.is_tunnelled());
+        let all: Vec<_> = Protocol::value_variants().iter().map(both).collect();
+        assert_eq!(all, [(false, false), (true, false), (false, true), (true, true)]);
+        for protocol in Protocol::value_variants() {
+            let options = Options::parse_from(["load", "--protocol", protocol.scheme()]);
+            assert_eq!(options.protocol, *protocol);
+        }
+    }
 
     #[test]
     fn verify_is_understood() {

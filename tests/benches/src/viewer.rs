@@ -8,19 +8,20 @@ use crate::amf;
 use crate::chunk::{self, Message, Reader, Sink};
 use crate::figures::Figures;
 use crate::film::{Check, Film, Place, is_frame};
+use crate::hello::{ANSWER_BYTES, Ciphers, Hello};
 use crate::options::Options;
 use crate::player::Player;
 
 /// A buffer that servers take for a download, in ms: librtmp's.
 const DOWNLOAD_MS: u32 = 36_000_000;
-/// S0, S1 and S2.
-const HANDSHAKE_BYTES: usize = 1 + 1536 + 1536;
 
 /// What all viewers share.
 #[derive(Debug)]
 pub struct Shared<'a> {
     /// What the driver was told.
     pub options: &'a Options,
+    /// What viewers send first.
+    pub hello: Hello,
     /// The films, as their names stand in the options.
     pub films: Vec<Film>,
     /// What is reported.
@@ -71,6 +72,10 @@ pub struct Viewer {
     reader: Reader,
     life: Life,
     hello: Vec<u8>,
+    /// RTMPE's key streams, once there are.
+    ciphers: Option<Box<Ciphers>>,
+    /// Bytes of `out` that go unencrypted before the rest: C2.
+    clear_bytes: usize,
 }
 
 /// All of a viewer that messages change.
@@ -121,7 +126,7 @@ impl Viewer {
             acknowledged: 0,
             window_bytes: u64::MAX,
         };
-        Self { reader: Reader::new(verified), life, hello: Vec::new() }
+        Self { reader: Reader::new(verified), life, hello: Vec::new(), ciphers: None, clear_bytes: 0 }
     }
 
     /// The first bytes a viewer sends, once TCP is connected.
@@ -130,9 +135,7 @@ impl Viewer {
         if let Some(path) = &shared.options.http {
             out.extend(format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", shared.options.target).bytes());
         } else if !shared.options.sink {
-            out.push(3);
-            out.extend([0; 8]);
-            out.extend((0..1528u32).map(|n| (n * 31) as u8));
+            out.extend_from_slice(shared.hello.packets());
         }
     }
 
@@ -160,9 +163,22 @@ impl Viewer {
             && !self.life.paused
     }
 
-    /// What is to be sent.
-    pub fn out(&mut self) -> &mut Vec<u8> {
-        &mut self.life.out
+    /// How many bytes are to be sent.
+    pub fn pending_bytes(&self) -> usize {
+        self.life.out.len()
+    }
+
+    /// Appends what is to be sent to `wire`, encrypted where the session is.
+    pub fn send(&mut self, wire: &mut Vec<u8>) {
+        let clear = std::mem::take(&mut self.clear_bytes).min(self.life.out.len());
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.seal(&mut self.life.out[clear..]);
+        }
+        if wire.is_empty() {
+            std::mem::swap(wire, &mut self.life.out);
+        } else {
+            wire.append(&mut self.life.out);
+        }
     }
 
     /// Ends it with a reason.
@@ -180,23 +196,29 @@ impl Viewer {
         }
     }
 
-    /// Takes received bytes.
-    pub fn feed(&mut self, mut bytes: &[u8], shared: &mut Shared) {
+    /// Takes received bytes; what is encrypted is decrypted in place.
+    pub fn feed(&mut self, mut bytes: &mut [u8], shared: &mut Shared) {
         self.life.received += bytes.len() as u64;
         if shared.options.http.is_some() || shared.options.sink {
             self.life.seen_frame = true;
             return;
         }
         if self.life.stage == Stage::Handshake {
-            let now = bytes.len().min(HANDSHAKE_BYTES - self.hello.len());
+            let now = bytes.len().min(ANSWER_BYTES - self.hello.len());
             self.hello.extend_from_slice(&bytes[..now]);
-            bytes = &bytes[now..];
-            if self.hello.len() < HANDSHAKE_BYTES {
+            bytes = &mut bytes[now..];
+            if self.hello.len() < ANSWER_BYTES {
                 return;
             }
-            self.life.out.extend_from_slice(&self.hello[1..1537]);
-            self.hello = Vec::new();
+            match shared.hello.answer(&std::mem::take(&mut self.hello), &mut self.life.out) {
+                Ok(ciphers) => self.ciphers = ciphers.map(Box::new),
+                Err(why) => return self.fail(format!("handshake: {why}")),
+            }
+            self.clear_bytes = self.life.out.len();
             self.life.connect(shared.options);
+        }
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.open(bytes);
         }
         let Self { reader, life, .. } = self;
         if let Err(broken) = reader.feed(bytes, &mut Ear { life, shared }) {
@@ -217,10 +239,7 @@ impl Viewer {
     /// Pauses.
     pub fn pause(&mut self, shared: &mut Shared) {
         shared.figures.pauses += 1;
-        let life = &mut self.life;
-        life.paused = true;
-        let at = life.player.as_mut().map_or(0, |p| p.pause(shared.now_us));
-        life.send_pause(true, at);
+        self.life.pause(shared.now_us);
     }
 
     /// Goes on after a pause.
@@ -276,7 +295,7 @@ impl Life {
     fn connect(&mut self, options: &Options) {
         self.stage = Stage::Connecting;
         let host = options.host.clone().unwrap_or_else(|| options.target.to_string());
-        let tc_url = format!("rtmp://{host}/{}", options.app);
+        let tc_url = format!("{}://{host}/{}", options.protocol.scheme(), options.app);
         self.command(0, "connect", 1.0, |b| {
             amf::object(
                 b,
@@ -318,6 +337,12 @@ impl Life {
         if let Some(player) = &mut self.player {
             player.reposition(now_us);
         }
+    }
+
+    fn pause(&mut self, now_us: u64) {
+        self.paused = true;
+        let at = self.player.as_mut().map_or(0, |p| p.pause(now_us));
+        self.send_pause(true, at);
     }
 
     fn send_pause(&mut self, pause: bool, at_ms: u64) {
@@ -405,6 +430,10 @@ impl Life {
             }
             if shared.options.first_frame_only {
                 self.end(End::Left);
+            }
+            if shared.options.stay_paused {
+                shared.figures.pauses += 1;
+                self.pause(shared.now_us);
             }
         }
         if self.sought && message.kind == 9 {

@@ -56,7 +56,7 @@ impl Drive {
 
     /// Runs it to its end.
     pub fn run(&self, place: &Place) -> Result<Run> {
-        let output = pinned(place.driver_core, &place.own("load"))
+        let output = pinned(&place.driver_core, &place.own("load"))
             .args(&self.args)
             .arg("--json")
             .stderr(Stdio::inherit())

@@ -20,6 +20,12 @@ pub enum Row {
     /// 4 GB of films through an edge cache of 64 MiB: all from the shield in a process of its own
     #[value(alias = "d")]
     Wide,
+    /// Fast viewers over RTMPE beside plain ones, and RC4 alone
+    Rtmpe,
+    /// 2,000 RTMPT sessions at 500 kb/s on two cores shared with the driver, beside plain ones
+    Rtmpt,
+    /// 1,000 RTMPT viewers that have paused: requests and memory
+    RtmptIdle,
     /// What the machine can do at most: HTTP sendfile, bare writev
     Limits,
     /// First frames and seeks through a relay, everything cold

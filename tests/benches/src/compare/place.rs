@@ -15,10 +15,10 @@ pub struct Place {
     pub films: PathBuf,
     bins: PathBuf,
     own: PathBuf,
-    /// Core of the servers.
-    pub server_core: usize,
+    /// Core of the servers, as taskset writes it.
+    pub server_core: String,
     /// Core of the driver and the bucket.
-    pub driver_core: usize,
+    pub driver_core: String,
 }
 
 impl Place {
@@ -35,7 +35,14 @@ impl Place {
         let films = folder.join(options.pick("films", "films-quick"));
         std::fs::create_dir_all(&films)?;
         let cores = std::thread::available_parallelism()?.get();
-        Ok(Self { folder, films, bins, own, server_core: 0, driver_core: 1.min(cores - 1) })
+        let (server_core, driver_core) = ("0".into(), 1.min(cores - 1).to_string());
+        Ok(Self { folder, films, bins, own, server_core, driver_core })
+    }
+
+    /// The same with both cores for everyone.
+    pub fn sharing(&self) -> Self {
+        let both = format!("{},{}", self.server_core, self.driver_core);
+        Self { server_core: both.clone(), driver_core: both, ..self.clone() }
     }
 
     /// One of Penstock's binaries.

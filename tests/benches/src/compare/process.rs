@@ -20,8 +20,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a program on a core; its output goes to `log`.
-    pub fn start(core: usize, program: &Path, args: &[String], log: &Path) -> Result<Self> {
+    /// Starts a program on a core (or several, as taskset lists them); its output goes to `log`.
+    pub fn start(core: &str, program: &Path, args: &[String], log: &Path) -> Result<Self> {
         let out = File::create(log).with_context(|| log.display().to_string())?;
         let child = pinned(core, program)
             .args(args)
@@ -67,10 +67,10 @@ impl Drop for Running {
     }
 }
 
-/// A command that runs a program on one core and dies with us.
-pub fn pinned(core: usize, program: &Path) -> Command {
+/// A command that runs a program on one core, or several, and dies with us.
+pub fn pinned(core: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["-c", &core.to_string(), "setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
+    command.args(["-c", core, "setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 

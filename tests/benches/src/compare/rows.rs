@@ -12,25 +12,29 @@ use super::place::Place;
 use super::profile;
 use super::servers::{self, Server};
 use super::table::{Section, Spread};
+use crate::options::Protocol;
 
 /// The client buffer of paced viewers, in ms.
 const BUFFER_MS: u32 = 3000;
 
 /// What one row does with a server.
-struct Load {
-    films: Vec<String>,
+#[derive(Clone, Debug)]
+pub(super) struct Load {
+    pub(super) films: Vec<String>,
     /// Viewers that come over `ramp_ms`.
-    viewers: usize,
-    ramp_ms: u64,
-    seconds: f64,
-    paced: bool,
+    pub(super) viewers: usize,
+    pub(super) ramp_ms: u64,
+    pub(super) seconds: f64,
+    pub(super) paced: bool,
+    pub(super) protocol: Protocol,
 }
 
 impl Load {
-    fn drive(&self, place: &Place, server: &Server) -> Drive {
+    pub(super) fn drive(&self, place: &Place, server: &Server) -> Drive {
         let mut drive = Drive::at(server);
         drive.films(place, &self.films, true).with("--viewers", self.viewers);
         drive.with("--ramp-ms", self.ramp_ms).with("--seconds", self.seconds);
+        drive.with("--protocol", self.protocol.scheme());
         if self.paced {
             // All buffers are full one buffer after the ramp, whatever a server means by full.
             drive.add(&["--paced"]).with("--buffer-ms", BUFFER_MS).with("--warmup-ms", 2 * BUFFER_MS + 1000);
@@ -57,26 +61,27 @@ impl Load {
 }
 
 /// The rounds of one server in one row.
-#[derive(Default)]
-struct Rounds {
-    runs: Vec<Run>,
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    pub(super) runs: Vec<Run>,
     /// What each run's viewers took: resident bytes (which count what nginx-rtmp maps of an MP4 once a viewer)
     /// beyond those of the warm process and what its block caches grew by.
-    viewers_bytes: Spread,
+    pub(super) viewers_bytes: Spread,
     /// Processes that count.
-    processes: usize,
+    pub(super) processes: usize,
 }
 
 impl Rounds {
-    fn spread(&self, one: impl Fn(&Run) -> f64) -> Spread {
+    pub(super) fn spread(&self, one: impl Fn(&Run) -> f64) -> Spread {
         Spread(self.runs.iter().map(one).collect())
     }
 
-    fn cpu(&self) -> Spread {
+    pub(super) fn cpu(&self) -> Spread {
         self.spread(|r| r.cpu_per_gb(self.processes))
     }
 
-    fn lines(&self, section: &mut Section, name: &str, viewers: Option<usize>) {
+    /// Prints them. `ours`: what is wrong in them fails the row.
+    pub(super) fn lines(&self, section: &mut Section, name: &str, ours: bool, viewers: Option<usize>) {
         section.line(format!("{name}: CPU"), &self.cpu(), 3, "CPU-s/GB");
         if self.processes > 1 {
             for n in 0..self.processes {
@@ -100,7 +105,7 @@ impl Rounds {
         if let Some(viewers) = viewers {
             let anonymous = self.spread(|r| r.grown(self.processes, "anonymous") / viewers as f64 / 1e3);
             let memory = Spread(self.viewers_bytes.0.iter().map(|b| b / viewers as f64 / 1e3).collect());
-            if name == "penstock" {
+            if ours {
                 section.ratio(format!("{name}: memory a viewer, KB"), &memory, 100.0);
             } else {
                 section.line(format!("{name}: memory a viewer"), &memory, 0, "KB");
@@ -119,22 +124,23 @@ impl Rounds {
         let driver = self.spread(|r| r.number("/driver_cpu_s") / r.number("/window_s").max(1e-9) * 100.0);
         section.line(format!("{name}: driver's core"), &driver, 0, "%");
         // What is wrong with the peer is seen above; it isn't ours to fail for.
-        for wrong in self.runs.iter().filter_map(Run::wrong).filter(|_| name == "penstock") {
-            section.wrong(wrong);
+        for wrong in self.runs.iter().filter_map(Run::wrong).filter(|_| ours) {
+            section.wrong(format!("{name}: {wrong}"));
         }
     }
 }
 
 /// Starts one side of a row.
-type Start<'a> = &'a dyn Fn() -> Result<Server>;
+pub(super) type Start<'a> = &'a dyn Fn() -> Result<Server>;
 
 /// Runs both sides in turns; who begins alternates.
-fn rounds(place: &Place, options: &Options, load: &Load, ours: Start, theirs: Start) -> Result<[Rounds; 2]> {
+pub(super) fn rounds(place: &Place, options: &Options, both: [(&Load, Start); 2]) -> Result<[Rounds; 2]> {
     let mut sides = [Rounds::default(), Rounds::default()];
     for round in 0..options.rounds() {
         for turn in 0..2 {
             let side = (round + turn) % 2;
-            let server = [ours, theirs][side]()?;
+            let (load, start) = both[side];
+            let server = start()?;
             load.warm(place, options, &server)?;
             let cached_before = server.cached_bytes();
             let run = load.drive(place, &server).run(place)?;
@@ -143,9 +149,10 @@ fn rounds(place: &Place, options: &Options, load: &Load, ours: Start, theirs: St
             let cached = server.cached_bytes() - cached_before;
             rounds.viewers_bytes.0.push(run.grown(rounds.processes, "rss") - cached);
             eprintln!(
-                "   round {}: {} {:.3} CPU-s/GB, {:.0} MB/s",
+                "   round {}: {} {} {:.3} CPU-s/GB, {:.0} MB/s",
                 round + 1,
                 server.name,
+                load.protocol.scheme(),
                 run.cpu_per_gb(rounds.processes),
                 run.gb() * 1e3 / run.number("/window_s")
             );
@@ -159,7 +166,7 @@ fn compared(title: String, load: &Load, sides: &[Rounds; 2], cpu_most: f64) -> S
     let mut section = Section::new(title);
     let viewers = load.paced.then_some(load.viewers);
     for (rounds, name) in sides.iter().zip(["penstock", "nginx-rtmp"]) {
-        rounds.lines(&mut section, name, viewers);
+        rounds.lines(&mut section, name, name == "penstock", viewers);
     }
     let [ours, theirs] = sides;
     section.ratio("CPU a GB, ours / theirs", &ours.cpu().over(&theirs.cpu()), cpu_most);
@@ -174,19 +181,25 @@ fn hot_film(place: &Place, options: &Options, seconds: u64) -> Result<String> {
     media::film(place, options, Wanted { kbps: 5000, seconds, seed: 1 })
 }
 
-/// (a) Fast viewers of a film that is hot in the edge.
-pub fn fast(place: &Place, options: &Options, chunk_bytes: u32) -> Result<Section> {
-    let load = Load {
+/// Eight viewers of one film that is hot in the edge, as fast as it comes.
+pub(super) fn downloads(place: &Place, options: &Options) -> Result<Load> {
+    Ok(Load {
         films: vec![hot_film(place, options, options.pick(300, 60))?],
         viewers: 8,
         ramp_ms: 0,
         seconds: options.pick(10.0, 2.0),
         paced: false,
-    };
+        protocol: Protocol::Rtmp,
+    })
+}
+
+/// (a) Fast viewers of a film that is hot in the edge.
+pub fn fast(place: &Place, options: &Options, chunk_bytes: u32) -> Result<Section> {
+    let load = downloads(place, options)?;
     let edge = format!("chunk_size_bytes: {chunk_bytes}");
     let ours = || servers::standalone(place, &edge);
     let theirs = || Ok(servers::nginx(place, chunk_bytes, Some(servers::DOWNLOAD_QUEUE), None)?.0);
-    let sides = rounds(place, options, &load, &ours, &theirs)?;
+    let sides = rounds(place, options, [(&load, &ours), (&load, &theirs)])?;
     let title = format!("fast: {} unpaced viewers of one hot film, chunk size {chunk_bytes}", load.viewers);
     let mut section = compared(title, &load, &sides, 0.4);
     if options.profile && chunk_bytes == 4096 {
@@ -203,28 +216,35 @@ pub fn paced(place: &Place, options: &Options) -> Result<Section> {
         ramp_ms: options.pick(10_000, 2000),
         seconds: options.pick(20.0, 5.0),
         paced: true,
+        protocol: Protocol::Rtmp,
     };
     let ours = || servers::standalone(place, "");
     let theirs = || Ok(servers::nginx(place, 4096, None, None)?.0);
-    let sides = rounds(place, options, &load, &ours, &theirs)?;
+    let sides = rounds(place, options, [(&load, &ours), (&load, &theirs)])?;
     let title = format!("paced: {} viewers at 5 Mb/s, one film", load.viewers);
     Ok(compared(title, &load, &sides, 0.4))
 }
 
-/// (c) 2,000 viewers at 500 kb/s over 20 films.
-pub fn many(place: &Place, options: &Options) -> Result<Section> {
+/// 2,000 viewers at 500 kb/s over 20 films.
+pub(super) fn crowd(place: &Place, options: &Options) -> Result<Load> {
     let films =
         (0..20).map(|n| media::film(place, options, Wanted { kbps: 500, seconds: 70, seed: 100 + n }));
-    let load = Load {
+    Ok(Load {
         films: films.collect::<Result<_>>()?,
         viewers: options.pick(2000, 200),
         ramp_ms: options.pick(20_000, 2000),
         seconds: options.pick(20.0, 5.0),
         paced: true,
-    };
+        protocol: Protocol::Rtmp,
+    })
+}
+
+/// (c) 2,000 viewers at 500 kb/s over 20 films.
+pub fn many(place: &Place, options: &Options) -> Result<Section> {
+    let load = crowd(place, options)?;
     let ours = || servers::standalone(place, "");
     let theirs = || Ok(servers::nginx(place, 4096, None, None)?.0);
-    let sides = rounds(place, options, &load, &ours, &theirs)?;
+    let sides = rounds(place, options, [(&load, &ours), (&load, &theirs)])?;
     let title = format!("many: {} viewers at 500 kb/s over 20 films", load.viewers);
     let mut section = compared(title, &load, &sides, 0.4);
     if options.profile {
@@ -243,6 +263,7 @@ pub fn wide(place: &Place, options: &Options) -> Result<Section> {
         ramp_ms: 0,
         seconds: options.pick(10.0, 2.0),
         paced: false,
+        protocol: Protocol::Rtmp,
     };
     let (edge_bytes, shield_bytes) = options.pick((64u64 << 20, 6u64 << 30), (8 << 20, 512 << 20));
     let edge = format!("cache_bytes: {edge_bytes}");
@@ -254,7 +275,7 @@ pub fn wide(place: &Place, options: &Options) -> Result<Section> {
         Ok(server)
     };
     let theirs = || Ok(servers::nginx(place, 4096, Some(servers::DOWNLOAD_QUEUE), None)?.0);
-    let sides = rounds(place, options, &load, &ours, &theirs)?;
+    let sides = rounds(place, options, [(&load, &ours), (&load, &theirs)])?;
     let gb = seconds as f64 * 8.0 * 5e6 / 8.0 / 1e9;
     let title = format!(
         "wide: 8 unpaced viewers over {gb:.1} GB, edge cache {} MiB, all from the shield's memory; edge and shield counted",

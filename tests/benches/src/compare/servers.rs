@@ -99,16 +99,16 @@ fn strings(words: &[&str]) -> Vec<String> {
 
 /// Penstock in one process, over the films.
 pub fn standalone(place: &Place, edge: &str) -> Result<Server> {
-    Ok(standalone_on(place, place.server_core, "penstock", edge)?.0)
+    Ok(standalone_on(place, &place.server_core, "penstock", edge)?.0)
 }
 
 /// A bucket: the S3 endpoint of a standalone whose other parts idle, on the driver's core.
 pub fn bucket(place: &Place) -> Result<(Running, SocketAddr)> {
-    let (mut server, s3) = standalone_on(place, place.driver_core, "bucket", "")?;
+    let (mut server, s3) = standalone_on(place, &place.driver_core, "bucket", "")?;
     Ok((server.processes.remove(0), s3))
 }
 
-fn standalone_on(place: &Place, core: usize, name: &str, edge: &str) -> Result<(Server, SocketAddr)> {
+fn standalone_on(place: &Place, core: &str, name: &str, edge: &str) -> Result<(Server, SocketAddr)> {
     let folder = Server::folder(place, name)?;
     let ready = folder.join("ready.json");
     let config = folder.join("penstock.yaml");
@@ -156,19 +156,19 @@ pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> R
     let origins = format!("origins: {{media.s3.amazonaws.com: {{endpoint: 'http://{bucket}'}}}}\n{shield}");
     let (shield_node, shield_metrics) = node("shield-1", shield_addr, shield_addr.to_string())?;
     let (edge_node, edge_metrics) = node("edge-1", edge_addr, format!("[{edge_addr}]"))?;
-    let start = |name: &str, words: &[&str], config: &str, core: usize| -> Result<Running> {
+    let start = |name: &str, words: &[&str], config: &str, core: &str| -> Result<Running> {
         let path = folder.join(format!("{name}.yaml"));
         std::fs::write(&path, config)?;
         let mut args = strings(words);
         args.extend(["--config".into(), path.display().to_string()]);
         Running::start(core, &place.product(name)?, &args, &folder.join(format!("{name}.log")))
     };
-    let mut control = start("penstock-control", &[], &control, place.driver_core)?;
+    let mut control = start("penstock-control", &[], &control, &place.driver_core)?;
     control.wait(|| listens(grpc))?;
     let shield_yaml = shield_node + &below("shield", &origins);
-    let mut shield = start("penstock-shield", &[], &shield_yaml, place.server_core)?;
+    let mut shield = start("penstock-shield", &[], &shield_yaml, &place.server_core)?;
     shield.wait(|| is_ready(shield_metrics))?;
-    let mut edge = start("penstock-edge", &[], &(edge_node + &below("edge", edge)), place.server_core)?;
+    let mut edge = start("penstock-edge", &[], &(edge_node + &below("edge", edge)), &place.server_core)?;
     edge.wait(|| is_ready(edge_metrics))?;
     let pids = vec![edge.pid(), shield.pid()];
     let mut server = Server::new("penstock", edge_addr, "cfx/st", pids, vec![edge, shield, control]);
@@ -220,7 +220,7 @@ pub fn nginx(
         .into_iter()
         .find(|p| p.is_file())
         .context("nginx is missing: install nginx and libnginx-mod-rtmp")?;
-    let mut process = Running::start(place.server_core, &program, &args, &folder.join("output"))?;
+    let mut process = Running::start(&place.server_core, &program, &args, &folder.join("output"))?;
     process.wait(|| listens(rtmp) && listens(http))?;
     Ok((Server::new("nginx-rtmp", rtmp, "vod", vec![process.pid()], vec![process]), http))
 }
@@ -230,7 +230,7 @@ pub fn sender(place: &Place) -> Result<Server> {
     let folder = Server::folder(place, "sender")?;
     let addr = free()?;
     let args = strings(&["--send", &addr.to_string()]);
-    let mut process = Running::start(place.server_core, &place.own("compare"), &args, &folder.join("log"))?;
+    let mut process = Running::start(&place.server_core, &place.own("compare"), &args, &folder.join("log"))?;
     process.wait(|| listens(addr))?;
     Ok(Server::new("writev", addr, "", vec![process.pid()], vec![process]))
 }

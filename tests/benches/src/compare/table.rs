@@ -30,6 +30,11 @@ impl Spread {
         Spread(self.0.iter().zip(&other.0).map(|(a, b)| a / b.max(1e-12)).collect())
     }
 
+    /// Sums, round by round.
+    pub fn plus(&self, other: &Spread) -> Spread {
+        Spread(self.0.iter().zip(&other.0).map(|(a, b)| a + b).collect())
+    }
+
     /// `median [least–most]` with so many decimals.
     pub fn text(&self, decimals: usize) -> String {
         let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
@@ -158,6 +163,7 @@ mod tests {
         assert_eq!(Spread(vec![4.0, 1.0]).median(), 2.5);
         assert_eq!(Spread(vec![]).text(1), "-");
         assert_eq!(Spread(vec![1.0, 4.0]).over(&Spread(vec![2.0, 4.0])).0, [0.5, 1.0]);
+        assert_eq!(Spread(vec![1.0, 4.0]).plus(&Spread(vec![2.0, 4.0])).0, [3.0, 8.0]);
     }
 
     #[test]
