@@ -41,6 +41,8 @@ pub struct EdgeConfig {
     pub handshake_timeout_ms: u64,
     /// Time from the handshake to `connect`, in ms.
     pub connect_timeout_ms: u64,
+    /// Time from the question which SWF file a player is to its answer, in ms; only a distribution with such a rule asks.
+    pub swf_timeout_ms: u64,
     /// A connected session that sends nothing for this long, pings included, is closed, in ms.
     pub idle_timeout_ms: u64,
     /// A connection whose socket takes no byte for this long is closed, in ms.
@@ -118,6 +120,7 @@ impl Default for EdgeConfig {
             batch_bytes: 256 << 10,
             handshake_timeout_ms: 10_000,
             connect_timeout_ms: 30_000,
+            swf_timeout_ms: 10_000,
             idle_timeout_ms: 300_000,
             stall_timeout_ms: 3_600_000,
             waiting_poll_ms: 500,
@@ -177,6 +180,7 @@ impl EdgeConfig {
             ("batch_bytes", self.batch_bytes as u64, 4096),
             ("handshake_timeout_ms", self.handshake_timeout_ms, 100),
             ("connect_timeout_ms", self.connect_timeout_ms, 100),
+            ("swf_timeout_ms", self.swf_timeout_ms, 100),
             ("idle_timeout_ms", self.idle_timeout_ms, 1000),
             ("stall_timeout_ms", self.stall_timeout_ms, 1000),
             ("waiting_poll_ms", self.waiting_poll_ms, 50),

@@ -54,11 +54,13 @@ mod play;
 mod playback;
 mod reposition;
 mod stream;
+mod swf;
 
 use bandwidth::BandwidthCheck;
 use holding::Holding;
 use outgoing::Outgoing;
 use stream::{Done, Stream};
+use swf::SwfCheck;
 
 /// What all sessions of an edge share.
 pub struct Shared {
@@ -222,6 +224,7 @@ pub(crate) struct Session {
     /// When that was.
     ending_since: Option<Instant>,
     holding: Holding,
+    swf: SwfCheck,
 }
 
 /// Serves one viewer on `transport` until either side ends it.
@@ -278,6 +281,7 @@ impl Session {
             ending: None,
             ending_since: None,
             holding,
+            swf: SwfCheck::default(),
         }
     }
 
@@ -290,6 +294,7 @@ impl Session {
             let now = Instant::now();
             let fed = self.ending.is_none() && self.wants_media();
             let wake = if fed { self.fill_streams(now) } else { None };
+            let wake = self.await_swf(now, wake);
             match self.write(transport) {
                 Ok(()) => {}
                 Err(error) => return self.ending.take().unwrap_or(End::Io(error)),
@@ -465,7 +470,10 @@ impl Session {
             match handshake.advance(&mut self.input).map_err(|e| End::Handshake(e.to_string()))? {
                 HandshakeStep::NeedMore => return Ok(()),
                 HandshakeStep::Reply(bytes) => self.out.batch.push_bytes(bytes),
-                HandshakeStep::Done => self.phase = Phase::Greeted,
+                HandshakeStep::Done => {
+                    self.swf = SwfCheck::keyed(handshake.s1_end());
+                    self.phase = Phase::Greeted;
+                }
             }
         }
         while self.ending.is_none() {

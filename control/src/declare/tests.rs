@@ -83,6 +83,7 @@ async fn one_invalid_entry_stops_the_whole_file_and_is_named() {
         ("origin: media.s3.amazonaws.com, domain: x.example", "domain:"),
         ("origin: media.s3.amazonaws.com, id: E1", "id:"),
         ("origin: media.s3.amazonaws.com, chunk_size_bytes: 1", "chunk_size_bytes:"),
+        ("origin: media.s3.amazonaws.com, swf_verification: [{hash: zz}]", "swf_verification:"),
     ];
     for (fields, says) in cases {
         let file = format!(

@@ -34,6 +34,7 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.batch_bytes            bytes queued for a socket                   [default: 262144]
   edge.handshake_timeout_ms   for the first byte and the handshake, ms    [default: 10000]
   edge.connect_timeout_ms     from handshake to connect, ms               [default: 30000]
+  edge.swf_timeout_ms         for the answer to SWF verification, ms      [default: 10000]
   edge.idle_timeout_ms        silence of a connected session, ms          [default: 300000]
   edge.stall_timeout_ms       a socket that takes no byte, ms             [default: 3600000]
   edge.waiting_poll_ms        how often a missing name that a silent play

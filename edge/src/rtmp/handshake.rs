@@ -58,16 +58,22 @@ pub struct ServerHandshake {
     /// Random filling for S1, and for S2 where it isn't an echo; taken when the reply is made.
     random: Option<Box<[Packet; 2]>>,
     finished: bool,
+    s1_end: [u8; 32],
 }
 
 impl ServerHandshake {
-    /// A handshake that fills its packets from `random`. They hide nothing, so any generator will do.
+    /// A handshake that fills its packets from `random`. Only [`s1_end`](Self::s1_end) is better not guessed.
     pub fn new(random: &mut impl RngCore) -> Self {
         let mut packets = Box::new([[0; PACKET_BYTES]; 2]);
         for packet in packets.iter_mut() {
             random.fill_bytes(packet);
         }
-        Self { random: Some(packets), finished: false }
+        Self { random: Some(packets), finished: false, s1_end: [0; 32] }
+    }
+
+    /// The last 32 bytes of S1, once it was given out: what a client's answer to SWF verification is keyed with.
+    pub fn s1_end(&self) -> [u8; 32] {
+        self.s1_end
     }
 
     /// Goes on with what `input` holds, and takes what it has used from its front.
@@ -85,6 +91,9 @@ impl ServerHandshake {
             let Some(c1) = packet(&input[1..]) else { return Ok(HandshakeStep::NeedMore) };
             let Some(random) = self.random.take() else { return Ok(HandshakeStep::NeedMore) };
             let reply = reply(c1, *random);
+            if let Some(end) = reply[..1 + PACKET_BYTES].last_chunk() {
+                self.s1_end = *end;
+            }
             input.advance(1 + PACKET_BYTES);
             return Ok(HandshakeStep::Reply(reply));
         }

@@ -60,6 +60,7 @@ impl Session {
                 control::set_peer_bandwidth(WINDOW_BYTES, &mut self.out.batch);
                 control::stream_begin(0, &mut self.out.batch);
                 self.out.command(0, reply::connect_success(command.transaction, encoding));
+                self.ask_for_swf();
                 let auto_sense = command.args.first().and_then(Value::as_bool) == Some(true);
                 if auto_sense {
                     self.start_bandwidth_check(false);

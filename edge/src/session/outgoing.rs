@@ -97,7 +97,7 @@ impl Outgoing {
         let (offset, type_id) = match kind {
             Kind::Audio => (1, AUDIO),
             Kind::Video => (2, VIDEO),
-            Kind::Data => (3, DATA),
+            Kind::Data | Kind::Text(_) => (3, DATA),
         };
         self.write(self.status_csid(stream_id) + offset, time_ms, type_id, stream_id, head, payload);
     }

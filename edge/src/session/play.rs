@@ -197,7 +197,7 @@ impl Session {
             &format!("Started playing {display}."),
             &display,
         );
-        self.out.data(stream_id, 0, reply::sample_access(false, false));
+        self.out.data(stream_id, 0, self.sample_access());
         self.out.data(stream_id, 0, reply::data_start());
 
         let Ready { media, mut reader, cursor } = ready;
@@ -205,6 +205,7 @@ impl Session {
             Container::Flv => "flv",
             Container::Mp4 => "mp4",
             Container::Mp3 => "mp3",
+            Container::Id3 => "id3",
         };
         info!(session = self.id, stream = stream_id, name = request.name.display, key = %reader.info().id.object.key,
             version = %reader.info().id.version, container, duration_ms = media.duration_ms,
@@ -240,6 +241,13 @@ impl Session {
         if let Some(ms) = early_seek_ms {
             self.seek_to(stream_id, ms);
         }
+    }
+
+    /// `|RtmpSampleAccess`, as the distribution grants it.
+    pub(super) fn sample_access(&self) -> bytes::Bytes {
+        let granted = self.connection().map(|c| (c.distribution.audio_sample_access, c.distribution.video_sample_access));
+        let (audio, video) = granted.unwrap_or_default();
+        reply::sample_access(audio, video)
     }
 
     /// Fills the batch from every stream; the time at which the next one has something to do.

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::outgoing::Outgoing;
 use super::pacing::Pacer;
-use crate::media::{Cursor, Kind, Media, MediaError, Sample, Step, Track, tag};
+use crate::media::{Codec, Container, Cursor, Kind, Media, MediaError, Sample, Step, Track, tag, timed_text};
+use crate::object::read::contiguous;
 use crate::object::{ObjectReader, ReadAt, ReadError};
 use crate::rtmp::amf::Value;
 use crate::rtmp::{control, reply};
@@ -83,6 +84,10 @@ pub(crate) struct Playback {
     pub(crate) sent_bytes: u64,
     pub(crate) first_media: Option<Instant>,
     finished: bool,
+    /// Where the newest picture or sound stands in the file.
+    shown_at: u64,
+    /// A text was waited for.
+    text_waited: bool,
 }
 
 impl Playback {
@@ -95,7 +100,10 @@ impl Playback {
         cap_ms: u64,
         unpaced: bool,
     ) -> Self {
-        let metadata = reply::metadata(&media.metadata);
+        let metadata = match media.container {
+            Container::Id3 => reply::id3(&media.metadata),
+            _ => reply::metadata(&media.metadata),
+        };
         let pacer = Pacer::open(Instant::now(), 0, cap_ms, unpaced);
         Self {
             media,
@@ -115,6 +123,8 @@ impl Playback {
             sent_bytes: 0,
             first_media: None,
             finished: false,
+            shown_at: 0,
+            text_waited: false,
         }
     }
 
@@ -222,6 +232,7 @@ impl Playback {
             }
             let Some(payload) = self.reader.buffered(sample.offset, u64::from(sample.len)) else {
                 let (offset, len) = (sample.offset, u64::from(sample.len));
+                self.text_waited |= matches!(sample.kind, Kind::Text(_));
                 self.next = Some(sample);
                 if offset.checked_add(len).is_none_or(|end| end > self.reader.size()) {
                     return Filled::Failed(MediaError::Read(ReadError::PastEnd {
@@ -232,8 +243,13 @@ impl Playback {
                 }
                 return Filled::Need { offset, len };
             };
+            if let Kind::Text(_) = sample.kind {
+                self.send_text(&sample, time_ms, contiguous(payload), out, wanted.stream_id);
+                continue;
+            }
             // After its own bytes: what is waited for is demand, never read-ahead.
             self.reader.advance(sample.offset);
+            self.shown_at = sample.offset;
             if self.told_empty && !self.told_ready {
                 control::buffer_ready(wanted.stream_id, &mut out.batch);
                 self.told_ready = true;
@@ -253,6 +269,18 @@ impl Playback {
         }
     }
 
+    /// `onTextData`, at the text's own time.
+    fn send_text(&mut self, sample: &Sample, time_ms: u64, bytes: Bytes, out: &mut Outgoing, stream_id: u32) {
+        if std::mem::take(&mut self.text_waited) {
+            // Text may stand far from what is shown with it: read-ahead goes on there, not here.
+            self.reader.jump(self.shown_at);
+        }
+        let Some(Codec::Text { track_id, language }) = self.track(sample.kind).map(|track| &track.codec) else { return };
+        let message = reply::text_data(&timed_text::text(&bytes), language, *track_id);
+        self.sent_bytes += message.len() as u64;
+        out.data(stream_id, time_ms as u32, message);
+    }
+
     fn no_snapshot(&mut self, sample: Sample) -> Filled {
         self.next = Some(sample);
         self.snapshot = false;
@@ -270,7 +298,7 @@ impl Playback {
     fn is_unwanted(&mut self, sample: &Sample, wanted: Wanted) -> bool {
         match sample.kind {
             Kind::Audio => !wanted.audio || self.snapshot,
-            Kind::Data => self.snapshot,
+            Kind::Data | Kind::Text(_) => self.snapshot,
             Kind::Video if !wanted.video => true,
             Kind::Video if self.awaits_keyframe && !sample.sync => true,
             Kind::Video => {

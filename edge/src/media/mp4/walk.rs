@@ -2,6 +2,7 @@
 //!
 //! The walk never waits: it says which bytes it lacks. [`Walk::wait`] does the waiting for who may (opening, seeking).
 
+use super::LANES_MAX;
 use super::boxes::{self, HEADER_BYTES_MAX, invalid};
 use super::fragment::{Fragment, FragmentTrack};
 use crate::media::MediaError;
@@ -32,7 +33,7 @@ pub(crate) struct Walk {
     /// Where the next box starts.
     pub(crate) at: u64,
     /// Where each track's samples go on, for fragments that don't say.
-    pub(crate) next_dts: [u64; 2],
+    pub(crate) next_dts: [u64; LANES_MAX],
     /// Boxes passed over since the last fragment.
     passed: u32,
 }
