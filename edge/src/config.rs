@@ -27,6 +27,10 @@ pub struct EdgeConfig {
     pub play_start_after_seek: bool,
     /// RTMP chunk size of what we send, in bytes, 128 to 65536. FMS's default is 4096; a distribution may name another.
     pub chunk_size_bytes: u32,
+    /// Who gets media in aggregate messages: `off` (nobody; the default), or `flash` (who says it is Flash Player 9,0,115 or later).
+    pub aggregate_messages: AggregateMessages,
+    /// Most bytes of an aggregate message, 4096 to 1048576; a sample that is longer goes alone.
+    pub aggregate_bytes: usize,
     /// Furthest a viewer's buffer may run ahead of real time, in ms.
     pub max_buffer_ms: u64,
     /// Least media handed to the network at a time when pacing, in ms.
@@ -103,6 +107,16 @@ pub enum SeekTimeline {
     File,
 }
 
+/// Who gets media in aggregate messages.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AggregateMessages {
+    /// Nobody.
+    Off,
+    /// Who says it is Flash Player 9,0,115 or later; most other clients say so too.
+    Flash,
+}
+
 impl Default for EdgeConfig {
     fn default() -> Self {
         Self {
@@ -113,6 +127,8 @@ impl Default for EdgeConfig {
             seek_timeline: SeekTimeline::Clip,
             play_start_after_seek: true,
             chunk_size_bytes: 4096,
+            aggregate_messages: AggregateMessages::Off,
+            aggregate_bytes: 64 << 10,
             max_buffer_ms: 3_600_000,
             tick_ms: 100,
             tick_max_ms: 1000,
@@ -169,6 +185,12 @@ impl EdgeConfig {
         let bad = |field, reason: String| Err(BadField { field, reason });
         if !(128..=65_536).contains(&self.chunk_size_bytes) {
             return bad("chunk_size_bytes", format!("{} is not within 128 and 65536", self.chunk_size_bytes));
+        }
+        if !(4096..=1 << 20).contains(&self.aggregate_bytes) {
+            return bad(
+                "aggregate_bytes",
+                format!("{} is not within 4096 and 1048576", self.aggregate_bytes),
+            );
         }
         if !(10..=1000).contains(&self.tick_ms) {
             return bad("tick_ms", format!("{} is not within 10 and 1000", self.tick_ms));

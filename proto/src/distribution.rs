@@ -91,10 +91,16 @@ fn check_swfs(doc: &Distribution) -> Result<(), Invalid> {
         return invalid("swf_verification", format!("{} files, over {ALLOWED_SWFS_MAX}", rule.len()));
     }
     if let Some(at) = rule.iter().position(|swf| swf.hash.len() != 32) {
-        return invalid("swf_verification", format!("the hash of file {} is not 64 hexadecimal digits", at + 1));
+        return invalid(
+            "swf_verification",
+            format!("the hash of file {} is not 64 hexadecimal digits", at + 1),
+        );
     }
     if !doc.required_features.iter().any(|feature| feature == SWF_VERIFICATION) {
-        return invalid("required_features", format!("lack {SWF_VERIFICATION}, which swf_verification needs"));
+        return invalid(
+            "required_features",
+            format!("lack {SWF_VERIFICATION}, which swf_verification needs"),
+        );
     }
     Ok(())
 }

@@ -71,14 +71,22 @@ fn rtmpdump_with_an_allowed_swf_gets_the_very_file() {
     let (open, verified) = (folder.path().join("open.flv"), folder.path().join("verified.flv"));
     players::download(shared().rtmp(), "mp4:first.mp4", &open);
     let (sum, size) = (hex::encode(hash(SWF)), SWF.len().to_string());
-    let done =
-        players::rtmpdump(guarded().rtmp(), "mp4:first.mp4", &verified, &["--swfhash", &sum, "--swfsize", &size]);
+    let done = players::rtmpdump(
+        guarded().rtmp(),
+        "mp4:first.mp4",
+        &verified,
+        &["--swfhash", &sum, "--swfsize", &size],
+    );
     assert!(matches!(done.code, 0 | 2), "{done:?}");
     assert!(fs::read(&open).unwrap() == fs::read(&verified).unwrap(), "the files differ");
     // The second file may be of any length.
     let sum = hex::encode(hash(b"FWS another"));
-    let done =
-        players::rtmpdump(guarded().rtmp(), "mp4:first.mp4", &verified, &["--swfhash", &sum, "--swfsize", "77"]);
+    let done = players::rtmpdump(
+        guarded().rtmp(),
+        "mp4:first.mp4",
+        &verified,
+        &["--swfhash", &sum, "--swfsize", "77"],
+    );
     assert!(matches!(done.code, 0 | 2), "{done:?}");
     assert!(fs::read(&open).unwrap() == fs::read(&verified).unwrap(), "the files differ");
 }
@@ -86,7 +94,8 @@ fn rtmpdump_with_an_allowed_swf_gets_the_very_file() {
 #[test]
 fn rtmpdump_with_another_swf_or_length_or_none_gets_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (right, wrong, size) = (hex::encode(hash(SWF)), hex::encode(hash(b"FWS not this")), SWF.len().to_string());
+    let (right, wrong, size) =
+        (hex::encode(hash(SWF)), hex::encode(hash(b"FWS not this")), SWF.len().to_string());
     let before = rejected();
     let cases: [&[&str]; 3] =
         [&["--swfhash", &wrong, "--swfsize", &size], &["--swfhash", &right, "--swfsize", "9"], &[]];
@@ -114,7 +123,11 @@ fn until_the_answer_nothing_is_acted_on_and_then_all_of_it() {
     // The answer to a ping that was sent after them shows that they were read.
     client.send(2, 4, 0, &[0, 6, 1, 2, 3, 4]);
     client.wait("the answer to a ping", PATIENCE, |m| m.event() == Some((7, &[1, 2, 3, 4][..])));
-    assert!(client.messages().iter().all(|m| m.command().is_none_or(|c| c.tx != 2.0)), "{}", client.outline());
+    assert!(
+        client.messages().iter().all(|m| m.command().is_none_or(|c| c.tx != 2.0)),
+        "{}",
+        client.outline()
+    );
     client.send(2, 4, 0, &answer(&key, SWF));
     assert_eq!(client.wait_answer(2.0, PATIENCE).0, "_result");
     client.wait_status("NetStream.Play.Start");

@@ -137,3 +137,21 @@ async fn a_given_id_replaces_the_generated_one() {
     assert_eq!(applied.distributions[0].1.id, "E123456789ABCD");
     assert!(apply(&*store, &set(&given), ZONE).await.unwrap().is_unchanged());
 }
+
+#[tokio::test]
+async fn a_rule_for_swf_files_requires_nodes_that_know_it() {
+    let store = memory::open().await.unwrap();
+    let hash = "0a".repeat(32);
+    let file = format!(
+        "distributions: [{{name: films, origin: media.s3.amazonaws.com, video_sample_access: true, required_features: [rtmp], swf_verification: [{{hash: {hash}, size_bytes: 7}}]}}]"
+    );
+    let applied = apply(&*store, &set(&file), ZONE).await.unwrap();
+    let document = &applied.distributions[0].1;
+    assert_eq!(document.required_features, ["rtmp", "swf-verification"]);
+    assert_eq!(
+        (&document.swf_verification[0].hash[..], document.swf_verification[0].size_bytes),
+        (&[10; 32][..], 7)
+    );
+    assert!(document.video_sample_access && !document.audio_sample_access);
+    assert!(apply(&*store, &set(&file), ZONE).await.unwrap().is_unchanged());
+}

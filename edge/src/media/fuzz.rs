@@ -183,7 +183,8 @@ pub(crate) struct Walked {
 impl Walked {
     /// Whether audio and video leave in the order of their times.
     pub(crate) fn in_order(&self) -> bool {
-        let timed = || self.samples.iter().filter(|sample| !matches!(sample.kind, Kind::Data | Kind::Text(_)));
+        let timed =
+            || self.samples.iter().filter(|sample| !matches!(sample.kind, Kind::Data | Kind::Text(_)));
         timed().zip(timed().skip(1)).all(|(a, b)| {
             u128::from(a.dts) * u128::from(b.timescale) <= u128::from(b.dts) * u128::from(a.timescale)
         })

@@ -31,9 +31,14 @@ mod tests {
 
     #[test]
     fn numbers_stand_for_the_names_everybody_knows() {
-        for (number, expected) in
-            [(0, "Blues"), (17, "Rock"), (32, "Classical"), (79, "Hard Rock"), (80, "Folk"), (125, "Dance Hall")]
-        {
+        for (number, expected) in [
+            (0, "Blues"),
+            (17, "Rock"),
+            (32, "Classical"),
+            (79, "Hard Rock"),
+            (80, "Folk"),
+            (125, "Dance Hall"),
+        ] {
             assert_eq!(name(number), Some(expected));
         }
         assert_eq!(name(126), None);

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::{Codec, Container, Index, Kind, Limits, Media, MediaError, Step, Track, tag};
 use crate::object::ReadAt;
 use crate::object::read::contiguous;
+use crate::rtmp::amf::Value;
 use fragments::Fragments;
 use fragments::discover::{self, Discovered};
 use moov::{Movie, MovieTrack};
@@ -25,6 +26,7 @@ use sample_table::SampleTable;
 
 mod audio_config;
 mod boxes;
+mod chapters;
 mod chunks;
 mod codec;
 mod cursor;
@@ -39,9 +41,10 @@ mod moov;
 mod run_length;
 mod sample_table;
 mod seek;
-mod text_track;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod text_track;
 mod walk;
 
 pub use cursor::Mp4Cursor;
@@ -88,7 +91,8 @@ pub async fn open<R: ReadAt>(reader: &mut R, limits: &Limits) -> Result<Media, M
         Discovered::default()
     };
     read_mp3_flags(reader, &mut movie, &behind).await?;
-    assemble(movie, behind, found.moov_offset, reader.size())
+    let chapters = std::mem::take(&mut movie.chapters).read(reader).await?;
+    assemble(movie, behind, chapters, found.moov_offset, reader.size())
 }
 
 /// MP3's rate and channels from its first frame: sample descriptions are not to be trusted (ffmpeg writes two channels into
@@ -114,8 +118,9 @@ async fn read_mp3_flags<R: ReadAt>(
 }
 
 fn assemble(
-    movie: Movie,
+    mut movie: Movie,
     behind: Discovered,
+    chapters: Vec<chapters::Chapter>,
     moov_offset: u64,
     file_bytes: u64,
 ) -> Result<Media, MediaError> {
@@ -126,8 +131,11 @@ fn assemble(
     }
     let lengths: Vec<u64> =
         movie.tracks.iter().zip(behind.ends).map(|(track, end)| length(track, end)).collect();
-    let known =
-        movie.tracks[..shown].iter().zip(&lengths).map(|(track, length)| end_ms(track, *length)).fold(0.0, f64::max);
+    let known = movie.tracks[..shown]
+        .iter()
+        .zip(&lengths)
+        .map(|(track, length)| end_ms(track, *length))
+        .fold(0.0, f64::max);
     let duration_ms = behind.estimate_ms.map_or(known, |estimate| estimate.max(known));
 
     let described: Vec<metadata::Described> = movie
@@ -145,7 +153,15 @@ fn assemble(
             samples_a_second: samples_a_second(track, pace),
         })
         .collect();
-    let metadata = metadata::metadata(duration_ms, moov_offset, &described);
+    let mut metadata = metadata::metadata(duration_ms, moov_offset, &described);
+    let more_bytes = chapters.iter().map(|(_, name)| 192 + name.len()).sum::<usize>()
+        + movie.tags.iter().map(|(_, value)| 96 + value.as_str().map_or(0, str::len)).sum::<usize>();
+    if !chapters.is_empty() {
+        metadata.push(("chapters".to_owned(), chapters::value(chapters)));
+    }
+    if !movie.tags.is_empty() {
+        metadata.push(("tags".to_owned(), Value::Object(std::mem::take(&mut movie.tags))));
+    }
     let tracks: Vec<Track> = movie
         .tracks
         .iter()
@@ -163,7 +179,11 @@ fn assemble(
         Codec::TagBody | Codec::Mp3 { .. } | Codec::Text { .. } => 0,
     });
     // Metadata takes about 1 KiB a track.
-    let weight_bytes = size_of::<Media>() + 1024 * tracks.len().max(2) + 2 * configs.sum::<usize>() + index.weight_bytes();
+    let weight_bytes = size_of::<Media>()
+        + 1024 * tracks.len().max(2)
+        + more_bytes
+        + 2 * configs.sum::<usize>()
+        + index.weight_bytes();
     let bytes_per_second = (file_bytes as f64 * 1000.0 / duration_ms.max(1.0)) as u64;
     Ok(Media {
         container: Container::Mp4,

@@ -147,8 +147,11 @@ pub fn id3(properties: &[(String, Value)]) -> Bytes {
 
 /// `onTextData`: a text of a film's text track, empty where one ends.
 pub fn text_data(text: &str, language: &str, track_id: u32) -> Bytes {
-    let properties =
-        [("text", text.into()), ("language", language.into()), ("trackid", Value::Number(f64::from(track_id)))];
+    let properties = [
+        ("text", text.into()),
+        ("language", language.into()),
+        ("trackid", Value::Number(f64::from(track_id))),
+    ];
     data("onTextData", &[Value::object(properties)])
 }
 

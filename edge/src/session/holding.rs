@@ -135,7 +135,10 @@ impl Session {
 
     /// Bytes that are the session's own, its connection apart, which is charged from its accept on: slices of blocks are charged with their block.
     fn charge(&mut self) {
-        let queued = self.out.batch.own_bytes() + self.input.capacity() + self.reader.in_flight_bytes() + self.swf.held_bytes();
+        let queued = self.out.batch.own_bytes()
+            + self.input.capacity()
+            + self.reader.in_flight_bytes()
+            + self.swf.held_bytes();
         self.holding.charge.set_in_steps(queued as u64);
     }
 

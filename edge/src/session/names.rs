@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn only_the_id3_prefix_asks_for_tags_alone() {
-        for (name, tags_only) in [("id3:x", true), ("ID3:a/x.mp3", true), ("mp3:x", false), ("mp3:id3:x", true), ("x", false)]
+        for (name, tags_only) in
+            [("id3:x", true), ("ID3:a/x.mp3", true), ("mp3:x", false), ("mp3:id3:x", true), ("x", false)]
         {
             assert_eq!(StreamName::parse("", name).tags_only, tags_only, "{name}");
         }

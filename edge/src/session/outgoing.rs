@@ -1,17 +1,20 @@
 //! What a session sends: messages into the connection's batch, on fixed chunk streams.
 //!
 //! Chunk stream 2 carries control messages, 3 the connection's commands; each stream has three of its own (status and data, audio,
-//! video), so that timestamps of one kind stay deltas of the same kind.
+//! video), so that timestamps of one kind stay deltas of the same kind. Media may be gathered into aggregate messages, which go on the
+//! chunk stream of video; whoever sends anything else of that stream flushes them first.
 
 use bytes::Bytes;
 
 use crate::media::Kind;
+use crate::rtmp::aggregate::Aggregate;
 use crate::rtmp::chunk::{Batch, ChunkWriter, OutMessage};
 
 const COMMAND: u8 = 20;
 const DATA: u8 = 18;
 const VIDEO: u8 = 9;
 const AUDIO: u8 = 8;
+const AGGREGATE: u8 = 22;
 
 /// A connection's outgoing side.
 pub(crate) struct Outgoing {
@@ -20,11 +23,20 @@ pub(crate) struct Outgoing {
     /// Bytes not yet taken by the transport.
     pub(crate) batch: Batch,
     writer: ChunkWriter,
+    /// Most bytes of an aggregate message; 0: each sample is a message of its own.
+    pub(crate) aggregate_bytes: usize,
+    aggregate: Aggregate,
 }
 
 impl Outgoing {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), batch: Batch::new(), writer: ChunkWriter::new() }
+        Self {
+            slots: Vec::new(),
+            batch: Batch::new(),
+            writer: ChunkWriter::new(),
+            aggregate_bytes: 0,
+            aggregate: Aggregate::default(),
+        }
     }
 
     /// Gives `stream_id` chunk streams of its own.
@@ -100,5 +112,60 @@ impl Outgoing {
             Kind::Data | Kind::Text(_) => (3, DATA),
         };
         self.write(self.status_csid(stream_id) + offset, time_ms, type_id, stream_id, head, payload);
+    }
+
+    /// A sample of a file, due at `time_ms` of the stream: as [`media`](Self::media), or gathered with those before it. In the file it is
+    /// due at `file_ms`, which is what an aggregate's tags say.
+    pub(crate) fn sample(
+        &mut self,
+        stream_id: u32,
+        kind: Kind,
+        (time_ms, file_ms): (u32, u32),
+        head: &[u8],
+        payload: &[Bytes],
+    ) {
+        if self.aggregate_bytes == 0 {
+            return self.media(stream_id, kind, time_ms, head, payload);
+        }
+        let len = payload.iter().map(Bytes::len).fold(head.len(), usize::saturating_add);
+        let type_id = match kind {
+            Kind::Audio => Some(AUDIO),
+            Kind::Video => Some(VIDEO),
+            Kind::Data | Kind::Text(_) => None,
+        };
+        if self.aggregate.len_with(len) > self.aggregate_bytes {
+            self.flush_aggregate(stream_id);
+        }
+        match type_id.filter(|_| self.aggregate.len_with(len) <= self.aggregate_bytes) {
+            Some(type_id) => self.aggregate.push(type_id, time_ms, file_ms, head, payload),
+            None => {
+                self.flush_aggregate(stream_id);
+                self.media(stream_id, kind, time_ms, head, payload);
+            }
+        }
+    }
+
+    /// Bytes that wait to be sent, gathered ones included.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.batch.len_bytes() + self.aggregate.len_bytes()
+    }
+
+    /// Sends what was gathered of a stream.
+    pub(crate) fn flush_aggregate(&mut self, stream_id: u32) {
+        if self.aggregate.len_bytes() == 0 {
+            return;
+        }
+        let message = OutMessage {
+            csid: self.status_csid(stream_id) + 2,
+            timestamp: self.aggregate.time_ms(),
+            type_id: AGGREGATE,
+            stream_id,
+            head: &[],
+            payload: &[],
+        };
+        if let Err(error) = self.writer.write_body(&mut self.batch, message, self.aggregate.body()) {
+            // Its size is bounded far below what a message can hold.
+            tracing::error!(%error, "an aggregate message could not be written");
+        }
     }
 }

@@ -245,7 +245,9 @@ impl Session {
 
     /// `|RtmpSampleAccess`, as the distribution grants it.
     pub(super) fn sample_access(&self) -> bytes::Bytes {
-        let granted = self.connection().map(|c| (c.distribution.audio_sample_access, c.distribution.video_sample_access));
+        let granted = self
+            .connection()
+            .map(|c| (c.distribution.audio_sample_access, c.distribution.video_sample_access));
         let (audio, video) = granted.unwrap_or_default();
         reply::sample_access(audio, video)
     }
@@ -303,6 +305,7 @@ impl Session {
             }
             let first = playing.playback.first_media.is_none();
             let filled = playing.playback.fill(now, &mut self.out, wanted);
+            self.out.flush_aggregate(stream_id);
             if first && playing.playback.first_media.is_some() {
                 let elapsed = playing.request.asked.elapsed();
                 self.shared.metrics.first_media_seconds.observe(elapsed.as_secs_f64());

@@ -193,7 +193,7 @@ impl Playback {
             return Filled::At(now + std::time::Duration::from_secs(3600));
         }
         loop {
-            if out.batch.len_bytes() >= wanted.batch_bytes {
+            if out.queued_bytes() >= wanted.batch_bytes {
                 return Filled::Enough;
             }
             let sample = match self.next.take() {
@@ -221,6 +221,7 @@ impl Playback {
             if due > now && !self.snapshot {
                 self.next = Some(sample);
                 if !self.told_empty {
+                    out.flush_aggregate(wanted.stream_id);
                     control::buffer_empty(wanted.stream_id, &mut out.batch);
                     self.told_empty = true;
                 }
@@ -255,7 +256,8 @@ impl Playback {
                 self.told_ready = true;
             }
             let head = tag::head(self.track(sample.kind), &sample);
-            out.media(wanted.stream_id, sample.kind, time_ms as u32, head.as_slice(), &payload);
+            let at_ms = (time_ms as u32, time_ms.saturating_add(self.origin_ms) as u32);
+            out.sample(wanted.stream_id, sample.kind, at_ms, head.as_slice(), &payload);
             self.sent_bytes += u64::from(sample.len) + head.as_slice().len() as u64;
             self.time_ms = time_ms;
             self.first_media.get_or_insert(now);
@@ -275,9 +277,13 @@ impl Playback {
             // Text may stand far from what is shown with it: read-ahead goes on there, not here.
             self.reader.jump(self.shown_at);
         }
-        let Some(Codec::Text { track_id, language }) = self.track(sample.kind).map(|track| &track.codec) else { return };
+        let Some(Codec::Text { track_id, language }) = self.track(sample.kind).map(|track| &track.codec)
+        else {
+            return;
+        };
         let message = reply::text_data(&timed_text::text(&bytes), language, *track_id);
         self.sent_bytes += message.len() as u64;
+        out.flush_aggregate(stream_id);
         out.data(stream_id, time_ms as u32, message);
     }
 

@@ -33,7 +33,9 @@ fn frame(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn utf16(text: &str, big_endian: bool) -> Vec<u8> {
-    text.encode_utf16().flat_map(|unit| if big_endian { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+    text.encode_utf16()
+        .flat_map(|unit| if big_endian { unit.to_be_bytes() } else { unit.to_le_bytes() })
+        .collect()
 }
 
 fn said(tags: &Tags) -> [&str; 7] {
@@ -49,7 +51,8 @@ fn what_ffmpeg_writes_is_read_in_every_form() {
         let text = "-nostdin -v error -y -f lavfi -i sine=duration=1 -c:a libmp3lame -b:a 32k -metadata title=Töne \
              -metadata artist=Penstock -metadata album=Tests -metadata date=2009 -metadata comment=hello -metadata genre=Rock \
              -metadata track=3";
-        let made = Command::new("ffmpeg").args(text.split_whitespace()).args(form.split(' ')).arg(&path).status();
+        let made =
+            Command::new("ffmpeg").args(text.split_whitespace()).args(form.split(' ')).arg(&path).status();
         assert!(made.unwrap().success());
         let found = tags(&std::fs::read(&path).unwrap());
         let mut expected = ["Töne", "Penstock", "Tests", "2009", "hello", "Rock", "3"];
@@ -79,7 +82,11 @@ fn every_version_names_its_frames() {
         body.extend(ids.iter().zip(texts).flat_map(|(id, text)| frame(version, id, text)));
         body.extend([0; 100]);
         let year = "2009";
-        assert_eq!(said(&tags(&tag(version, 0, &body))), ["T", "P", "A", year, "C", "Rock", "3/12"], "{version}");
+        assert_eq!(
+            said(&tags(&tag(version, 0, &body))),
+            ["T", "P", "A", year, "C", "Rock", "3/12"],
+            "{version}"
+        );
     }
 }
 
@@ -99,7 +106,8 @@ fn all_four_encodings_are_text() {
 
 #[test]
 fn comments_are_those_of_people() {
-    let comment = |description: &str, text: &str| frame(3, "COMM", format!("\0eng{description}\0{text}").as_bytes());
+    let comment =
+        |description: &str, text: &str| frame(3, "COMM", format!("\0eng{description}\0{text}").as_bytes());
     let body = [comment("iTunNORM", " 0000"), comment("about", "second"), comment("", "first")].concat();
     assert_eq!(tags(&tag(3, 0, &body)).get(Field::Comment), Some("first"));
     let body = [comment("iTunNORM", " 0000"), comment("about", "second")].concat();
@@ -166,7 +174,11 @@ fn compressed_and_encrypted_frames_are_passed_over() {
         odd[9] = format;
         let body = [odd, frame(version, "TPE1", b"\0P")].concat();
         let found = tags(&tag(version, 0, &body));
-        assert_eq!((found.get(Field::Title), found.get(Field::Artist)), (None, Some("P")), "{version} {format:x}");
+        assert_eq!(
+            (found.get(Field::Title), found.get(Field::Artist)),
+            (None, Some("P")),
+            "{version} {format:x}"
+        );
     }
     // A group's byte, and a length, stand before the frame's own.
     let mut grouped = frame(3, "TIT2", b"\x05\0Ton");
@@ -192,7 +204,11 @@ fn id3v1_fills_what_id3v2_leaves_out() {
 #[test]
 fn lies_cost_little_and_end_the_walk() {
     let mut reader = InMemory::new(
-        [tag(3, 0, &[frame(3, "APIC", &[1; 1 << 20]), frame(3, "TIT2", b"\0Ton")].concat()), vec![0; 1 << 20]].concat(),
+        [
+            tag(3, 0, &[frame(3, "APIC", &[1; 1 << 20]), frame(3, "TIT2", b"\0Ton")].concat()),
+            vec![0; 1 << 20],
+        ]
+        .concat(),
     );
     let found = read(&mut reader).now_or_never().unwrap().unwrap();
     assert_eq!(found.get(Field::Title), Some("Ton"));

@@ -36,7 +36,8 @@ pub(super) async fn read<R: ReadAt>(reader: &mut R, tags: &mut Tags) -> Result<(
         return Ok(());
     }
     let header = contiguous(reader.read_at(0, HEADER_BYTES).await?);
-    let Some(&[b'I', b'D', b'3', version @ 2..=4, _, flags, s0, s1, s2, s3]) = header.first_chunk() else {
+    let Some(&[b'I', b'D', b'3', version @ 2..=4, _, flags, s0, s1, s2, s3]) = header.first_chunk::<10>()
+    else {
         return Ok(());
     };
     let Some(len) = synchsafe([s0, s1, s2, s3]) else { return Ok(()) };
@@ -108,7 +109,9 @@ impl Walk {
         }
         let (len, format) = match *rest {
             [a, b, c] => (u32::from_be_bytes([0, a, b, c]), 0),
-            [a, b, c, d, _, format] if self.version == 4 => (self.length(reader, [a, b, c, d]).await?, format),
+            [a, b, c, d, _, format] if self.version == 4 => {
+                (self.length(reader, [a, b, c, d]).await?, format)
+            }
             [a, b, c, d, _, format] => (u32::from_be_bytes([a, b, c, d]), format),
             _ => return Ok(false),
         };

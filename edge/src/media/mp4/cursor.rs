@@ -131,9 +131,11 @@ impl Mp4Cursor {
 
 /// The lane of text whose head is due first.
 fn earliest(texts: &mut [Lane]) -> Option<&mut Lane> {
-    texts.iter_mut().filter(|lane| lane.head.is_some()).reduce(|first, other| match (&first.head, &other.head) {
-        (Some(head), Some(later)) if precedes(later, head) => other,
-        _ => first,
+    texts.iter_mut().filter(|lane| lane.head.is_some()).reduce(|first, other| {
+        match (&first.head, &other.head) {
+            (Some(head), Some(later)) if precedes(later, head) => other,
+            _ => first,
+        }
     })
 }
 

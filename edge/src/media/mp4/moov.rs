@@ -8,11 +8,13 @@
 use mp4_atom::{Elst, Mdhd, Mehd, Mvhd, Tkhd, Trex};
 
 use super::boxes::{self, invalid};
+use super::chapters::{self, Chapters};
 use super::codec::{self, Description};
 use super::edit_list::Timeline;
 use super::sample_table::SampleTable;
-use super::text_track;
+use super::{tags, text_track};
 use crate::media::{Kind, Limits, MediaError};
+use crate::rtmp::amf::Value;
 
 /// A chosen track.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub(crate) struct Movie {
     pub(crate) tracks: Vec<MovieTrack>,
     /// Whether fragments may follow.
     pub(crate) fragmented: bool,
+    /// Where its parts begin.
+    pub(crate) chapters: Chapters,
+    /// What it says of itself, by four-character keys.
+    pub(crate) tags: Vec<(String, Value)>,
     /// Length in milliseconds that a fragmented movie announces, if it does.
     pub(crate) announced_ms: Option<f64>,
 }
@@ -107,7 +113,8 @@ pub(crate) fn read(moov: &[u8], file_bytes: u64, limits: &Limits) -> Result<Movi
             }
         }
     }
-    Ok(Movie { tracks, fragmented: mvex.is_some(), announced_ms })
+    let chapters = chapters::find(moov, file_bytes, limits);
+    Ok(Movie { tracks, fragmented: mvex.is_some(), chapters, tags: tags::read(moov), announced_ms })
 }
 
 /// One track; the inner error says why it can't be played.

@@ -7,11 +7,11 @@
 
 use mp4_atom::{Mdhd, Mvhd, Tkhd, Trex};
 
+use super::TEXT_TRACKS_MAX;
 use super::boxes::{self, invalid};
 use super::codec::{Description, Details};
 use super::moov::{self, MovieTrack};
 use super::sample_table::SampleTable;
-use super::TEXT_TRACKS_MAX;
 use crate::media::{Codec, Kind, Limits, MediaError};
 
 /// Longest text, its styles included.
@@ -48,8 +48,13 @@ pub(super) fn read_all(
 }
 
 /// The tracks of a `moov` body.
-fn traks(moov: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn traks(moov: &[u8]) -> impl Iterator<Item = &[u8]> {
     boxes::children(moov).map_while(Result::ok).filter(|(kind, _)| kind == b"trak").map(|(_, trak)| trak)
+}
+
+/// A track's number.
+pub(super) fn id(trak: &[u8]) -> Option<u32> {
+    boxes::decode::<Tkhd>(boxes::child(trak, b"tkhd").ok().flatten()?).ok().map(|tkhd| tkhd.track_id)
 }
 
 /// The numbers of tracks that others name as their chapters.
