@@ -81,9 +81,9 @@ pub(crate) async fn open_at(
 }
 
 /// The duration of `name` in seconds; 0 for what can't be played, for whatever reason: players wait for this answer.
-pub(crate) async fn length_seconds(library: Arc<Library>, origin: OriginId, name: StreamName) -> f64 {
+pub(crate) async fn length_seconds(library: Arc<Library>, origin: OriginId, mut name: StreamName) -> f64 {
     // Of `id3:song` it is the song's.
-    let name = StreamName { tags_only: false, ..name };
+    name.tags_only = false;
     match open(&library, &origin, &name).await {
         Ok(opened) => opened.media.duration_ms / 1000.0,
         Err(error) => {
