@@ -26,6 +26,8 @@ pub(crate) struct Outgoing {
     /// Most bytes of an aggregate message; 0: each sample is a message of its own.
     pub(crate) aggregate_bytes: usize,
     aggregate: Aggregate,
+    /// The next sample is the first since a jump.
+    first: bool,
 }
 
 impl Outgoing {
@@ -36,6 +38,7 @@ impl Outgoing {
             writer: ChunkWriter::new(),
             aggregate_bytes: 0,
             aggregate: Aggregate::default(),
+            first: true,
         }
     }
 
@@ -56,6 +59,7 @@ impl Outgoing {
 
     /// The stream's times jump: the next message of each kind carries a full header.
     pub(crate) fn jump(&mut self, stream_id: u32) {
+        self.first = true;
         let first = self.status_csid(stream_id);
         for csid in first..first + 4 {
             self.writer.forget(csid);
@@ -125,6 +129,13 @@ impl Outgoing {
         payload: &[Bytes],
     ) {
         if self.aggregate_bytes == 0 {
+            return self.media(stream_id, kind, time_ms, head, payload);
+        }
+        // Two are never gathered. The first, because librtmp, which resumes there, takes what follows it in an aggregate for being due at its
+        // time. And what starts an aggregate at 0 of the file, because ffmpeg takes a first tag of time 0 for none.
+        let first = std::mem::take(&mut self.first);
+        if first || file_ms == 0 {
+            self.flush_aggregate(stream_id);
             return self.media(stream_id, kind, time_ms, head, payload);
         }
         let len = payload.iter().map(Bytes::len).fold(head.len(), usize::saturating_add);
