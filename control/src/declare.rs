@@ -74,9 +74,29 @@ pub struct Declared {
     /// RTMP chunk size; 0, the default, leaves it to the edge.
     #[serde(default)]
     pub chunk_size_bytes: u32,
+    /// SWF files a player may be; any by default. Adds the feature `swf-verification` to those an edge must have.
+    #[serde(default)]
+    pub swf_verification: Vec<DeclaredSwf>,
+    /// Whether players' scripts may read the sound; false by default.
+    #[serde(default)]
+    pub audio_sample_access: bool,
+    /// Whether players' scripts may read the pixels; false by default.
+    #[serde(default)]
+    pub video_sample_access: bool,
     /// Features an edge must have to serve it.
     #[serde(default)]
     pub required_features: Vec<String>,
+}
+
+/// A SWF file a player may be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredSwf {
+    /// HMAC-SHA256 of the decompressed file under `Genuine Adobe Flash Player 001`, 64 hexadecimal digits: what rtmpdump calls swfhash.
+    pub hash: String,
+    /// Length of the decompressed file; 0, the default, allows any.
+    #[serde(default)]
+    pub size_bytes: u32,
 }
 
 fn yes() -> bool {

@@ -36,6 +36,10 @@ pub struct EdgeConfig {
     pub play_start_after_seek: bool,
     /// RTMP chunk size of what we send, in bytes, 128 to 65536. FMS's default is 4096; a distribution may name another.
     pub chunk_size_bytes: u32,
+    /// Who gets media in aggregate messages: `off` (nobody; the default), or `flash` (who says it is Flash Player 9,0,115 or later).
+    pub aggregate_messages: AggregateMessages,
+    /// Most bytes of an aggregate message, 4096 to 1048576; a sample that is longer goes alone.
+    pub aggregate_bytes: usize,
     /// Furthest a viewer's buffer may run ahead of real time, in ms.
     pub max_buffer_ms: u64,
     /// Least media handed to the network at a time when pacing, in ms.
@@ -53,6 +57,8 @@ pub struct EdgeConfig {
     pub handshake_timeout_ms: u64,
     /// Time from the handshake to `connect`, in ms.
     pub connect_timeout_ms: u64,
+    /// Time from the question which SWF file a player is to its answer, in ms; only a distribution with such a rule asks.
+    pub swf_timeout_ms: u64,
     /// A connected session that sends nothing for this long, pings included, is closed, in ms.
     pub idle_timeout_ms: u64,
     /// A connection whose socket takes no byte for this long is closed, in ms.
@@ -117,6 +123,16 @@ pub enum SeekTimeline {
     File,
 }
 
+/// Who gets media in aggregate messages.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AggregateMessages {
+    /// Nobody.
+    Off,
+    /// Who says it is Flash Player 9,0,115 or later; most other clients say so too.
+    Flash,
+}
+
 impl Default for EdgeConfig {
     fn default() -> Self {
         Self {
@@ -128,6 +144,8 @@ impl Default for EdgeConfig {
             seek_timeline: SeekTimeline::Clip,
             play_start_after_seek: true,
             chunk_size_bytes: 4096,
+            aggregate_messages: AggregateMessages::Off,
+            aggregate_bytes: 64 << 10,
             max_buffer_ms: 3_600_000,
             tick_ms: 100,
             tick_max_ms: 1000,
@@ -136,6 +154,7 @@ impl Default for EdgeConfig {
             insufficient_bandwidth_ms: 5_000,
             handshake_timeout_ms: 10_000,
             connect_timeout_ms: 30_000,
+            swf_timeout_ms: 10_000,
             idle_timeout_ms: 300_000,
             stall_timeout_ms: 3_600_000,
             waiting_poll_ms: 500,
@@ -187,6 +206,12 @@ impl EdgeConfig {
         if !(128..=65_536).contains(&self.chunk_size_bytes) {
             return bad("chunk_size_bytes", format!("{} is not within 128 and 65536", self.chunk_size_bytes));
         }
+        if !(4096..=1 << 20).contains(&self.aggregate_bytes) {
+            return bad(
+                "aggregate_bytes",
+                format!("{} is not within 4096 and 1048576", self.aggregate_bytes),
+            );
+        }
         if !(10..=1000).contains(&self.tick_ms) {
             return bad("tick_ms", format!("{} is not within 10 and 1000", self.tick_ms));
         }
@@ -201,6 +226,7 @@ impl EdgeConfig {
             ("batch_bytes", self.batch_bytes as u64, 4096),
             ("handshake_timeout_ms", self.handshake_timeout_ms, 100),
             ("connect_timeout_ms", self.connect_timeout_ms, 100),
+            ("swf_timeout_ms", self.swf_timeout_ms, 100),
             ("idle_timeout_ms", self.idle_timeout_ms, 1000),
             ("stall_timeout_ms", self.stall_timeout_ms, 1000),
             ("waiting_poll_ms", self.waiting_poll_ms, 50),

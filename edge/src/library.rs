@@ -170,6 +170,15 @@ impl Library {
         Ok(Opened { media, reader })
     }
 
+    /// The ID3 tags of one version. They are few bytes of cached blocks, so they are read for each who asks.
+    pub async fn tags(&self, info: ObjectInfo) -> Result<Opened, MediaError> {
+        let reader = ObjectReader::new(self.blocks.clone(), Arc::new(info));
+        let mut own = reader.for_parsing(self.room.begin().await);
+        let media = Arc::new(media::id3::open(&mut own).await?);
+        self.admit(&media);
+        Ok(Opened { media, reader })
+    }
+
     /// Charges a new index: at once what it weighs, and exactly with the next [`count`](Self::count).
     fn admit(&self, media: &Arc<Media>) {
         let indexes = &self.blocks.budget().indexes;

@@ -18,9 +18,12 @@ use crate::rtmp::amf::Value;
 pub mod flv;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+pub(crate) mod genre;
+pub mod id3;
 pub mod mp3;
 pub mod mp4;
 pub mod tag;
+pub mod timed_text;
 mod window;
 
 /// Why a file can't be played.
@@ -46,6 +49,8 @@ pub enum Container {
     Mp4,
     /// MPEG audio layer III, with or without ID3.
     Mp3,
+    /// The same, of which only the ID3 tags are wanted; see [`id3`].
+    Id3,
 }
 
 /// What a message carries; also what a viewer may switch off.
@@ -57,6 +62,8 @@ pub enum Kind {
     Video,
     /// Script data (FLV cue points and the like).
     Data,
+    /// Timed text, of the text track of that number (from 0).
+    Text(u8),
 }
 
 /// How a sample's stored bytes become an FLV tag body (the payload of an RTMP audio or video message).
@@ -79,12 +86,19 @@ pub enum Codec {
         /// FLV's sound flags.
         flags: u8,
     },
+    /// Timed text (`tx3g`): no tag body but a text, which [`timed_text`] reads; and what is said of its track beside it.
+    Text {
+        /// The track's number in its file.
+        track_id: u32,
+        /// Three letters.
+        language: String,
+    },
 }
 
 /// One track.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Track {
-    /// Audio or video.
+    /// Audio, video or text.
     pub kind: Kind,
     /// Ticks a second of this track's sample times.
     pub timescale: u32,
@@ -146,9 +160,10 @@ pub struct Media {
     pub container: Container,
     /// End of the last sample, in milliseconds.
     pub duration_ms: f64,
-    /// Video then audio; at most one of each: the first supported ones. Empty for FLV files, whose tags say themselves what they are.
+    /// Video then audio; at most one of each: the first supported ones; then text tracks. Empty for FLV files, whose tags say themselves what they are.
     pub tracks: Vec<Track>,
-    /// The keys and values of onMetaData, in order; `duration` is always there, in seconds.
+    /// The keys and values of onMetaData, in order; `duration` is always there, in seconds. Of a file
+    /// opened for its tags: the properties of onId3.
     pub metadata: Vec<(String, Value)>,
     /// Codec configuration messages that precede media after every play and seek: (kind, tag body), video first.
     pub headers: Vec<(Kind, Bytes)>,
@@ -169,6 +184,8 @@ pub enum Index {
     Mp4(mp4::Mp4Index),
     /// MP3.
     Mp3(mp3::Mp3Index),
+    /// Tags alone: no samples.
+    Tags,
 }
 
 /// What a cursor found next.
@@ -199,6 +216,7 @@ enum Position {
     Flv(flv::FlvCursor),
     Mp4(mp4::Mp4Cursor),
     Mp3(mp3::Mp3Cursor),
+    Nowhere,
 }
 
 /// Tells what kind of file this is by its first bytes.
@@ -232,7 +250,7 @@ pub async fn open<R: ReadAt>(reader: &mut R, limits: &Limits) -> Result<Media, M
     match sniff(&head) {
         Some(Container::Flv) => flv::open(reader, limits).await,
         Some(Container::Mp4) => mp4::open(reader, limits).await,
-        Some(Container::Mp3) => mp3::open(reader, limits).await,
+        Some(Container::Mp3 | Container::Id3) => mp3::open(reader, limits).await,
         None => Err(MediaError::NoSupportedTrack("not FLV, MP4 or MP3".into())),
     }
 }
@@ -257,6 +275,7 @@ impl Media {
             Index::Flv(index) => Position::Flv(flv::seek(self, index, reader, target_ms).await?),
             Index::Mp4(index) => Position::Mp4(mp4::seek(self, index, reader, target_ms).await?),
             Index::Mp3(index) => Position::Mp3(mp3::seek(self, index, reader, target_ms).await?),
+            Index::Tags => Position::Nowhere,
         };
         Ok(Cursor { media: self.clone(), at })
     }

@@ -13,6 +13,7 @@
 //! Everything read comes from strangers. Parsers fail with an error or skip, never panic, never allocate by a claimed
 //! length, and never recurse deeper than a limit.
 
+pub mod aggregate;
 pub mod amf;
 mod amf3;
 pub mod chunk;

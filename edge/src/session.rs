@@ -17,7 +17,6 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::BytesMut;
 use control::client::Catalogue;
@@ -61,13 +60,15 @@ mod playback;
 mod playlist;
 mod reposition;
 mod stream;
+mod swf;
 mod switch;
 mod transition;
 
 use bandwidth::BandwidthCheck;
 use holding::Holding;
 use outgoing::Outgoing;
-use stream::{Done, Stream};
+use stream::{Stream, next_done};
+use swf::SwfCheck;
 
 /// What all sessions of an edge share.
 pub struct Shared {
@@ -241,6 +242,7 @@ pub(crate) struct Session {
     /// When that was.
     ending_since: Option<Instant>,
     holding: Holding,
+    swf: SwfCheck,
 }
 
 /// Serves one viewer on `transport` until either side ends it.
@@ -301,6 +303,7 @@ impl Session {
             ending: None,
             ending_since: None,
             holding,
+            swf: SwfCheck::default(),
         }
     }
 
@@ -316,6 +319,7 @@ impl Session {
             let now = Instant::now();
             let fed = self.ending.is_none() && self.wants_media();
             let wake = if fed { self.fill_streams(now) } else { None };
+            let wake = self.await_swf(now, wake);
             match self.write(transport) {
                 Ok(()) => {}
                 Err(error) => return self.ending.take().unwrap_or(End::Io(error)),
@@ -570,19 +574,6 @@ impl Session {
             info!(session = self.id, peer = %self.peer, seconds, end = end.to_string(), "connection ended before connect");
         }
     }
-}
-
-/// The next slow operation of any stream that is done.
-async fn next_done(streams: &mut [Stream]) -> (u32, Done) {
-    std::future::poll_fn(|cx| {
-        for stream in streams.iter_mut() {
-            if let Poll::Ready(done) = stream.poll_op(cx) {
-                return Poll::Ready((stream.id, done));
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// Eight characters that name a session to its viewer and in the logs, as FMS's do.

@@ -7,7 +7,13 @@ use crate::object::{OriginId, check_bucket, split_s3_host};
 use crate::v1::{Distribution, DistributionKind};
 
 /// Features a node of this build has; a distribution may require some of them.
-pub const FEATURES: &[&str] = &["rtmp"];
+pub const FEATURES: &[&str] = &["rtmp", SWF_VERIFICATION];
+
+/// The feature a distribution requires that has a rule for SWF files: a node that doesn't know the rule would let everyone in.
+pub const SWF_VERIFICATION: &str = "swf-verification";
+
+/// Most SWF files a distribution may allow: each costs a hash at every connect.
+pub const ALLOWED_SWFS_MAX: usize = 64;
 
 /// Why a distribution is not valid. The text names the field.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -73,6 +79,29 @@ pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
     if doc.chunk_size_bytes != 0 && !(128..=65_536).contains(&doc.chunk_size_bytes) {
         return invalid("chunk_size_bytes", format!("{} is not within 128 and 65536", doc.chunk_size_bytes));
     }
+    check_swfs(doc)
+}
+
+fn check_swfs(doc: &Distribution) -> Result<(), Invalid> {
+    let rule = &doc.swf_verification;
+    if rule.is_empty() {
+        return Ok(());
+    }
+    if rule.len() > ALLOWED_SWFS_MAX {
+        return invalid("swf_verification", format!("{} files, over {ALLOWED_SWFS_MAX}", rule.len()));
+    }
+    if let Some(at) = rule.iter().position(|swf| swf.hash.len() != 32) {
+        return invalid(
+            "swf_verification",
+            format!("the hash of file {} is not 64 hexadecimal digits", at + 1),
+        );
+    }
+    if !doc.required_features.iter().any(|feature| feature == SWF_VERIFICATION) {
+        return invalid(
+            "required_features",
+            format!("lack {SWF_VERIFICATION}, which swf_verification needs"),
+        );
+    }
     Ok(())
 }
 
@@ -106,6 +135,7 @@ fn is_origin_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::v1::AllowedSwf;
 
     fn sample() -> Distribution {
         Distribution {
@@ -124,10 +154,23 @@ mod tests {
         assert_eq!(validate(&sample()), Ok(()));
     }
 
+    fn allowed() -> AllowedSwf {
+        AllowedSwf { hash: vec![7; 32].into(), size_bytes: 0 }
+    }
+
+    #[test]
+    fn a_rule_for_swf_files_goes_with_its_feature() {
+        let mut doc = sample();
+        doc.swf_verification = vec![allowed()];
+        doc.required_features = vec![SWF_VERIFICATION.into()];
+        assert_eq!(validate(&doc), Ok(()));
+        assert!(lacking_features(&doc).is_empty());
+    }
+
     #[test]
     fn each_bad_field_is_named() {
         type Break = fn(&mut Distribution);
-        let cases: [(&str, Break); 8] = [
+        let cases: [(&str, Break); 11] = [
             ("id", |d| d.id = "X".into()),
             ("kind", |d| d.kind = 0),
             ("domain", |d| d.domain = "d5c39gqb8ow64r.penstock.localhost".into()),
@@ -136,6 +179,9 @@ mod tests {
             ("origin", |d| d.origin_host = "s3.amazonaws.com/media".into()),
             ("origin_id", |d| d.credential = "x".into()),
             ("chunk_size_bytes", |d| d.chunk_size_bytes = 1),
+            ("swf_verification", |d| d.swf_verification = vec![AllowedSwf::default()]),
+            ("swf_verification", |d| d.swf_verification = vec![allowed(); 65]),
+            ("required_features", |d| d.swf_verification = vec![allowed()]),
         ];
         for (field, break_it) in cases {
             let mut doc = sample();

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use proto::distribution::{Invalid, validate};
+use proto::distribution::{Invalid, SWF_VERIFICATION, validate};
 use proto::object::OriginId;
-use proto::v1::{Distribution, DistributionKind};
+use proto::v1::{AllowedSwf, Distribution, DistributionKind};
 
 use super::{Applied, ApplyError, Declared, DeclaredSet, Kind};
 use crate::documents::{
@@ -78,6 +78,16 @@ fn document(entry: &Declared, zone: &str, record: Option<&Record>) -> Distributi
         .filter(|known| known.id == id && known.domain.starts_with(letter))
         .map(|known| known.domain.clone());
     let domain = entry.domain.clone().or(kept).unwrap_or_else(|| new_domain(letter, zone));
+    let mut required_features = entry.required_features.clone();
+    if !entry.swf_verification.is_empty() && !required_features.iter().any(|f| f == SWF_VERIFICATION) {
+        required_features.push(SWF_VERIFICATION.to_owned());
+    }
+    // What is no hash becomes an empty one, which is refused by its field's name.
+    let allowed = entry.swf_verification.iter().map(|swf| AllowedSwf {
+        hash: hex::decode(&swf.hash).unwrap_or_default().into(),
+        size_bytes: swf.size_bytes,
+    });
+    let swf_verification = allowed.collect();
     let origin_host = entry.origin.trim_end_matches('.').to_ascii_lowercase();
     Distribution {
         id,
@@ -89,8 +99,11 @@ fn document(entry: &Declared, zone: &str, record: Option<&Record>) -> Distributi
         origin_host,
         credential: entry.credential.clone(),
         comment: entry.comment.clone(),
-        required_features: entry.required_features.clone(),
+        required_features,
         chunk_size_bytes: entry.chunk_size_bytes,
+        swf_verification,
+        audio_sample_access: entry.audio_sample_access,
+        video_sample_access: entry.video_sample_access,
     }
 }
 

@@ -83,6 +83,7 @@ async fn one_invalid_entry_stops_the_whole_file_and_is_named() {
         ("origin: media.s3.amazonaws.com, domain: x.example", "domain:"),
         ("origin: media.s3.amazonaws.com, id: E1", "id:"),
         ("origin: media.s3.amazonaws.com, chunk_size_bytes: 1", "chunk_size_bytes:"),
+        ("origin: media.s3.amazonaws.com, swf_verification: [{hash: zz}]", "swf_verification:"),
     ];
     for (fields, says) in cases {
         let file = format!(
@@ -135,4 +136,22 @@ async fn a_given_id_replaces_the_generated_one() {
     assert_eq!((applied.created, applied.deleted), (1, 1));
     assert_eq!(applied.distributions[0].1.id, "E123456789ABCD");
     assert!(apply(&*store, &set(&given), ZONE).await.unwrap().is_unchanged());
+}
+
+#[tokio::test]
+async fn a_rule_for_swf_files_requires_nodes_that_know_it() {
+    let store = memory::open().await.unwrap();
+    let hash = "0a".repeat(32);
+    let file = format!(
+        "distributions: [{{name: films, origin: media.s3.amazonaws.com, video_sample_access: true, required_features: [rtmp], swf_verification: [{{hash: {hash}, size_bytes: 7}}]}}]"
+    );
+    let applied = apply(&*store, &set(&file), ZONE).await.unwrap();
+    let document = &applied.distributions[0].1;
+    assert_eq!(document.required_features, ["rtmp", "swf-verification"]);
+    assert_eq!(
+        (&document.swf_verification[0].hash[..], document.swf_verification[0].size_bytes),
+        (&[10; 32][..], 7)
+    );
+    assert!(document.video_sample_access && !document.audio_sample_access);
+    assert!(apply(&*store, &set(&file), ZONE).await.unwrap().is_unchanged());
 }

@@ -39,12 +39,27 @@ pub struct Flags {
     #[arg(long, env = "PENSTOCK_READY_FILE", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
     /// YAML file with any of: media_dir, data, listen, api, s3, metrics, ready_file, zone (default penstock.localhost), log_filter
-    /// (default info), edge and shield (behaviour and limits, as for the cluster binaries).
+    /// (default info), edge and shield (behaviour and limits, as for the cluster binaries), distribution (chunk_size_bytes, swf_verification,
+    /// audio_sample_access, video_sample_access, as in control's file of distributions).
     #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Check flags and configuration, say what is wrong with them, and stop.
     #[arg(long)]
     pub check_config: bool,
+}
+
+/// What the bundled distribution is told beside its names and its bucket.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// RTMP chunk size; 0 leaves it to the edge.
+    pub chunk_size_bytes: u32,
+    /// SWF files a player may be; any if empty.
+    pub swf_verification: Vec<control::declare::DeclaredSwf>,
+    /// Whether players' scripts may read the sound.
+    pub audio_sample_access: bool,
+    /// Whether players' scripts may read the pixels.
+    pub video_sample_access: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,6 +76,7 @@ struct File {
     log_filter: Option<String>,
     edge: Option<serde_yaml_ng::Mapping>,
     shield: Option<serde_yaml_ng::Mapping>,
+    distribution: Rules,
 }
 
 /// Everything standalone acts on.
@@ -88,6 +104,8 @@ pub struct Options {
     pub edge: EdgeConfig,
     /// The shield's behaviour.
     pub shield: shield::ShieldConfig,
+    /// The distribution's.
+    pub distribution: Rules,
 }
 
 impl Options {
@@ -129,6 +147,7 @@ impl Options {
                 .unwrap_or_else(|| "info".into()),
             edge,
             shield,
+            distribution: file.distribution,
         })
     }
 }

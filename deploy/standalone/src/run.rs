@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
-use crate::options::Options;
+use crate::options::{Options, Rules};
 use crate::ready::{Bound, Ready};
 use crate::s3::{MediaSource, S3, S3Config, S3Limits};
 use crate::{MEDIA_BUCKET, api, certificate};
@@ -112,7 +112,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
     let config = ControlConfig { zone: options.zone.clone(), ..Default::default() };
     let control = Control::new(store, config, &registry)?;
-    control.apply(&declared(&identity, &domain)).await.context("the distribution")?;
+    control.apply(&declared(&identity, &domain, &options.distribution)).await.context("the distribution")?;
     tasks.spawn({
         let (token, shutdown) = (identity.node_token.clone(), shutdown.clone());
         async move { Ok(control.serve(control_listener, &token, shutdown).await?) }
@@ -227,7 +227,7 @@ fn origin_host() -> String {
     format!("{MEDIA_BUCKET}.s3.amazonaws.com")
 }
 
-fn declared(identity: &Identity, domain: &str) -> DeclaredSet {
+fn declared(identity: &Identity, domain: &str, rules: &Rules) -> DeclaredSet {
     DeclaredSet {
         distributions: vec![Declared {
             name: MEDIA_BUCKET.into(),
@@ -239,7 +239,10 @@ fn declared(identity: &Identity, domain: &str) -> DeclaredSet {
             origin: origin_host(),
             credential: String::new(),
             comment: "standalone".into(),
-            chunk_size_bytes: 0,
+            chunk_size_bytes: rules.chunk_size_bytes,
+            swf_verification: rules.swf_verification.clone(),
+            audio_sample_access: rules.audio_sample_access,
+            video_sample_access: rules.video_sample_access,
             required_features: Vec::new(),
         }],
     }

@@ -34,6 +34,9 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.seek_timeline          clip (where play began) or file             [default: clip]
   edge.play_start_after_seek  send Play.Start after Seek.Notify           [default: true]
   edge.chunk_size_bytes       RTMP chunk size, 128 to 65536 bytes         [default: 4096]
+  edge.aggregate_messages     who gets media in aggregate messages: off,
+                              or flash (Flash Player 9,0,115 or later)    [default: off]
+  edge.aggregate_bytes        most bytes of one, 4096 to 1048576          [default: 65536]
   edge.max_buffer_ms          furthest a viewer runs ahead, ms            [default: 3600000]
   edge.tick_ms                least media written at a time when pacing, ms [default: 100]
   edge.tick_max_ms            most media written at a time when pacing, ms [default: 1000]
@@ -42,6 +45,7 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.insufficient_bandwidth_ms  media so late: the player is warned, ms; 0: never [default: 5000]
   edge.handshake_timeout_ms   for the first byte and the handshake, ms    [default: 10000]
   edge.connect_timeout_ms     from handshake to connect, ms               [default: 30000]
+  edge.swf_timeout_ms         for the answer to SWF verification, ms      [default: 10000]
   edge.idle_timeout_ms        silence of a connected session, ms          [default: 300000]
   edge.stall_timeout_ms       a socket that takes no byte, ms             [default: 3600000]
   edge.waiting_poll_ms        how often a missing name that a silent play

@@ -153,3 +153,26 @@ fn mp3_files_of_any_content() {
         super::mp3,
     );
 }
+
+#[test]
+fn id3_tags_of_any_content() {
+    run(
+        "id3",
+        4000,
+        &[
+            b"ID3\x02\0\0\0\0\x02\0",
+            b"ID3\x03\0\x80\0\0\x02\0",
+            b"ID3\x04\0\x40\0\0\x02\0",
+            b"TIT2\0\0\0\x04\0\0",
+            b"COMM",
+            b"TCON",
+            b"APIC",
+            b"TT2",
+            b"TAG",
+            &[0xff, 0],
+            &[1, 0xff, 0xfe],
+            &[2, 0xfe, 0xff],
+        ],
+        super::id3,
+    );
+}

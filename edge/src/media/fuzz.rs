@@ -99,7 +99,8 @@ impl File {
         out.freeze()
     }
 
-    fn check_budget(&self, reads: usize, bytes: u64) {
+    /// Panics if reading cost more.
+    pub(crate) fn check_budget(&self, reads: usize, bytes: u64) {
         let (made, brought) = (self.reads, self.read_bytes);
         assert!(made <= reads && brought <= bytes, "{made} reads of {brought} bytes");
     }
@@ -150,7 +151,9 @@ pub(crate) fn open(file: &mut File) -> Option<Arc<Media>> {
         }
     };
     assert!(media.duration_ms.is_finite() && media.duration_ms >= 0.0, "{}", media.duration_ms);
-    assert!(media.bytes_per_second > 0 && media.tracks.len() <= 2);
+    assert!(media.bytes_per_second > 0 && media.tracks.len() <= 6);
+    let texts = media.tracks.iter().skip_while(|track| !matches!(track.kind, Kind::Text(_)));
+    assert!(media.tracks.len() - texts.count() <= 2, "{:?}", media.tracks);
     assert!(media.metadata.iter().any(|(key, _)| key == "duration"));
     let sent = reply::metadata(&media.metadata);
     let reread = amf::decode_all(&sent, &amf::Limits { depth: 64, values: usize::MAX });
@@ -180,7 +183,8 @@ pub(crate) struct Walked {
 impl Walked {
     /// Whether audio and video leave in the order of their times.
     pub(crate) fn in_order(&self) -> bool {
-        let timed = || self.samples.iter().filter(|sample| sample.kind != Kind::Data);
+        let timed =
+            || self.samples.iter().filter(|sample| !matches!(sample.kind, Kind::Data | Kind::Text(_)));
         timed().zip(timed().skip(1)).all(|(a, b)| {
             u128::from(a.dts) * u128::from(b.timescale) <= u128::from(b.dts) * u128::from(a.timescale)
         })

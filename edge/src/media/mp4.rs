@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! layout ── finds moov by box headers, reads it whole
-//! moov ──── picks the first supported video and audio track: codec, edit_list, sample_table
+//! moov ──── picks the first supported video and audio track: codec, edit_list, sample_table; and text tracks beside them
 //! fragments ─ what stands behind moov in fragmented films: discover at open, walk while playing
 //! seek, cursor ─ from a time to a place; from a place to samples, both tracks merged by decoding time
 //! ```
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::{Codec, Container, Index, Kind, Limits, Media, MediaError, Step, Track, tag};
 use crate::object::ReadAt;
 use crate::object::read::contiguous;
+use crate::rtmp::amf::Value;
 use fragments::Fragments;
 use fragments::discover::{self, Discovered};
 use moov::{Movie, MovieTrack};
@@ -25,6 +26,7 @@ use sample_table::SampleTable;
 
 mod audio_config;
 mod boxes;
+mod chapters;
 mod chunks;
 mod codec;
 mod cursor;
@@ -39,17 +41,26 @@ mod moov;
 mod run_length;
 mod sample_table;
 mod seek;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod text_track;
 mod walk;
 
 pub use cursor::Mp4Cursor;
+
+/// Most text tracks sent beside pictures and sound.
+const TEXT_TRACKS_MAX: usize = 4;
+/// Most tracks of a film.
+const LANES_MAX: usize = 2 + TEXT_TRACKS_MAX;
 
 /// The index of an MP4 file: where each track's samples are.
 #[derive(Debug)]
 pub struct Mp4Index {
     /// In the order of [`Media::tracks`].
     tracks: Vec<TrackIndex>,
+    /// How many of them are pictures and sound; the rest is text.
+    shown: usize,
     fragments: Option<Fragments>,
 }
 
@@ -80,7 +91,8 @@ pub async fn open<R: ReadAt>(reader: &mut R, limits: &Limits) -> Result<Media, M
         Discovered::default()
     };
     read_mp3_flags(reader, &mut movie, &behind).await?;
-    assemble(movie, behind, found.moov_offset, reader.size())
+    let chapters = std::mem::take(&mut movie.chapters).read(reader).await?;
+    assemble(movie, behind, chapters, found.moov_offset, reader.size())
 }
 
 /// MP3's rate and channels from its first frame: sample descriptions are not to be trusted (ffmpeg writes two channels into
@@ -106,19 +118,24 @@ async fn read_mp3_flags<R: ReadAt>(
 }
 
 fn assemble(
-    movie: Movie,
+    mut movie: Movie,
     behind: Discovered,
+    chapters: Vec<chapters::Chapter>,
     moov_offset: u64,
     file_bytes: u64,
 ) -> Result<Media, MediaError> {
-    let listed: u64 = movie.tracks.iter().map(|track| track.table.total_bytes()).sum();
+    let shown = movie.shown();
+    let listed: u64 = movie.tracks[..shown].iter().map(|track| track.table.total_bytes()).sum();
     if behind.fragments.is_none() && listed == 0 {
         return Err(boxes::invalid("no track has a sample"));
     }
     let lengths: Vec<u64> =
         movie.tracks.iter().zip(behind.ends).map(|(track, end)| length(track, end)).collect();
-    let known =
-        movie.tracks.iter().zip(&lengths).map(|(track, length)| end_ms(track, *length)).fold(0.0, f64::max);
+    let known = movie.tracks[..shown]
+        .iter()
+        .zip(&lengths)
+        .map(|(track, length)| end_ms(track, *length))
+        .fold(0.0, f64::max);
     let duration_ms = behind.estimate_ms.map_or(known, |estimate| estimate.max(known));
 
     let described: Vec<metadata::Described> = movie
@@ -136,7 +153,15 @@ fn assemble(
             samples_a_second: samples_a_second(track, pace),
         })
         .collect();
-    let metadata = metadata::metadata(duration_ms, moov_offset, &described);
+    let mut metadata = metadata::metadata(duration_ms, moov_offset, &described);
+    let more_bytes = chapters.iter().map(|(_, name)| 192 + name.len()).sum::<usize>()
+        + movie.tags.iter().map(|(_, value)| 96 + value.as_str().map_or(0, str::len)).sum::<usize>();
+    if !chapters.is_empty() {
+        metadata.push(("chapters".to_owned(), chapters::value(chapters)));
+    }
+    if !movie.tags.is_empty() {
+        metadata.push(("tags".to_owned(), Value::Object(std::mem::take(&mut movie.tags))));
+    }
     let tracks: Vec<Track> = movie
         .tracks
         .iter()
@@ -146,14 +171,19 @@ fn assemble(
 
     let index = Mp4Index {
         tracks: movie.tracks.into_iter().map(TrackIndex::new).collect(),
+        shown,
         fragments: behind.fragments,
     };
     let configs = tracks.iter().map(|track| match &track.codec {
         Codec::Avc { config } | Codec::Aac { config } => config.len(),
-        Codec::TagBody | Codec::Mp3 { .. } => 0,
+        Codec::TagBody | Codec::Mp3 { .. } | Codec::Text { .. } => 0,
     });
-    // Metadata of two tracks takes about 2 KiB.
-    let weight_bytes = size_of::<Media>() + 2048 + 2 * configs.sum::<usize>() + index.weight_bytes();
+    // Metadata takes about 1 KiB a track.
+    let weight_bytes = size_of::<Media>()
+        + 1024 * tracks.len().max(2)
+        + more_bytes
+        + 2 * configs.sum::<usize>()
+        + index.weight_bytes();
     let bytes_per_second = (file_bytes as f64 * 1000.0 / duration_ms.max(1.0)) as u64;
     Ok(Media {
         container: Container::Mp4,
@@ -202,6 +232,9 @@ impl TrackIndex {
 fn first_played(kind: Kind, timescale: u32, start: u64, table: &SampleTable) -> u32 {
     if table.len() == 0 {
         return 0;
+    }
+    if let Kind::Text(_) = kind {
+        return table.at_or_before(start);
     }
     if kind == Kind::Audio {
         return table.at_or_after(start.saturating_sub(u64::from(timescale))).min(table.len() - 1);

@@ -24,7 +24,7 @@ impl Head {
 pub fn head(track: Option<&Track>, sample: &Sample) -> Head {
     let Some(track) = track else { return Head { bytes: [0; 5], len: 0 } };
     match track.codec {
-        Codec::TagBody => Head { bytes: [0; 5], len: 0 },
+        Codec::TagBody | Codec::Text { .. } => Head { bytes: [0; 5], len: 0 },
         Codec::Avc { .. } => {
             let cts_ms = i64::from(sample.cts) * 1000 / i64::from(sample.timescale.max(1));
             let cts = (cts_ms.clamp(-(1 << 23), (1 << 23) - 1) as i32).to_be_bytes();
@@ -48,7 +48,7 @@ pub fn sequence_header(track: &Track) -> Option<(Kind, Bytes)> {
             body.put_slice(&[0xaf, 0]);
             body.put_slice(config);
         }
-        Codec::TagBody | Codec::Mp3 { .. } => return None,
+        Codec::TagBody | Codec::Mp3 { .. } | Codec::Text { .. } => return None,
     }
     Some((track.kind, body.freeze()))
 }

@@ -35,6 +35,11 @@ impl Window {
         Some(self.bytes.slice(from as usize..to as usize))
     }
 
+    /// Bytes it holds from `offset` on.
+    pub(crate) fn left(&self, offset: u64) -> u64 {
+        (self.start + self.bytes.len() as u64).saturating_sub(offset.max(self.start))
+    }
+
     /// `len` bytes at `offset`, from the window, or read so that the window then starts at `offset`.
     pub(crate) async fn fetch<R: ReadAt>(
         &mut self,

@@ -72,6 +72,12 @@ pub fn ping_request(timestamp_ms: u32, out: &mut Batch) {
     );
 }
 
+/// Event 26: which SWF file are you? The last byte is the version of the question; librtmp refuses later ones.
+pub fn swf_verify_request(out: &mut Batch) {
+    // rml_rtmp doesn't know the event: chunk stream 2, time 0, three bytes, user control, stream 0.
+    out.push_raw(&[2, 0, 0, 0, 0, 0, 3, type_id::USER_CONTROL, 0, 0, 0, 0, 0, 26, 1]);
+}
+
 /// Event 7: the answer to a client's ping.
 pub fn ping_response(timestamp_ms: u32, out: &mut Batch) {
     send(
@@ -206,6 +212,11 @@ mod tests {
         assert_eq!(sent(|out| acknowledgement(7, out)), on_the_wire(3, &[0, 0, 0, 7]));
         assert_eq!(sent(|out| window_ack_size(2_500_000, out)), on_the_wire(5, &[0, 0x26, 0x25, 0xA0]));
         assert_eq!(sent(|out| set_peer_bandwidth(2_500_000, out)), on_the_wire(6, &[0, 0x26, 0x25, 0xA0, 2]));
+    }
+
+    #[test]
+    fn the_question_for_a_swf_has_a_version() {
+        assert_eq!(sent(swf_verify_request), on_the_wire(4, &[0, 26, 1]));
     }
 
     #[test]

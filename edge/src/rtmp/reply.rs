@@ -140,6 +140,21 @@ pub fn metadata(properties: &[(String, Value)]) -> Bytes {
     data("onMetaData", &[Value::EcmaArray(properties.to_vec())])
 }
 
+/// `onId3`: the tags of an MP3 file, for who plays its `id3:` name.
+pub fn id3(properties: &[(String, Value)]) -> Bytes {
+    data("onId3", &[Value::Object(properties.to_vec())])
+}
+
+/// `onTextData`: a text of a film's text track, empty where one ends.
+pub fn text_data(text: &str, language: &str, track_id: u32) -> Bytes {
+    let properties = [
+        ("text", text.into()),
+        ("language", language.into()),
+        ("trackid", Value::Number(f64::from(track_id))),
+    ];
+    data("onTextData", &[Value::object(properties)])
+}
+
 /// `onPlayStatus`: `code` and level status, then `extra`.
 pub fn play_status(code: &str, extra: &[(&str, Value)]) -> Bytes {
     let head = [("code", Value::from(code)), ("level", "status".into())];

@@ -12,6 +12,7 @@ use proto::v1::{Distribution, DistributionKind};
 use tracing::info;
 
 use super::{Connection, End, Phase, Session, Shared};
+use crate::config::AggregateMessages;
 use crate::metrics::Counted;
 use crate::rtmp::amf::Value;
 use crate::rtmp::command::Command;
@@ -60,6 +61,10 @@ impl Session {
                 control::set_peer_bandwidth(WINDOW_BYTES, &mut self.out.batch);
                 control::stream_begin(0, &mut self.out.batch);
                 self.out.command(0, reply::connect_success(command.transaction, encoding));
+                self.ask_for_swf();
+                if takes_aggregates(&field("flashVer"), self.shared.config.aggregate_messages) {
+                    self.out.aggregate_bytes = self.shared.config.aggregate_bytes;
+                }
                 let auto_sense = command.args.first().and_then(Value::as_bool) == Some(true);
                 if auto_sense {
                     self.start_bandwidth_check(false);
@@ -81,6 +86,15 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a player that calls itself `flash_version` (`WIN 9,0,115,0`) is to get aggregate messages.
+fn takes_aggregates(flash_version: &str, to_whom: AggregateMessages) -> bool {
+    let number = flash_version.split(' ').next_back().unwrap_or("");
+    let mut parts = number.split(',').map(|part| part.parse::<u32>());
+    let mut part = || parts.next().and_then(Result::ok).unwrap_or(0);
+    // The first Flash Player that FMS sent them to.
+    to_whom == AggregateMessages::Flash && [part(), part(), part()] >= [9, 0, 115]
 }
 
 /// Finds the distribution for a connect, or why there is none.
@@ -181,6 +195,24 @@ mod tests {
             assert_eq!(folders_of(app, true).map_err(|r| r.code), Err("InvalidURI"), "{app}");
         }
         assert_eq!(folders_of("cfx/st/a", false).map_err(|r| r.code), Err("InvalidInstance"));
+    }
+
+    #[test]
+    fn aggregates_go_to_players_of_a_certain_age() {
+        for (version, takes) in [
+            ("WIN 9,0,115,0", true),
+            ("LNX 9,0,124,2", true),
+            ("LNX 10,0,32,18", true),
+            ("MAC 9,0,60,0", false),
+            ("LNX 8,9,999,0", false),
+            ("FMLE/3.0 (compatible; FMSc/1.0)", false),
+            ("9,0,115", true),
+            ("", false),
+            ("LNX 99999999999,0,0", false),
+        ] {
+            assert_eq!(takes_aggregates(version, AggregateMessages::Flash), takes, "{version}");
+            assert!(!takes_aggregates(version, AggregateMessages::Off));
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::rtmp::{Message, reply};
 
 impl Session {
     pub(super) fn on_message(&mut self, message: Message) -> Result<(), End> {
+        if self.swf.is_awaited() {
+            return self.on_message_unverified(message);
+        }
         match message.type_id {
             4 => self.on_user_control(&message),
             5 => {

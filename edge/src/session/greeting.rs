@@ -2,6 +2,7 @@
 //!
 //! While a key exchange waits or runs, nothing is read: what a client sends early stays in its socket. The handshake's time goes on.
 
+use super::swf::SwfCheck;
 use super::{End, Phase, Session};
 use crate::key_exchanges::Pending;
 use crate::rtmp::chunk::Batch;
@@ -22,8 +23,14 @@ impl Session {
                     })?);
                     return Ok(false);
                 }
-                Ok(HandshakeStep::Done) => self.phase = Phase::Greeted,
-                Ok(HandshakeStep::Encrypted(keys)) => self.encrypt(&keys),
+                Ok(HandshakeStep::Done) => {
+                    self.swf = SwfCheck::keyed(handshake.s1_end());
+                    self.phase = Phase::Greeted;
+                }
+                Ok(HandshakeStep::Encrypted(keys)) => {
+                    self.swf = SwfCheck::keyed(handshake.s1_end());
+                    self.encrypt(&keys);
+                }
                 Err(error) => {
                     self.shared.metrics.refused.with_label_values(&[error.reason()]).inc();
                     return Err(End::Handshake(error.to_string()));

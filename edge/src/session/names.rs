@@ -18,6 +18,8 @@ pub(crate) struct StreamName {
     keys: Vec<String>,
     /// What may be missing at their ends.
     extensions: &'static [&'static [&'static str]],
+    /// Only the ID3 tags of the file are wanted.
+    pub(crate) tags_only: bool,
 }
 
 /// Longest name taken: a key of 1,024 bytes, escaped, and a signed query. Names wait in playlists, and a longer one is no file's anyway.
@@ -35,7 +37,7 @@ impl StreamName {
     pub(crate) fn parse(folders: &str, name: &str) -> Self {
         if name.len() > NAME_BYTES {
             let shown: String = name.split('?').next().unwrap_or("").chars().take(SHOWN_CHARS).collect();
-            return Self { display: shown, query: None, keys: Vec::new(), extensions: &[] };
+            return Self { display: shown, query: None, keys: Vec::new(), extensions: &[], tags_only: false };
         }
         let (path, query) = split_query(name);
         let joined = if folders.is_empty() { path.clone() } else { format!("{folders}/{path}") };
@@ -52,7 +54,7 @@ impl StreamName {
         let keys = std::iter::once(key).chain(decoded).filter(|key| check_key(key).is_ok()).collect();
         let display = path.trim_start_matches('/').to_owned();
         let display = strip_prefix(&display, &mut None).to_owned();
-        Self { display, query, keys, extensions }
+        Self { display, query, keys, extensions, tags_only: prefix == Some("id3:") }
     }
 
     /// Keys to try, in order, without doubles.
@@ -157,6 +159,16 @@ mod tests {
         assert_eq!(first("", "mp4:x.mp4")[0], "x.mp4");
         assert_eq!(StreamName::parse("", "x").candidates().last().map(String::as_str), Some("x.mp3"));
         assert!(StreamName::parse("", "x").candidates().contains(&"x.aac".to_owned()));
+    }
+
+    #[test]
+    fn only_the_id3_prefix_asks_for_tags_alone() {
+        for (name, tags_only) in
+            [("id3:x", true), ("ID3:a/x.mp3", true), ("mp3:x", false), ("mp3:id3:x", true), ("x", false)]
+        {
+            assert_eq!(StreamName::parse("", name).tags_only, tags_only, "{name}");
+        }
+        assert!(!StreamName::parse("id3:a", "mp3:x").tags_only, "the name's own prefix counts");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use futures::stream::{FuturesOrdered, StreamExt};
-use proto::object::{ObjectKey, OriginId};
+use proto::object::{ObjectInfo, ObjectKey, OriginId};
 
 use super::names::StreamName;
 use crate::library::{Library, Opened};
@@ -48,17 +48,22 @@ pub(crate) async fn open(
             return Err(ReadError::NotFound(missing).into());
         }
         Err(ReadError::NotFound(_)) => {}
-        found => return library.media(found?).await,
+        found => return read(library, name, found?).await,
     }
     let mut answers: FuturesOrdered<_> = guesses.iter().map(stat).collect();
     let mut missing = ReadError::NotFound(given.clone());
     while let Some(answer) = answers.next().await {
         match answer {
             Err(error @ ReadError::NotFound(_)) => missing = error,
-            found => return library.media(found?).await,
+            found => return read(library, name, found?).await,
         }
     }
     Err(missing.into())
+}
+
+/// What the name asks for of the object found.
+async fn read(library: &Arc<Library>, name: &StreamName, info: ObjectInfo) -> Result<Opened, MediaError> {
+    if name.tags_only { library.tags(info).await } else { library.media(info).await }
 }
 
 /// Opens `name` with a cursor at `start_ms` of the file; with `seconds`, at what that [`fit`]s.
@@ -87,7 +92,9 @@ pub(crate) async fn open_at(
 }
 
 /// The duration of `name` in seconds; 0 for what can't be played, for whatever reason: players wait for this answer.
-pub(crate) async fn length_seconds(library: Arc<Library>, origin: OriginId, name: StreamName) -> f64 {
+pub(crate) async fn length_seconds(library: Arc<Library>, origin: OriginId, mut name: StreamName) -> f64 {
+    // Of `id3:song` it is the song's.
+    name.tags_only = false;
     match open(&library, &origin, &name).await {
         Ok(opened) => opened.media.duration_ms / 1000.0,
         Err(error) => {

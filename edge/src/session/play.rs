@@ -193,13 +193,14 @@ impl Session {
         // What resumes keeps the file's own times; all else counts from where it starts.
         let base_ms = request.base_ms;
         let (origin_ms, from_ms) = if request.resumes { (0, start_ms) } else { (start_ms, base_ms) };
-        self.out.data(stream_id, from_ms as u32, reply::sample_access(false, false));
+        self.out.data(stream_id, from_ms as u32, self.sample_access());
         self.out.data(stream_id, from_ms as u32, reply::data_start());
 
         let container = match media.container {
             Container::Flv => "flv",
             Container::Mp4 => "mp4",
             Container::Mp3 => "mp3",
+            Container::Id3 => "id3",
         };
         info!(session = self.id, stream = stream_id, name = request.name.display, key = %reader.info().id.object.key,
             version = %reader.info().id.version, container, duration_ms = media.duration_ms,
@@ -246,6 +247,15 @@ impl Session {
             self.seek_to(stream_id, ms);
         }
         self.begin_transition(stream_id);
+    }
+
+    /// `|RtmpSampleAccess`, as the distribution grants it.
+    pub(super) fn sample_access(&self) -> bytes::Bytes {
+        let granted = self
+            .connection()
+            .map(|c| (c.distribution.audio_sample_access, c.distribution.video_sample_access));
+        let (audio, video) = granted.unwrap_or_default();
+        reply::sample_access(audio, video)
     }
 
     /// Fills the batch from every stream; the time at which the next one has something to do. Who fills it to its limit is
@@ -312,6 +322,7 @@ impl Session {
             }
             let first = playing.playback.first_media.is_none();
             let filled = playing.playback.fill(now, &mut self.out, wanted);
+            self.out.flush_aggregate(stream_id);
             if first && playing.playback.first_media.is_some() {
                 let elapsed = playing.request.asked.elapsed();
                 self.shared.metrics.first_media_seconds.observe(elapsed.as_secs_f64());

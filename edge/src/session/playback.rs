@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::outgoing::Outgoing;
 use super::pacing::Pacer;
 use super::transition::Incoming;
-use crate::media::{Cursor, Kind, Media, MediaError, Sample, Step, Track, tag};
+use crate::media::{Codec, Container, Cursor, Kind, Media, MediaError, Sample, Step, Track, tag, timed_text};
+use crate::object::read::contiguous;
 use crate::object::{ObjectReader, ReadAt, ReadError};
 use crate::rtmp::amf::Value;
 use crate::rtmp::{control, reply};
@@ -110,6 +111,18 @@ pub(crate) struct Playback {
     pub(crate) sent_bytes: u64,
     pub(crate) first_media: Option<Instant>,
     finished: bool,
+    /// Where the newest picture or sound stands in the file.
+    shown_at: u64,
+    /// A text was waited for.
+    text_waited: bool,
+}
+
+/// What is said about a file before its media, or in their place.
+fn metadata_of(media: &Media) -> Bytes {
+    match media.container {
+        Container::Id3 => reply::id3(&media.metadata),
+        _ => reply::metadata(&media.metadata),
+    }
 }
 
 impl Playback {
@@ -122,7 +135,7 @@ impl Playback {
         cap_ms: u64,
         unpaced: bool,
     ) -> Self {
-        let metadata = reply::metadata(&media.metadata);
+        let metadata = metadata_of(&media);
         let Place { origin_ms, base_ms, from_ms } = place;
         let pacer = Pacer::open(Instant::now(), from_ms, cap_ms, unpaced);
         Self {
@@ -149,6 +162,8 @@ impl Playback {
             sent_bytes: 0,
             first_media: None,
             finished: false,
+            shown_at: 0,
+            text_waited: false,
         }
     }
 
@@ -180,7 +195,7 @@ impl Playback {
     /// that. Time and pace go on. Without a first sample the place is at the end of all that is sent; later seeks go into the new file.
     pub(crate) fn take_over(&mut self, other: Incoming, name: String) {
         let Incoming { media, reader, cursor, first, then } = other;
-        self.metadata = reply::metadata(&media.metadata);
+        self.metadata = metadata_of(&media);
         self.floor_ms = first.as_ref().map_or(self.newest_ms, |first| self.stream_time(first));
         if first.is_some() {
             (self.finished, self.awaits_keyframe, self.owes_header) = (false, false, false);
@@ -272,7 +287,7 @@ impl Playback {
             return Filled::At(now + std::time::Duration::from_secs(3600));
         }
         loop {
-            if out.batch.len_bytes() >= wanted.batch_bytes {
+            if out.untaken_bytes() >= wanted.batch_bytes {
                 return Filled::Enough;
             }
             let sample = match self.next.take() {
@@ -307,6 +322,7 @@ impl Playback {
             if due > now && !self.snapshot {
                 self.put_back(sample);
                 if !self.told_empty {
+                    out.flush_aggregate(wanted.stream_id);
                     control::buffer_empty(wanted.stream_id, &mut out.batch);
                     self.told_empty = true;
                 }
@@ -318,6 +334,7 @@ impl Playback {
             }
             let Some(payload) = self.reader.buffered(sample.offset, u64::from(sample.len)) else {
                 let (offset, len) = (sample.offset, u64::from(sample.len));
+                self.text_waited |= matches!(sample.kind, Kind::Text(_));
                 self.put_back(sample);
                 if offset.checked_add(len).is_none_or(|end| end > self.reader.size()) {
                     return Filled::Failed(MediaError::Read(ReadError::PastEnd {
@@ -328,8 +345,13 @@ impl Playback {
                 }
                 return Filled::Need { offset, len };
             };
+            if let Kind::Text(_) = sample.kind {
+                self.send_text(&sample, time_ms, contiguous(payload), out, wanted.stream_id);
+                continue;
+            }
             // After its own bytes: what is waited for is demand, never read-ahead.
             self.reader.advance(sample.offset);
+            self.shown_at = sample.offset;
             if self.told_empty && !self.told_ready {
                 control::buffer_ready(wanted.stream_id, &mut out.batch);
                 self.told_ready = true;
@@ -341,7 +363,8 @@ impl Playback {
                 }
             }
             let head = tag::head(self.track(sample.kind), &sample);
-            out.media(wanted.stream_id, sample.kind, time_ms as u32, head.as_slice(), &payload);
+            let at_ms = (time_ms as u32, time_ms.saturating_add(self.origin_ms) as u32);
+            out.sample(wanted.stream_id, sample.kind, at_ms, head.as_slice(), &payload);
             self.sent_bytes += u64::from(sample.len) + head.as_slice().len() as u64;
             self.time_ms = time_ms;
             self.newest_ms = self.newest_ms.max(time_ms);
@@ -363,6 +386,22 @@ impl Playback {
         self.next = Some(sample);
     }
 
+    /// `onTextData`, at the text's own time.
+    fn send_text(&mut self, sample: &Sample, time_ms: u64, bytes: Bytes, out: &mut Outgoing, stream_id: u32) {
+        if std::mem::take(&mut self.text_waited) {
+            // Text may stand far from what is shown with it: read-ahead goes on there, not here.
+            self.reader.jump(self.shown_at);
+        }
+        let Some(Codec::Text { track_id, language }) = self.track(sample.kind).map(|track| &track.codec)
+        else {
+            return;
+        };
+        let message = reply::text_data(&timed_text::text(&bytes), language, *track_id);
+        self.sent_bytes += message.len() as u64;
+        out.flush_aggregate(stream_id);
+        out.data(stream_id, time_ms as u32, message);
+    }
+
     fn no_snapshot(&mut self, sample: Sample) -> Filled {
         self.put_back(sample);
         self.snapshot = false;
@@ -380,7 +419,7 @@ impl Playback {
     fn is_unwanted(&mut self, sample: &Sample, wanted: Wanted) -> bool {
         match sample.kind {
             Kind::Audio => !wanted.audio || self.snapshot,
-            Kind::Data => self.snapshot,
+            Kind::Data | Kind::Text(_) => self.snapshot,
             Kind::Video if !wanted.video => true,
             Kind::Video if self.awaits_keyframe && !sample.sync => true,
             Kind::Video => {

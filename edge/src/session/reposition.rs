@@ -205,7 +205,7 @@ impl Session {
                 self.status(stream_id, "status", "NetStream.Play.Start", &start, &name);
             }
         }
-        self.out.data(stream_id, stream_ms as u32, reply::sample_access(false, false));
+        self.out.data(stream_id, stream_ms as u32, self.sample_access());
         self.out.data(stream_id, stream_ms as u32, reply::data_start());
         self.move_transition(stream_id);
     }

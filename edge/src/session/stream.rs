@@ -13,6 +13,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -212,4 +213,17 @@ impl Stream {
             _ => None,
         }
     }
+}
+
+/// The next slow operation of any stream that is done.
+pub(super) async fn next_done(streams: &mut [Stream]) -> (u32, Done) {
+    poll_fn(|cx| {
+        for stream in streams.iter_mut() {
+            if let Poll::Ready(done) = stream.poll_op(cx) {
+                return Poll::Ready((stream.id, done));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }

@@ -125,7 +125,12 @@ impl Model {
         let mut answers = Answers::new();
         let queued = self.batch.len_bytes();
         if self.conversation.is_writable() && queued > 0 {
-            let taken = self.conversation.write(&mut self.batch, count % 2 == 0, &self.account, &mut answers);
+            let taken = self.conversation.write(
+                &mut self.batch,
+                count.is_multiple_of(2),
+                &self.account,
+                &mut answers,
+            );
             assert_eq!(taken.unwrap_or(0), queued - self.batch.len_bytes());
         }
         self.take(answers);

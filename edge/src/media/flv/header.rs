@@ -101,7 +101,7 @@ pub(super) fn wants_config(kind: Kind, first: u8) -> bool {
     match kind {
         Kind::Video => first & 0x80 != 0 || has_packet_type(first),
         Kind::Audio => matches!(first >> 4, 9 | 10),
-        Kind::Data => false,
+        Kind::Data | Kind::Text(_) => false,
     }
 }
 

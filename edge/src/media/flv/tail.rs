@@ -44,7 +44,7 @@ impl Times {
         let latest = match kind {
             Kind::Audio => &mut self.kinds[0],
             Kind::Video => &mut self.kinds[1],
-            Kind::Data => return,
+            Kind::Data | Kind::Text(_) => return,
         };
         self.last_ms = self.last_ms.max(time_ms);
         let composition = composition_ms(kind, body).max(0) as u32;

@@ -49,6 +49,8 @@ pub(crate) enum Details {
         /// AAC's audio object type.
         object_type: Option<u8>,
     },
+    /// Timed text.
+    Text,
 }
 
 /// The first supported description, else the names of those found; with how many there are.

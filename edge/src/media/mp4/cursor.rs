@@ -1,4 +1,5 @@
-//! A reading position: one lane a track, merged by decoding time.
+//! A reading position: one lane a track, merged by decoding time. Text comes after what is seen and heard at its time, never holds it
+//! up, and ends with it.
 //!
 //! A lane takes its samples from the track's table, then from fragments as the walk comes upon them. A step looks at the
 //! heads of the lanes and takes the earlier one; it allocates nothing but the room for a fragment's samples.
@@ -9,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::sample_table::{RawSample, TablePosition};
 use super::walk::{Found, Walk};
-use super::{Mp4Index, TrackIndex};
+use super::{LANES_MAX, Mp4Index, TrackIndex};
 use crate::media::{Kind, MediaError, Sample, Step};
 use crate::object::ReadAt;
 
@@ -32,7 +33,7 @@ struct Lane {
     table: TablePosition,
     queue: VecDeque<RawSample>,
     head: Option<Sample>,
-    /// Samples of fragments that are due before this time (and place in the file) are passed over.
+    /// Samples of fragments that are due before this time (and place in the file) are passed over. A text that is still on is due then.
     from: u64,
 }
 
@@ -44,14 +45,23 @@ impl Lane {
                 Some(raw) => raw,
                 None => {
                     let Some(raw) = self.queue.pop_front() else { return };
-                    if track.timeline.place(raw.dts, raw.cts).0 < self.from {
+                    let is_past = |raw: &RawSample| track.timeline.place(raw.dts, raw.cts).0 < self.from;
+                    let over = match track.kind {
+                        Kind::Text(_) => is_past(&raw) && self.queue.front().is_some_and(is_past),
+                        _ => is_past(&raw),
+                    };
+                    if over {
                         continue;
                     }
                     raw
                 }
             };
             if raw.len > 0 {
-                self.head = Some(track.present(&raw));
+                let mut sample = track.present(&raw);
+                if let Kind::Text(_) = track.kind {
+                    sample.dts = sample.dts.max(self.from);
+                }
+                self.head = Some(sample);
             }
         }
     }
@@ -77,7 +87,7 @@ impl TrackIndex {
             dts,
             timescale: self.timescale,
             cts: if self.kind == Kind::Video { cts } else { 0 },
-            sync: raw.sync || self.kind == Kind::Audio,
+            sync: raw.sync || self.kind != Kind::Video,
             offset: raw.offset,
             len: raw.len,
         }
@@ -91,7 +101,7 @@ pub(super) fn precedes(a: &Sample, b: &Sample) -> bool {
 
 impl Mp4Cursor {
     /// A cursor that goes on with these samples of the tables, and with fragments from `walk`.
-    pub(super) fn new(index: &Mp4Index, samples: [u32; 2], walk: Option<Walk>) -> Self {
+    pub(super) fn new(index: &Mp4Index, samples: [u32; LANES_MAX], walk: Option<Walk>) -> Self {
         let lanes = index
             .tracks
             .iter()
@@ -109,7 +119,7 @@ impl Mp4Cursor {
 
     /// Whether more fragments are to be read before the next sample is chosen.
     fn looks_ahead(&self, index: &Mp4Index) -> bool {
-        let lanes = || self.lanes.iter().zip(&index.tracks);
+        let lanes = || self.lanes.iter().zip(&index.tracks).take(index.shown);
         let all_empty = lanes().all(|(lane, _)| lane.head.is_none());
         let any_empty = lanes().any(|(lane, _)| lane.head.is_none());
         let bearable = |(lane, track): (&Lane, _)| {
@@ -117,6 +127,16 @@ impl Mp4Cursor {
         };
         all_empty || any_empty && lanes().all(bearable)
     }
+}
+
+/// The lane of text whose head is due first.
+fn earliest(texts: &mut [Lane]) -> Option<&mut Lane> {
+    texts.iter_mut().filter(|lane| lane.head.is_some()).reduce(|first, other| {
+        match (&first.head, &other.head) {
+            (Some(head), Some(later)) if precedes(later, head) => other,
+            _ => first,
+        }
+    })
 }
 
 /// The next sample of `at`, or what it needs.
@@ -145,7 +165,9 @@ pub(super) fn step<R: ReadAt>(
             }
             continue;
         }
-        let chosen = match &mut at.lanes[..] {
+        let shown = index.shown.min(at.lanes.len());
+        let (shown, texts) = at.lanes.split_at_mut(shown);
+        let chosen = match shown {
             [lane] => lane,
             [a, b] => match (&a.head, &b.head) {
                 (Some(head), Some(other)) if precedes(other, head) => b,
@@ -154,6 +176,12 @@ pub(super) fn step<R: ReadAt>(
             },
             _ => return Ok(Step::End),
         };
+        let Some(next) = &chosen.head else { return Ok(Step::End) };
+        if let Some(text) = earliest(texts)
+            && text.head.as_ref().is_some_and(|head| precedes(head, next))
+        {
+            return Ok(text.head.take().map_or(Step::End, Step::Sample));
+        }
         return Ok(chosen.head.take().map_or(Step::End, Step::Sample));
     }
 }

@@ -8,9 +8,11 @@
 
 use mp4_atom::{Tfdt, Tfhd, Trex};
 
+use super::LANES_MAX;
 use super::boxes::{self, invalid};
 use super::edit_list::Timeline;
 use super::sample_table::RawSample;
+use super::text_track::SAMPLE_BYTES_MAX;
 use crate::media::{Kind, MediaError};
 
 /// Most samples of one fragment: over an hour of film in a single one. A run needs no byte a sample, so its box is no bound.
@@ -34,9 +36,9 @@ pub(crate) struct Fragment {
     /// Where its `moof` starts.
     pub(crate) offset: u64,
     /// Samples by track.
-    pub(crate) samples: [Vec<RawSample>; 2],
+    pub(crate) samples: [Vec<RawSample>; LANES_MAX],
     /// Where each track's samples end, ticks; `None` for a track it has nothing of.
-    pub(crate) ends: [Option<u64>; 2],
+    pub(crate) ends: [Option<u64>; LANES_MAX],
     /// Whether all its tracks said when they start.
     pub(crate) timed: bool,
 }
@@ -49,7 +51,7 @@ impl Fragment {
         file_bytes: u64,
         sample_bytes_max: u32,
         tracks: &[FragmentTrack],
-        next_dts: [u64; 2],
+        next_dts: [u64; LANES_MAX],
     ) -> Result<Self, MediaError> {
         let mut fragment = Self { offset, timed: true, ..Self::default() };
         let mut run = Run { data: offset, file_bytes, sample_bytes_max, held: 0 };
@@ -160,12 +162,18 @@ impl Run {
                     self.data, self.file_bytes
                 )));
             };
-            if track.kind != Kind::Data {
+            // A text too long for anyone to read is left out; it must not end the film.
+            let passed_over = match track.kind {
+                Kind::Data => true,
+                Kind::Text(_) => len > SAMPLE_BYTES_MAX,
+                Kind::Video | Kind::Audio => false,
+            };
+            if !passed_over {
                 if len > self.sample_bytes_max {
                     let most = self.sample_bytes_max;
                     return Err(invalid(format!("trun has a sample of {len} bytes; at most {most}")));
                 }
-                let sync = track.kind == Kind::Audio || sample_flags & NOT_SYNC == 0;
+                let sync = track.kind != Kind::Video || sample_flags & NOT_SYNC == 0;
                 into.push(RawSample { dts, offset: self.data, len, cts, sync });
             }
             self.data = end;

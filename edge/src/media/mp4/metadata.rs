@@ -52,6 +52,7 @@ pub(crate) fn metadata(duration_ms: f64, moov_offset: u64, tracks: &[Described])
                 rates.push(number("audiosamplerate", f64::from(rate_hz)));
                 rates.push(number("audiochannels", f64::from(channels)));
             }
+            Details::Text => {}
         }
     }
     keys.extend(codecs);

@@ -2,20 +2,24 @@
 //!
 //! A track of another kind, or whose codec isn't supported, is passed over without a look at its tables. A chosen track
 //! whose boxes are missing or disagree is [`MediaError::StructureInvalid`]; a movie without any supported
-//! track is [`MediaError::NoSupportedTrack`] and names what was found.
+//! track is [`MediaError::NoSupportedTrack`] and names what was found. Text tracks come beside what is played; none is ever an
+//! error.
 
 use mp4_atom::{Elst, Mdhd, Mehd, Mvhd, Tkhd, Trex};
 
 use super::boxes::{self, invalid};
+use super::chapters::{self, Chapters};
 use super::codec::{self, Description};
 use super::edit_list::Timeline;
 use super::sample_table::SampleTable;
+use super::{tags, text_track};
 use crate::media::{Kind, Limits, MediaError};
+use crate::rtmp::amf::Value;
 
 /// A chosen track.
 #[derive(Debug)]
 pub(crate) struct MovieTrack {
-    /// Audio or video.
+    /// Audio, video or text.
     pub(crate) kind: Kind,
     /// The number fragments name it by.
     pub(crate) id: u32,
@@ -36,12 +40,23 @@ pub(crate) struct MovieTrack {
 /// The movie.
 #[derive(Debug)]
 pub(crate) struct Movie {
-    /// Video, then audio.
+    /// Video, then audio, then text.
     pub(crate) tracks: Vec<MovieTrack>,
     /// Whether fragments may follow.
     pub(crate) fragmented: bool,
+    /// Where its parts begin.
+    pub(crate) chapters: Chapters,
+    /// What it says of itself, by four-character keys.
+    pub(crate) tags: Vec<(String, Value)>,
     /// Length in milliseconds that a fragmented movie announces, if it does.
     pub(crate) announced_ms: Option<f64>,
+}
+
+impl Movie {
+    /// How many of the tracks are pictures and sound; text comes after them.
+    pub(crate) fn shown(&self) -> usize {
+        self.tracks.iter().take_while(|track| !matches!(track.kind, Kind::Text(_))).count()
+    }
 }
 
 /// Reads a `moov` body.
@@ -78,6 +93,7 @@ pub(crate) fn read(moov: &[u8], file_bytes: u64, limits: &Limits) -> Result<Movi
             passed_over.join("; ")
         }));
     }
+    tracks.extend(text_track::read_all(moov, &mvhd, mvex.is_some(), file_bytes, limits));
     let mut announced_ms = None;
     if let Some(mvex) = mvex {
         for found in boxes::children(mvex) {
@@ -97,7 +113,8 @@ pub(crate) fn read(moov: &[u8], file_bytes: u64, limits: &Limits) -> Result<Movi
             }
         }
     }
-    Ok(Movie { tracks, fragmented: mvex.is_some(), announced_ms })
+    let chapters = chapters::find(moov, file_bytes, limits);
+    Ok(Movie { tracks, fragmented: mvex.is_some(), chapters, tags: tags::read(moov), announced_ms })
 }
 
 /// One track; the inner error says why it can't be played.
@@ -128,14 +145,7 @@ fn read_track(
     if kind == Kind::Audio && table.equal_size() == Some(1) && table.len() > 0 {
         return Ok(Err(format!("{} in packets of constant size", description.sample_type)));
     }
-    let edits = match boxes::child(trak, b"edts")? {
-        Some(edts) => boxes::child(edts, b"elst")?.map(boxes::decode::<Elst>).transpose()?,
-        None => None,
-    };
-    let timeline = match edits {
-        Some(edits) => Timeline::new(&edits, mvhd.timescale, mdhd.timescale)?,
-        None => Timeline::default(),
-    };
+    let timeline = timeline(trak, mvhd, mdhd.timescale)?;
     Ok(Ok(MovieTrack {
         kind,
         id: boxes::decode::<Tkhd>(boxes::required(trak, b"tkhd")?)?.track_id,
@@ -148,7 +158,19 @@ fn read_track(
     }))
 }
 
+/// What a track's edit list asks for.
+pub(super) fn timeline(trak: &[u8], mvhd: &Mvhd, timescale: u32) -> Result<Timeline, MediaError> {
+    let edits = match boxes::child(trak, b"edts")? {
+        Some(edts) => boxes::child(edts, b"elst")?.map(boxes::decode::<Elst>).transpose()?,
+        None => None,
+    };
+    match edits {
+        Some(edits) => Timeline::new(&edits, mvhd.timescale, timescale),
+        None => Ok(Timeline::default()),
+    }
+}
+
 /// QuickTime's numbered languages decode to no letters; they become "und".
-fn language(code: &str) -> String {
+pub(super) fn language(code: &str) -> String {
     if code.len() == 3 && code.bytes().all(|b| b.is_ascii_lowercase()) { code.into() } else { "und".into() }
 }

@@ -9,8 +9,8 @@ use super::fragments::segment_index::Clock;
 use super::fragments::{Fragments, Point};
 use super::sample_table::RawSample;
 use super::walk::Walk;
-use super::{Mp4Index, TrackIndex};
-use crate::media::{MediaError, Sample};
+use super::{LANES_MAX, Mp4Index, TrackIndex};
+use crate::media::{Kind, MediaError, Sample};
 use crate::object::ReadAt;
 
 /// How often a seek starts over from an earlier point, if fragments don't start with keyframes.
@@ -43,26 +43,36 @@ fn in_tables(index: &Mp4Index, lead: &TrackIndex, target_ms: u64) -> Mp4Cursor {
         .last_due(target_ms)
         .and_then(|sample| lead.table.sync_at_or_before(sample))
         .filter(|&sample| sample >= lead.first);
-    let samples = match key.and_then(|key| Some((key, lead.peek(key)?))) {
+    let start = key.and_then(|key| Some((key, lead.peek(key)?)));
+    let samples = match &start {
         Some((key, start)) => {
             // Several samples may be due at 0: what precedes the presentation's start is.
-            let mut samples = [if start.dts == 0 { lead.first } else { key }, 0];
+            let mut samples = [0; LANES_MAX];
+            samples[0] = if start.dts == 0 { lead.first } else { *key };
             for (sample, track) in samples.iter_mut().zip(&index.tracks).skip(1) {
-                *sample = track.first_due_with(&start);
+                *sample = match track.kind {
+                    Kind::Text(_) => track.on_at(track.ticks_at(start)),
+                    _ => track.first_due_with(start),
+                };
             }
             samples
         }
         // Nothing of the leading track is due yet (it starts late): it comes from its first sample on, the other track from
         // what is due now.
         None => {
-            let mut samples = [lead.first, 0];
+            let mut samples = [0; LANES_MAX];
+            samples[0] = lead.first;
             for (sample, track) in samples.iter_mut().zip(&index.tracks).skip(1) {
                 *sample = track.last_due(target_ms).unwrap_or(track.first);
             }
             samples
         }
     };
-    Mp4Cursor::new(index, samples, walk)
+    let mut cursor = Mp4Cursor::new(index, samples, walk);
+    for (lane, track) in index.tracks.iter().enumerate().skip(index.shown) {
+        cursor.pass_over(lane, start.as_ref().map_or(0, |(_, start)| track.ticks_at(start)));
+    }
+    cursor
 }
 
 /// A keyframe in a fragment: the walk that comes upon the fragment next, and the frame's time.
@@ -88,7 +98,7 @@ async fn in_fragments<R: ReadAt>(
         };
         if let Some(start) = last_key(fragments, lead, reader, walk, target_ms, &mut budget).await? {
             let ended = index.tracks.iter().map(|track| track.table.len());
-            let mut samples = [0; 2];
+            let mut samples = [0; LANES_MAX];
             samples.iter_mut().zip(ended).for_each(|(sample, count)| *sample = count);
             let walk = with_audio_before(index, fragments, lead, &start).unwrap_or(start.walk);
             let mut cursor = Mp4Cursor::new(index, samples, Some(walk));
@@ -114,7 +124,7 @@ fn with_audio_before(
     lead: &TrackIndex,
     start: &Start,
 ) -> Option<Walk> {
-    if index.tracks.len() < 2 || !lead.timeline.reorders() {
+    if index.shown < 2 || !lead.timeline.reorders() {
         return None;
     }
     let time_ms = start.key.time_ms();
@@ -198,6 +208,11 @@ impl TrackIndex {
         let ticks = ((u128::from(target_ms) + 1) * u128::from(self.timescale) - 1) / 1000;
         let own = self.timeline.own(ticks.min(u128::from(u64::MAX)) as u64)?;
         Some(self.table.at_or_before(own)).filter(|&sample| sample >= self.first)
+    }
+
+    /// The text of its table that is on at `ticks` of the presentation.
+    fn on_at(&self, ticks: u64) -> u32 {
+        self.timeline.own(ticks).map_or(self.first, |own| self.table.at_or_before(own)).max(self.first)
     }
 
     /// A time of another track's sample, in ticks of this one, rounded up.

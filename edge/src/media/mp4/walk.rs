@@ -2,6 +2,7 @@
 //!
 //! The walk never waits: it says which bytes it lacks. [`Walk::wait`] does the waiting for who may (opening, seeking).
 
+use super::LANES_MAX;
 use super::boxes::{self, HEADER_BYTES_MAX, invalid};
 use super::fragment::{Fragment, FragmentTrack};
 use crate::media::MediaError;
@@ -32,7 +33,7 @@ pub(crate) struct Walk {
     /// Where the next box starts.
     pub(crate) at: u64,
     /// Where each track's samples go on, for fragments that don't say.
-    pub(crate) next_dts: [u64; 2],
+    pub(crate) next_dts: [u64; LANES_MAX],
     /// Boxes passed over since the last fragment.
     passed: u32,
 }
@@ -41,7 +42,7 @@ pub(crate) struct Walk {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// A fragment; the walk stands behind its `moof`.
-    Fragment(Fragment),
+    Fragment(Box<Fragment>),
     /// These bytes are needed first.
     Need {
         /// First byte.
@@ -116,7 +117,7 @@ impl Walk {
         for (next, end) in self.next_dts.iter_mut().zip(fragment.ends) {
             *next = end.unwrap_or(*next);
         }
-        Ok(Found::Fragment(fragment))
+        Ok(Found::Fragment(Box::new(fragment)))
     }
 
     /// As [`next`](Self::next), waiting for bytes; `None` at the end.
@@ -137,7 +138,7 @@ impl Walk {
                 }
             })?;
             match found {
-                Found::Fragment(fragment) => return Ok(Some(fragment)),
+                Found::Fragment(fragment) => return Ok(Some(*fragment)),
                 Found::End => return Ok(None),
                 Found::Need { offset, len } => {
                     held = (offset, read::contiguous(reader.read_at(offset, len).await?));

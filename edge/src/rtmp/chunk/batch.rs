@@ -32,6 +32,15 @@ enum Segment {
     Shared(Bytes),
 }
 
+/// What a batch hands out piece by piece.
+#[derive(Debug)]
+pub(super) enum Piece<'a> {
+    /// Bytes it had copied.
+    Copied(&'a [u8]),
+    /// Bytes where they lie.
+    Shared(&'a Bytes),
+}
+
 /// A queue of outgoing bytes.
 ///
 /// It is also a [`Buf`], so `write_all_buf`, `copy_to_bytes` and the like work on it.
@@ -120,6 +129,21 @@ impl Batch {
             left -= taken;
         }
         &mut self.arena[from..]
+    }
+
+    /// Hands everything out in order; the batch is empty afterwards.
+    pub(super) fn take_pieces(&mut self, mut each: impl FnMut(Piece<'_>)) {
+        let mut at = self.arena_sent;
+        for segment in &self.queue {
+            match segment {
+                Segment::Copied(len) => {
+                    each(Piece::Copied(&self.arena[at..at + len]));
+                    at += len;
+                }
+                Segment::Shared(bytes) => each(Piece::Shared(bytes)),
+            }
+        }
+        self.clear();
     }
 
     /// Forgets everything: what a seek does to media that was not sent yet.

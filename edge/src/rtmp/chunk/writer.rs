@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 
+use super::batch::Piece;
 use super::{Batch, CSID_RANGE, ChunkError, EXTENDED, INITIAL_CHUNK_SIZE, MAX_MESSAGE_BYTES, csid};
 use crate::rtmp::control;
 
@@ -76,25 +77,51 @@ impl ChunkWriter {
 
     /// Appends a message. Nothing is written when that fails.
     pub fn write(&mut self, out: &mut Batch, message: OutMessage<'_>) -> Result<(), ChunkError> {
-        if message.csid == csid::CONTROL || !CSID_RANGE.contains(&message.csid) {
-            return Err(ChunkError::ChunkStreamId(message.csid));
-        }
         let len = message.payload.iter().map(Bytes::len).fold(message.head.len(), usize::saturating_add);
-        if len > MAX_MESSAGE_BYTES {
-            return Err(ChunkError::MessageTooLong(len));
-        }
-        let extended = self.message_header(out, &message, len as u32);
-        let mut chunks = Chunks {
-            continuation: Header::continuation(message.csid, extended),
-            chunk_size: self.chunk_size as usize,
-            room: self.chunk_size as usize,
-            out,
-        };
+        let mut chunks = self.begin(out, &message, len)?;
         chunks.copied(message.head);
         for bytes in message.payload {
             chunks.shared(bytes);
         }
         Ok(())
+    }
+
+    /// Appends a message whose payload is all that `body` holds; what is shared there stays shared. `body` is empty afterwards, unless
+    /// that fails.
+    pub fn write_body(
+        &mut self,
+        out: &mut Batch,
+        message: OutMessage<'_>,
+        body: &mut Batch,
+    ) -> Result<(), ChunkError> {
+        let mut chunks = self.begin(out, &message, body.len_bytes())?;
+        body.take_pieces(|piece| match piece {
+            Piece::Copied(bytes) => chunks.copied(bytes),
+            Piece::Shared(bytes) => chunks.shared(bytes),
+        });
+        Ok(())
+    }
+
+    /// Writes the first header of a message of `len` bytes.
+    fn begin<'a>(
+        &mut self,
+        out: &'a mut Batch,
+        message: &OutMessage<'_>,
+        len: usize,
+    ) -> Result<Chunks<'a>, ChunkError> {
+        if message.csid == csid::CONTROL || !CSID_RANGE.contains(&message.csid) {
+            return Err(ChunkError::ChunkStreamId(message.csid));
+        }
+        if len > MAX_MESSAGE_BYTES {
+            return Err(ChunkError::MessageTooLong(len));
+        }
+        let extended = self.message_header(out, message, len as u32);
+        Ok(Chunks {
+            continuation: Header::continuation(message.csid, extended),
+            chunk_size: self.chunk_size as usize,
+            room: self.chunk_size as usize,
+            out,
+        })
     }
 
     /// Writes the first header of a message; returns the extended timestamp to repeat, if there is one.

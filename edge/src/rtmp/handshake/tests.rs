@@ -196,3 +196,16 @@ fn digests_and_keys_stay_inside_their_halves() {
         assert!((8..=639).contains(&Scheme::One.key_at(&packet)));
     }
 }
+
+#[test]
+fn the_end_of_s1_is_what_was_sent() {
+    for version in [[0; 4], [9, 0, 124, 2]] {
+        let mut server = handshake();
+        let mut input = BytesMut::zeroed(1 + PACKET_BYTES);
+        input[0] = 3;
+        input[5..9].copy_from_slice(&version);
+        let HandshakeStep::Reply(reply) = server.advance(&mut input).unwrap() else { panic!("no reply") };
+        assert_eq!(server.s1_end(), reply[1 + PACKET_BYTES - 32..1 + PACKET_BYTES]);
+        assert_ne!(server.s1_end(), [0; 32]);
+    }
+}

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::segment_index::{self, Clock};
 use super::{Fragments, Point};
+use crate::media::mp4::LANES_MAX;
 use crate::media::mp4::boxes::{self, invalid};
 use crate::media::mp4::fragment::{Fragment, FragmentTrack};
 use crate::media::mp4::layout::Window;
@@ -32,13 +33,13 @@ pub(crate) struct Discovered {
     /// Where fragments are; `None` if there is none.
     pub(crate) fragments: Option<Fragments>,
     /// Where each track's samples end, in its own ticks.
-    pub(crate) ends: [Option<u64>; 2],
+    pub(crate) ends: [Option<u64>; LANES_MAX],
     /// Length in milliseconds, if no end is known.
     pub(crate) estimate_ms: Option<f64>,
     /// Samples and ticks of the first fragments, by track.
-    pub(crate) pace: [(u64, u64); 2],
+    pub(crate) pace: [(u64, u64); LANES_MAX],
     /// Where the first sample of each track stands.
-    pub(crate) first_bytes: [Option<u64>; 2],
+    pub(crate) first_bytes: [Option<u64>; LANES_MAX],
 }
 
 /// Looks for the fragments behind `moov`. Sets what only fragments tell of the tracks: how far composition reaches back.
@@ -70,7 +71,9 @@ pub(crate) async fn discover<R: ReadAt>(
         .map(|t| Clock { track_id: t.id, timescale: t.timescale, timeline: t.timeline })
         .collect();
 
-    let ahead = before_first(reader, window, after_moov, &clocks).await?;
+    // Places and lengths go by pictures and sound; text comes seldom, and may be long over.
+    let shown = &clocks[..movie.shown()];
+    let ahead = before_first(reader, window, after_moov, shown).await?;
     let mut found = Discovered::default();
     let Some(first) = ahead.moof else { return Ok(found) };
     first_fragments(reader, &terrain, first, movie, &mut found).await?;
@@ -79,7 +82,7 @@ pub(crate) async fn discover<R: ReadAt>(
     // `mfra` stands behind the last fragment, so a `sidx` ends before it; a `sidx` of a single segment (DASH) covers next to nothing.
     let mut covered = file_bytes - ahead.end.min(file_bytes) < TAIL_STEP_BYTES;
     if ahead.end < file_bytes {
-        let tail = segment_index::read_mfra(reader, &clocks, limits.index_bytes).await?;
+        let tail = segment_index::read_mfra(reader, shown, limits.index_bytes).await?;
         if tail.len() > points.len() {
             points = tail;
             covered = true;
@@ -106,7 +109,7 @@ pub(crate) async fn discover<R: ReadAt>(
     if !complete {
         found.estimate_ms = match movie.announced_ms {
             Some(announced) => Some(announced),
-            None => estimate(reader, &terrain, first, &clocks).await?,
+            None => estimate(reader, &terrain, first, shown).await?,
         };
     }
     found.fragments = Some(Fragments::new(terrain, after_moov, points));
@@ -187,7 +190,7 @@ async fn first_fragments<R: ReadAt>(
             }
         }
         note_ends(&fragment, found);
-        if (0..movie.tracks.len()).all(|lane| found.pace[lane].0 > 0) {
+        if (0..movie.shown()).all(|lane| found.pace[lane].0 > 0) {
             break;
         }
     }
@@ -202,7 +205,7 @@ async fn estimate<R: ReadAt>(
     clocks: &[Clock],
 ) -> Result<Option<f64>, MediaError> {
     let mut walk = Walk::at(first, std::iter::empty());
-    let mut ends = [None; 2];
+    let mut ends = [None; LANES_MAX];
     for _ in 0..FIRST_FRAGMENTS_MAX {
         let Some(fragment) = walk.wait(terrain, reader).await? else { break };
         // What precedes this fragment in the file are the samples of those before it.

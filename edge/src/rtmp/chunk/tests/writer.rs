@@ -169,3 +169,25 @@ fn a_forgotten_chunk_stream_starts_anew() {
     writer.write(&mut batch, out(7, 6, 1, &[])).unwrap();
     assert_eq!(sent(batch), full(7, 6, 0, 9, 1));
 }
+
+#[test]
+fn a_body_is_written_like_its_bytes_and_stays_where_it_lies() {
+    let long = Bytes::from((0..9000u32).map(|n| n as u8).collect::<Vec<u8>>());
+    let whole = [&b"head"[..], &long, b"tail", &long[..10]].concat();
+    for chunk_size in [128, 4096, 65_536] {
+        let mut body = Batch::new();
+        body.push_raw(b"head");
+        body.push_bytes(long.clone());
+        body.push_raw(b"tail");
+        body.push_bytes(long.slice(..10));
+        let (mut as_body, mut as_bytes) = (Batch::new(), Batch::new());
+        let (mut one, mut other) = (ChunkWriter::new(), ChunkWriter::new());
+        one.set_chunk_size(chunk_size, &mut as_body);
+        other.set_chunk_size(chunk_size, &mut as_bytes);
+        one.write_body(&mut as_body, out(7, 40, 1, &[]), &mut body).unwrap();
+        other.write(&mut as_bytes, out(7, 40, 1, &[Bytes::from(whole.clone())])).unwrap();
+        assert!(body.is_empty());
+        assert_eq!(as_body.is_detached(), chunk_size == 128, "long parts are shared: {chunk_size}");
+        assert_eq!(sent(as_body), sent(as_bytes), "{chunk_size}");
+    }
+}
