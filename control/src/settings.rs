@@ -32,7 +32,7 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   store.etcd.password     its password                                [default: none]
   store.redb.path         one file, for a single replica
   distributions_file      declarative file, applied at start, when it
-                          changes and on SIGHUP                       [default: none]
+                          changes and on SIGHUP (below)               [default: none]
   lease_ms                a node's lease, 3000 to 60000 milliseconds  [default: 8000]
   purge_kept_seconds      how long nodes that were away still hear of
                           a purge, in seconds                         [default: 86400]
@@ -43,6 +43,22 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   subscriber_queue_events events that wait for a slow node            [default: 64]
   log.format              text or json                                [default: text]
   log.filter              such as info or warn,penstock_control=debug [default: info]
+
+The file of distributions: `distributions:`, a list of entries with these fields.
+
+  name                    unique in the file, remembers id and domain (required)
+  origin                  the bucket's host                           (required)
+  kind                    streaming or web                            [default: streaming]
+  aliases                 more host names of it                       [default: none]
+  id, domain              fixed, instead of generated once
+  enabled                                                             [default: true]
+  credential              name of the shields' credential             [default: none, anonymous]
+  comment                 up to 128 characters
+  chunk_size_bytes        of RTMP                                     [default: 0, the edge's]
+  swf_verification        SWF files a player may be: a list of hash (64 hexadecimal digits, rtmpdump's
+                          swfhash) and size_bytes (0: any)            [default: none, any player]
+  audio_sample_access, video_sample_access  whether scripts may read sound and pixels   [default: false]
+  required_features       features an edge must have to serve it
 ";
 
 /// See [`REFERENCE`].

@@ -1,7 +1,6 @@
 //! HTTP on an edge's ports: the cross-domain policy, RTMP through HTTP ([`tunnel`]), and a clear 404 for the rest.
 //!
-//! The policy is the service's, allows everything and can't be changed by what lies in a bucket, as with CloudFront. HTTP delivery joins
-//! here.
+//! The policy is the service's, allows everything and can't be changed by what lies in a bucket, as with CloudFront.
 //!
 //! A connection that does not say anything understandable in its first seconds is closed, and so is one that lasts longer than one small
 //! file can take, unless a tunnel uses it: that lives as long as the tunnel does.

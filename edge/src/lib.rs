@@ -5,13 +5,16 @@
 //!
 //! ```text
 //! viewer
-//!   │ TCP (or, through HTTP, requests that `http::tunnel` joins to one stream)
+//!   │ TCP
 //!   ▼
-//! listener ─────────── told apart by the first byte: RTMP, HTTP, policy request, TLS ([`tls`]) with any of them inside
-//!   ▼
-//! session ◀─ transport  one task a viewer; rtmp::handshake, rtmp::chunk, rtmp::command (all sans-I/O)
+//! listener ─────────── told apart by the first byte: RTMP, RTMPE, HTTP, policy request, TLS (`tls`) with any of them inside
+//!   │    └─ HTTP ─▶ http ─▶ http::tunnel ─▶ transport::tunnel   requests, put in order and joined to one stream
+//!   ▼                                             ▼
+//! session ◀─ transport::{tcp, tls, tunnel}, and transport::encrypted around any of them
+//!   │                   one task a viewer; rtmp::handshake, rtmp::chunk, rtmp::command (all sans-I/O)
 //!   │ session::connect  host of tcUrl → distribution (control::client::Catalogue)
-//!   │ session::play     name → candidate keys (session::names)
+//!   │ session::swf      is the player who it must be (only where the distribution asks)
+//!   │ session::play     name → candidate keys (session::names); play2 → session::switch, the next file beside this one
 //!   ▼
 //! session::opening ──── library: Stat, then media::open (flv, mp4, mp3): index from few ranges
 //!   ▼
@@ -27,10 +30,11 @@
 //!
 //! and back: bytes arrive as blocks, a sample is a slice of one, a message is a header plus slices ([`session`]'s `outgoing`, [`rtmp::chunk`]), and
 //! slices of 1 KiB and more go to the socket by `writev` without being copied ([`transport::tcp`]). For an RTMPE viewer they are copied once, to be
-//! encrypted ([`transport::encrypted`]).
+//! encrypted ([`transport::encrypted`]); into an HTTP response they go as [`http`] asks for them.
 //!
-//! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), and [`drain`] (how an
-//! edge stops).
+//! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute),
+//! [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), [`descriptors`] (open files), and [`drain`] (how an edge
+//! stops). All of them show in [`metrics`].
 //!
 //! The other way round, [`probe`] is a viewer: it plays a URL and says how that went.
 //!

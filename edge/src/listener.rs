@@ -37,7 +37,7 @@ use crate::session::{self, Shared};
 use crate::tls;
 use crate::transport::Transport;
 use crate::transport::tcp::{self, Tcp};
-use crate::transport::tls::{self as encrypted, Tls};
+use crate::transport::tls::{self as tls_transport, Tls};
 
 pub mod accept;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -206,7 +206,7 @@ async fn serve_connection(
     }
     if early.first() == Some(&tls::accept::FIRST_BYTE) {
         // What the handshake and the connection's state take, from before they take it.
-        let _charge = Charge::new(&shared.budget().queues, encrypted::CONNECTION_BYTES);
+        let _charge = Charge::new(&shared.budget().queues, tls_transport::CONNECTION_BYTES);
         if let Some((stream, early)) = greet_tls(&shared, stream, early, viewer, deadline, &shutdown).await {
             serve_protocol(shared, tunnels, stream, early, viewer, shutdown).await;
         }

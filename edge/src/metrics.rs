@@ -32,9 +32,9 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Connections accepted, by protocol as their first bytes tell: `rtmp`, `rtmpe`, `http`, `policy`; within TLS `rtmps`, `rtmpes`, `https`, `policy`.
     pub accepted: IntCounterVec,
-    /// Connections refused or ended by us, by reason.
+    /// What was refused or ended by us (connections, requests, plays, playlist items, handshakes), by reason.
     pub refused: IntCounterVec,
-    /// Connects rejected, by CloudFront code.
+    /// Connects rejected, by code: CloudFront's, and ServerDraining, ServerBusy, SwfVerificationFailed.
     pub rejected: IntCounterVec,
     /// Sessions whose connect was accepted, now.
     pub sessions: IntGauge,
@@ -106,7 +106,7 @@ pub struct Metrics {
     pub tls_reloads: IntCounterVec,
     /// When the first certificate ends, in seconds since 1970; 0 without any.
     pub tls_expiry: IntGauge,
-    /// Session length from connect to disconnect, in seconds, by how it ended.
+    /// How long sessions were there, from their first byte on, in seconds, by how they ended.
     pub session_seconds: HistogramVec,
 }
 

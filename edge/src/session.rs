@@ -210,7 +210,7 @@ pub(crate) struct Session {
     reader: ChunkReader,
     out: Outgoing,
     /// The key exchange under way; nothing is read until it is done.
-    exchange: Option<Pending>,
+    key_exchange: Option<Pending>,
     /// The transport is to encrypt from here on.
     ciphering: Option<Box<Ciphering>>,
     streams: Vec<Stream>,
@@ -280,7 +280,7 @@ impl Session {
             input: BytesMut::new(),
             reader: ChunkReader::new(limits),
             out: Outgoing::new(),
-            exchange: None,
+            key_exchange: None,
             ciphering: None,
             streams: Vec::new(),
             next_stream_id: 1,
@@ -368,8 +368,8 @@ impl Session {
                 Some((transaction, seconds)) = self.calls.next(), if !self.calls.is_empty() => {
                     self.answer_length(transaction, seconds);
                 }
-                exchanged = greeting::done(&mut self.exchange), if self.ending.is_none() => self.on_exchanged(exchanged),
-                ready = transport.readable(), if self.ending.is_none() && !backlog && self.exchange.is_none() => {
+                exchanged = greeting::done(&mut self.key_exchange), if self.ending.is_none() => self.on_exchanged(exchanged),
+                ready = transport.readable(), if self.ending.is_none() && !backlog && self.key_exchange.is_none() => {
                     if let Err(error) = ready.and_then(|()| self.read(transport)) {
                         if error.kind() == std::io::ErrorKind::UnexpectedEof {
                             return End::PeerClosed;

@@ -134,8 +134,9 @@ fn text_tracks_come_as_data_at_their_time_between_pictures_and_sound() {
         let shift = if name.contains("fragments") { 80 } else { 0 };
         let expected = [(1000, "First ü"), (3000, "Second\nline"), (7000, "Third")];
         assert_eq!(shown, expected.map(|(at, text)| (at + shift, text.to_owned())), "{name}");
-        // Each goes when its time is over.
-        for gone in [2500, 6000, 8000] {
+        // Each goes when its time is over. In fragments ffmpeg writes no empty sample between two texts, only after the last.
+        let between: &[u32] = if name.contains("fragments") { &[] } else { &[2500, 6000] };
+        for gone in between.iter().copied().chain([8000]) {
             assert!(found.contains(&(gone + shift, String::new())), "{name}: {found:?}");
         }
         let first = all.iter().find(|m| m.is_data("onTextData")).unwrap();

@@ -1,7 +1,8 @@
 //! # Penstock standalone
 //!
 //! Edge, shield and control as a cluster runs them, and an S3 endpoint over local folders, in one process: `cargo run --release -- [MEDIA_DIR]`.
-//! Only two things differ from a cluster: the addresses, and the config store (a file instead of etcd). The parts talk to each
+//! What differs from a cluster: the addresses, the config store (a file instead of etcd), a certificate of its own where none is given, and
+//! defaults for one machine (files that change are seen at once, a stop waits for nobody). The parts talk to each
 //! other by gRPC and to the bucket by S3 over loopback, so what plays here plays there.
 //!
 //! * [`options`]: flags, variables and the YAML file;

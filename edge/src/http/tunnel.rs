@@ -4,11 +4,14 @@
 //! bytes meet in one place:
 //!
 //! ```text
-//! connection ─▶ request ─▶ path ─▶ registry ─▶ Line ◀─ Tunnel ◀─ session
-//!  (http.rs)    (checks)            (by id)    conversation: order, replay, polling byte (sans-I/O)
+//! connection ─▶ path ─▶ request ─▶ registry ─▶ Line ◀─ Tunnel ◀─ session
+//!  (http.rs)            (checks)   (by id)     conversation: order, replay, polling byte (sans-I/O)
 //! ```
 //!
-//! * Players ignore the polling byte, so an idle request that finds nothing is *held* until there is something, up to `idle_ms`; a send is
+//! [`Line`] and `Tunnel` are the two ends of one tunnelled viewer, in [`crate::transport::tunnel`]. RTMPTE comes through here as well: its
+//! cipher is inside, around the transport ([`crate::transport::encrypted`]).
+//!
+//! * Players ignore the polling byte, so an idle request that finds nothing *waits* until there is something, up to `idle_ms`; a send is
 //!   answered when the session has acted on it.
 //! * A session is pulled: what it has to send is taken only when a request waits, so a tunnel holds no queue of its own, only the last
 //!   answer, in case it is asked for again.

@@ -18,7 +18,7 @@ impl Session {
                 Ok(HandshakeStep::Reply(bytes)) => self.out.batch.push_bytes(bytes),
                 Ok(HandshakeStep::KeyExchange(work)) => {
                     let begun = self.shared.key_exchanges.begin(self.peer.ip(), *work);
-                    self.exchange = Some(begun.map_err(|refusal| {
+                    self.key_exchange = Some(begun.map_err(|refusal| {
                         End::Limit(refusal.reason(), "the key exchange is refused".to_owned())
                     })?);
                     return Ok(false);

@@ -16,6 +16,8 @@ const DATA: u8 = 18;
 const VIDEO: u8 = 9;
 const AUDIO: u8 = 8;
 const AGGREGATE: u8 = 22;
+/// Bytes of a video message that holds no picture.
+const EMPTY_BYTES: usize = 5;
 
 /// A connection's outgoing side.
 pub(crate) struct Outgoing {
@@ -145,14 +147,15 @@ impl Outgoing {
         if self.aggregate_bytes == 0 {
             return self.media(stream_id, kind, time_ms, head, payload);
         }
-        // Two are never gathered. The first, because librtmp, which resumes there, takes what follows it in an aggregate for being due at its
-        // time. And what starts an aggregate at 0 of the file, because ffmpeg takes a first tag of time 0 for none.
+        // Three are never gathered. The first, because librtmp, which resumes there, takes what follows it in an aggregate for being due at its
+        // time. And what starts an aggregate at 0 of the file, because ffmpeg takes a first tag of time 0 for none. And
+        // what holds no picture (the end of an AVC sequence), because librtmp drops that unless it is gathered: a download would differ.
         let first = std::mem::take(&mut self.first);
-        if first || file_ms == 0 {
+        let len = payload.iter().map(Bytes::len).fold(head.len(), usize::saturating_add);
+        if first || file_ms == 0 || len <= EMPTY_BYTES {
             self.flush_aggregate(stream_id);
             return self.media(stream_id, kind, time_ms, head, payload);
         }
-        let len = payload.iter().map(Bytes::len).fold(head.len(), usize::saturating_add);
         let type_id = match kind {
             Kind::Audio => Some(AUDIO),
             Kind::Video => Some(VIDEO),

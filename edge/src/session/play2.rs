@@ -12,8 +12,8 @@
 //! | `appendAndWait` | joins the playlist, and starts nothing |
 //! | `resume` | a play without Play.Reset, at `start` (or `offset`) of the file, whose times go on from there |
 //! | `stop` | ends the play and its playlist |
-//! | `switch` | the same film in another file: see `switch` |
-//! | `swap` | another film instead of `oldStreamName`: see `switch` |
+//! | `switch` | the same film in another file: see [`switch`](super::switch) |
+//! | `swap` | another film instead of `oldStreamName`: see [`switch`](super::switch) |
 //!
 //! What can't be understood is answered with NetStream.Play.Failed and disturbs nothing.
 
@@ -144,9 +144,9 @@ impl Session {
                     self.stream(stream_id).and_then(|s| s.playing()).map(|p| p.playback.media.duration_ms);
                 let offset = options.offset.filter(|offset| *offset >= 0.0);
                 let offset_ms = offset.map(|offset| duration_ms.map_or(ms(offset), |d| fit(ms(offset), d)));
-                // A switch of something that waits is an exchange; of anything else it means what plays.
+                // A switch of something that waits replaces that; of anything else it means what plays.
                 let queued = old.filter(|old| !self.plays(stream_id, old) && self.is_queued(stream_id, old));
-                let aim = queued.map_or(Aim::Switch { offset_ms }, |old| Aim::Exchange { old });
+                let aim = queued.map_or(Aim::Switch { offset_ms }, |old| Aim::ReplaceQueued { old });
                 self.start_transition(stream_id, request, aim);
             }
             Kind::Swap => match old {
@@ -154,7 +154,7 @@ impl Session {
                     self.start_transition(stream_id, request, Aim::Replace)
                 }
                 None => self.start_transition(stream_id, request, Aim::Replace),
-                Some(old) => self.start_transition(stream_id, request, Aim::Exchange { old }),
+                Some(old) => self.start_transition(stream_id, request, Aim::ReplaceQueued { old }),
             },
             Kind::Stop => {}
         }

@@ -1,7 +1,8 @@
 //! One file being sent on one stream: samples in, messages out, as pacing and memory allow.
 //!
 //! [`Playback::fill`] never waits. It writes messages until the batch is full, the pacer says "later", bytes are missing, or the file
-//! ends, and says which; the stream then waits for just that.
+//! ends, the place is reached where another file takes over (`take_over`), or the one frame of a paused stream is sent; and says which.
+//! The stream then waits for just that.
 //!
 //! Two time lines: the file's, and the stream's, whose 0 is where `play(start)` began (`origin_ms`). Samples between the
 //! keyframe and the start are sent at 0. Everything on the wire is on the stream's. An item that follows another of its playlist begins where

@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// Puts `request` in the place of the first item that `old` names; whether there is one.
-    pub(super) fn exchange(&mut self, stream_id: u32, old: &StreamName, request: PlayRequest) -> bool {
+    pub(super) fn replace_queued(&mut self, stream_id: u32, old: &StreamName, request: PlayRequest) -> bool {
         let item = self
             .stream(stream_id)
             .and_then(|stream| stream.playlist.iter_mut().find(|item| item.name.may_be(old)));

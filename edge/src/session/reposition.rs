@@ -1,4 +1,5 @@
-//! `seek` and `pause`: the same machinery, because an unpause is a seek to where the player says it is.
+//! `seek` and `pause`: the same machinery, because an unpause is a seek to where the player says it is. And what any slow operation of a
+//! stream brought is handed out here (`apply`).
 //!
 //! What is already in the batch is still sent (it is small); the sample at hand is dropped. The
 //! replies precede the new media, because librtmp and ffmpeg throw away everything before Seek.Notify. A newer seek replaces one

@@ -1,4 +1,4 @@
-//! Dynamic streaming: the film goes on in another file, at another bitrate.
+//! Dynamic streaming: the film goes on in another file, at another bitrate (`switch`), or another film takes its place (`swap`).
 //!
 //! `switch` looks for the other file beside the one that plays ([`Transition`]). When it is found, and the place in it, NetStream.Play.Transition
 //! says so; the old file is sent up to that place, the keyframe of the new one there; codec headers precede it and
@@ -10,7 +10,8 @@
 //!
 //! `swap` puts another film in the place of the one that plays, or of one in the playlist, once that could be opened.
 //!
-//! What fails is answered with NetStream.Play.Failed (NetStream.Failed for what may not be read), and the old file goes on.
+//! What fails before the files change is answered with NetStream.Play.Failed (NetStream.Failed for what may not be read, and for want of memory),
+//! and the old file goes on; afterwards the new file is the one that plays, and what fails ends the stream as in any play.
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -45,10 +46,10 @@ impl Session {
             self.refuse_for_want_of_room(stream_id, &name, refusal);
             return;
         }
-        let queued = matches!(&aim, Aim::Exchange { old } if self.is_queued(stream_id, old));
+        let queued = matches!(&aim, Aim::ReplaceQueued { old } if self.is_queued(stream_id, old));
         let Some(stream) = self.stream(stream_id) else { return };
         match (&stream.state, &aim) {
-            (_, Aim::Exchange { .. }) if !queued => {
+            (_, Aim::ReplaceQueued { .. }) if !queued => {
                 self.refuse_transition(stream_id, &name, "the old name is not in the playlist");
                 return;
             }
@@ -157,8 +158,8 @@ impl Session {
         match looked {
             Ok(Found::Place(incoming)) => self.on_place(stream_id, transition, incoming),
             Ok(Found::Opened(ready)) => match &transition.aim {
-                Aim::Exchange { old } => {
-                    if self.exchange(stream_id, old, transition.request.clone()) {
+                Aim::ReplaceQueued { old } => {
+                    if self.replace_queued(stream_id, old, transition.request.clone()) {
                         self.announce(stream_id, &name);
                     } else {
                         self.refuse_transition(stream_id, &name, "the old name has left the playlist");

@@ -47,7 +47,7 @@ pub(crate) enum Aim {
     /// Another film instead of the one that plays.
     Replace,
     /// Another film instead of one that waits in the playlist.
-    Exchange { old: StreamName },
+    ReplaceQueued { old: StreamName },
 }
 
 /// What was found.
