@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Charge;
 use crate::drain::FLUSH;
 use crate::listener::POLICY;
 use crate::transport::tunnel::Line;
@@ -36,6 +37,9 @@ use tunnel::path::Call;
 const LONGEST: Duration = Duration::from_secs(60);
 /// A request's head is at most so long.
 const HEAD_BYTES: usize = 16 << 10;
+
+/// What an HTTP connection takes beside its socket: its parser's buffers.
+const BUFFER_BYTES: u64 = 24 << 10;
 
 /// What the requests of a connection share.
 struct Connection {
@@ -85,6 +89,7 @@ pub async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let opened = Instant::now();
+    let _charge = Charge::new(&tunnels.budget().queues, BUFFER_BYTES);
     let metrics = tunnels.metrics().clone();
     let (first, between) = tunnels.patience();
     let line = Mutex::new(Weak::new());

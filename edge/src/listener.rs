@@ -207,8 +207,10 @@ async fn serve_connection(
     if early.first() == Some(&tls::accept::FIRST_BYTE) {
         // What the handshake and the connection's state take, from before they take it.
         let _charge = Charge::new(&shared.budget().queues, tls_transport::CONNECTION_BYTES);
-        if let Some((stream, early)) = greet_tls(&shared, stream, early, viewer, deadline, &shutdown).await {
-            serve_protocol(shared, tunnels, stream, early, viewer, shutdown).await;
+        if let Some((stream, early)) =
+            Box::pin(greet_tls(&shared, stream, early, viewer, deadline, &shutdown)).await
+        {
+            Box::pin(serve_protocol(shared, tunnels, stream, early, viewer, shutdown)).await;
         }
     } else {
         serve_protocol(shared, tunnels, stream, early, viewer, shutdown).await;
@@ -323,12 +325,13 @@ async fn serve_protocol<S: Wire>(
         Some(first @ (0x03 | 0x06 | 0x08 | 0x09)) => {
             accepted(if first == 0x03 { Protocol::Rtmp } else { Protocol::Rtmpe });
             let transport = stream.transport(early, &shared);
-            session::serve(shared.clone(), transport, viewer, shutdown).await;
+            // Boxed, like the others: a connection is as large as what it serves, not as the largest of what it might.
+            Box::pin(session::serve(shared.clone(), transport, viewer, shutdown)).await;
         }
         Some(b'A'..=b'Z') => {
             accepted(Protocol::Http);
             stream.tune();
-            crate::http::serve(stream, early, viewer, tunnels, shutdown).await;
+            Box::pin(crate::http::serve(stream, early, viewer, tunnels, shutdown)).await;
         }
         Some(b'<') => {
             accepted(Protocol::Policy);

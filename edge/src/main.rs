@@ -97,7 +97,11 @@ fn main() -> anyhow::Result<()> {
     }
     let log = telemetry::init_logging(file.log_format, &file.log_filter);
     edge::descriptors::settle(&mut file.edge, edge::descriptors::RESERVE)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, token, log))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(file, token, log));
+    // A file that hangs (a dead network mount) must not keep a process that is done.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
 }
 
 async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {

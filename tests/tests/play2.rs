@@ -364,6 +364,17 @@ fn s38_switches_right_behind_play_and_in_a_storm_end_in_the_last_one() {
 }
 
 #[test]
+fn s38_a_switch_right_behind_a_play_of_a_name_that_is_missing_plays() {
+    let mut client = Client::streaming(server().rtmp());
+    // Live or recorded: a missing name is waited for in silence. The switch must not be lost, however soon it comes.
+    client.play(1, "mp4:nosuch.mp4", &[]);
+    switch(&mut client, "mp4:high.mp4");
+    let start = client.wait_status("NetStream.Play.Start");
+    assert_eq!(start.field("details"), "high.mp4");
+    client.wait("media", PATIENCE, Message::is_picture);
+}
+
+#[test]
 fn s38_with_nothing_playing_there_is_nothing_to_switch() {
     let mut client = Client::streaming(server().rtmp());
     switch(&mut client, "mp4:high.mp4");

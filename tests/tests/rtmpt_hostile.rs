@@ -230,6 +230,37 @@ fn half_closed_and_cut_connections_harm_no_session() {
 }
 
 #[test]
+fn bodies_that_come_slowly_are_charged_and_those_that_say_nothing_are_short() {
+    let scene = Scene::start("");
+    let mut owner = Poster::to(scene.server.rtmp());
+    let id = owner.open();
+    // A stranger's long bodies are not read: ident2 and open say nothing.
+    for path in ["/fcs/ident2", "/open/1"] {
+        let mut stranger = Poster::to(scene.server.rtmp());
+        assert_eq!(stranger.post(path, &[0; 2000]).status, 413, "{path}");
+    }
+    let charged = || {
+        let metrics = scene.server.metrics();
+        metrics.get("penstock_edge_memory_bytes{account=\"sessions_queues\"}").copied().unwrap_or_default()
+    };
+    let before = charged();
+    let halves: Vec<Poster> = (0..20)
+        .map(|_| {
+            let mut poster = Poster::to(scene.server.rtmp());
+            let request = Poster::request(&format!("/send/{id}/0"), &[0; 60_000]);
+            poster.write(&request[..request.len() - 1]);
+            poster
+        })
+        .collect();
+    eventually("their bytes in the account", PATIENCE, || {
+        (charged() - before >= 20.0 * 60_000.0).then_some(())
+    });
+    drop(halves);
+    eventually("the account without them", PATIENCE, || (charged() - before < 60_000.0).then_some(()));
+    scene.end();
+}
+
+#[test]
 fn sessions_have_limits_of_their_own() {
     let scene = Scene::start("max_sessions_per_address: 5");
     let addr = scene.server.rtmp();

@@ -22,5 +22,9 @@ fn main() -> anyhow::Result<()> {
         println!("the configuration is valid");
         return Ok(());
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(penstock::run::run(options))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(penstock::run::run(options));
+    // A file that hangs (a dead network mount) must not keep a process that is done.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
 }

@@ -30,6 +30,7 @@ use hyper::{Request, StatusCode};
 use tokio::time::{Duration, Instant, timeout};
 
 use super::answer::{self, Answer};
+use crate::budget::Charge;
 use crate::transport::tunnel::{Line, Told};
 
 pub(crate) mod conversation;
@@ -46,6 +47,9 @@ mod request;
 use path::{Call, Id, Kind};
 pub use registry::Tunnels;
 use reply::Refusal;
+
+/// Most bytes of a body that says nothing and needs no session (`ident2`, `open`); players send one.
+const FORM_BYTES: usize = 1 << 10;
 
 impl Tunnels {
     /// Serves one request of a tunnel that `viewer` sent; `used` is given the session it is of.
@@ -84,15 +88,23 @@ impl Tunnels {
         viewer: SocketAddr,
         used: impl Fn(&Arc<Line>),
     ) -> Result<Answer, Refusal> {
-        let length = request::check(&request, self.config().body_bytes)?;
+        let most_bytes = match call {
+            Call::Exchange(..) | Call::Close(_) => self.config().body_bytes,
+            Call::Ident | Call::Open | Call::Malformed => FORM_BYTES.min(self.config().body_bytes),
+        };
+        let length = request::check(&request, most_bytes)?;
         // Whose session it is comes before the body: a stranger's is not read.
         let line = match call {
             Call::Malformed => return Err(Refusal::Request),
             Call::Ident | Call::Open => None,
             Call::Exchange(_, id, _) | Call::Close(id) => Some(self.known(id, viewer)?),
         };
+        // A body that comes slowly must not look like a player that is gone.
+        line.iter().for_each(|line| line.touch());
+        let mut charge = Charge::new(&self.shared.budget().queues, 0);
         let patience = Duration::from_millis(self.shared.config.handshake_timeout_ms);
-        let body = request::body(request.into_body(), length);
+        let has_room = || self.shared.admit_connection().is_ok();
+        let body = request::body(request.into_body(), length, &mut charge, has_room);
         let body = timeout(patience, body).await.map_err(|_| Refusal::Slow)??;
         match (call, line) {
             (Call::Open, _) => {

@@ -122,6 +122,7 @@ impl Session {
             },
             Err(MediaError::Read(ReadError::NotFound(_))) if request.start == Start::Any => {
                 stream.state = State::Waiting(request, Some(Instant::now() + poll));
+                self.begin_waiting(stream_id);
             }
             Err(error) => {
                 // What was asked of this name dies with it.

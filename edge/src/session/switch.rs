@@ -74,6 +74,16 @@ impl Session {
         self.begin_transition(stream_id);
     }
 
+    /// The stream waits for a name that isn't there: a switch that was to follow its play is what is opened instead.
+    pub(super) fn begin_waiting(&mut self, stream_id: u32) {
+        let Some(stream) = self.stream(stream_id) else { return };
+        if let Some(transition) =
+            stream.transition.take_if(|transition| matches!(transition.aim, Aim::Switch { .. }))
+        {
+            self.start_transition(stream_id, transition.request, transition.aim);
+        }
+    }
+
     /// Looks for what the stream's transition asks for; a switch waits until the stream itself plays.
     pub(super) fn begin_transition(&mut self, stream_id: u32) {
         let Some(stream) = self.stream(stream_id) else { return };

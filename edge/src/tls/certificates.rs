@@ -32,6 +32,9 @@ pub enum CertificateError {
     /// A file can't be read.
     #[error("{0}: {1}")]
     Read(PathBuf, std::io::Error),
+    /// It is a folder, a pipe, a device.
+    #[error("{0}: is no regular file")]
+    Special(PathBuf),
     /// A file can't be a certificate or key.
     #[error("{0}: is over {FILE_BYTES} bytes long")]
     Long(PathBuf),
@@ -175,9 +178,14 @@ fn read(config: &TlsConfig, certificate: &Path, key: &Path) -> Result<Files, Cer
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let mut text = Vec::new();
+    let failed = |error| CertificateError::Read(path.to_owned(), error);
+    // Opening a pipe would wait for who writes to it.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(CertificateError::Special(path.to_owned()));
+    }
     std::fs::File::open(path)
         .and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut text))
-        .map_err(|error| CertificateError::Read(path.to_owned(), error))?;
+        .map_err(failed)?;
     if text.len() as u64 > FILE_BYTES {
         return Err(CertificateError::Long(path.to_owned()));
     }

@@ -9,6 +9,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+/// Most certificates of a chain.
+const CHAIN: usize = 10;
+/// Most bytes of a chain.
+const CHAIN_BYTES: usize = 32 << 10;
+
 /// Why a certificate can't be served.
 #[derive(Debug, thiserror::Error)]
 pub enum PairError {
@@ -18,6 +23,11 @@ pub enum PairError {
     /// It has no certificate in it.
     #[error("the certificate file holds no certificate")]
     NoCertificate,
+    /// Clients take no such chain: some refuse handshakes of 64 KiB, all that are longer.
+    #[error(
+        "the certificate file holds {0} certificates of {1} bytes together; more than {CHAIN} or {CHAIN_BYTES} bytes are no chain"
+    )]
+    Chain(usize, usize),
     /// The key is not the certificate's, is of a kind that is not spoken, or the certificate makes no sense.
     #[error("{0}")]
     Unusable(#[from] rustls::Error),
@@ -34,6 +44,10 @@ pub fn parse(
         .map_err(|error| PairError::Pem("the certificate file", error))?;
     if chain.is_empty() {
         return Err(PairError::NoCertificate);
+    }
+    let bytes = chain.iter().map(|certificate| certificate.len()).sum();
+    if chain.len() > CHAIN || bytes > CHAIN_BYTES {
+        return Err(PairError::Chain(chain.len(), bytes));
     }
     let key =
         PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| PairError::Pem("the key file", error))?;

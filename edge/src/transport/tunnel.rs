@@ -23,8 +23,8 @@ use crate::http::tunnel::path::{Id, Kind};
 use crate::http::tunnel::reply::{Refusal, Reply};
 use crate::rtmp::chunk::Batch;
 
-/// What a session and its requests take without any queue: two tasks, an HTTP connection's buffers, and entries in tables.
-const LINE_BYTES: u64 = 16 << 10;
+/// What a session takes without any queue: its task, its state, and entries in tables. (Its connections are charged where they are.)
+const LINE_BYTES: u64 = 8 << 10;
 
 /// What a request is told.
 #[derive(Debug)]
@@ -150,7 +150,12 @@ impl Line {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).conversation.is_told()
     }
 
-    /// An answer is being taken.
+    /// Whether no request has come since it was opened.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).conversation.is_untouched()
+    }
+
+    /// An answer is being taken, or a body is coming.
     pub(crate) fn touch(&self) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.conversation.touch(Instant::now());

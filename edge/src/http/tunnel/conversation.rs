@@ -421,6 +421,11 @@ impl<W> Conversation<W> {
         self.ended.is_some_and(|(reason, _)| reason != Ended::Over || self.told)
     }
 
+    /// Whether no request has come.
+    pub(crate) fn is_untouched(&self) -> bool {
+        !self.based && self.early.is_empty()
+    }
+
     /// Bytes of memory held, answers with data apart.
     pub(crate) fn own_bytes(&self) -> usize {
         self.input.capacity() + self.early_bytes + self.early.len() * 128

@@ -18,6 +18,7 @@ use super::conversation::{Ended, Limits};
 use super::guesses::Guesses;
 use super::path::{ID_LEN, Id};
 use super::reply::Refusal;
+use crate::budget::Budget;
 use crate::config::tunnel::TunnelConfig;
 use crate::metrics::{Counted, Metrics};
 use crate::session::{self, Shared};
@@ -103,6 +104,11 @@ impl Tunnels {
         tunnels
     }
 
+    /// Where an edge's memory is accounted.
+    pub(crate) fn budget(&self) -> &Budget {
+        self.shared.budget()
+    }
+
     /// Where an edge's metrics are.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
@@ -151,8 +157,13 @@ impl Tunnels {
                 break vacant.insert(line).clone();
             }
         };
-        let session =
-            session::serve(self.shared.clone(), Tunnel::new(line.clone()), viewer, self.shutdown.clone());
+        // Boxed, because what wraps a future holds it twice.
+        let session = Box::pin(session::serve(
+            self.shared.clone(),
+            Tunnel::new(line.clone()),
+            viewer,
+            self.shutdown.clone(),
+        ));
         let metrics = self.shared.metrics.clone();
         self.tasks.spawn(async move {
             crate::listener::contained(metrics, session).await;
@@ -203,8 +214,9 @@ impl Tunnels {
                     self.shared.metrics.refused.with_label_values(&[label]).inc();
                     tracing::debug!(label, "a tunnelled session is ended");
                 }
-                // A gap is told to those who still ask.
-                let tell = reason != Ended::Expired && !(reason == Ended::Over && line.is_told());
+                // A gap is told to those who still ask; one that never asked won't.
+                let over = reason == Ended::Over && (line.is_told() || line.is_untouched());
+                let tell = reason != Ended::Expired && !over;
                 if !tell || now >= since + LINGER {
                     self.forget(&line);
                 }

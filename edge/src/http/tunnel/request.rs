@@ -11,6 +11,10 @@ use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::{Method, Request, Version};
 
 use super::reply::Refusal;
+use crate::budget::Charge;
+
+/// Bodies from this size on are refused while memory is short; players' own are smaller.
+const LARGE_BYTES: usize = 4 << 10;
 
 /// The length of the body of a request that may be served.
 pub(super) fn check<B>(request: &Request<B>, most_bytes: usize) -> Result<usize, Refusal> {
@@ -29,16 +33,29 @@ pub(super) fn check<B>(request: &Request<B>, most_bytes: usize) -> Result<usize,
     if length > most_bytes as u64 { Err(Refusal::Body) } else { Ok(length as usize) }
 }
 
-/// The body, which is `length` bytes long: without a copy if it has come in one piece.
-pub(super) async fn body(mut body: Incoming, length: usize) -> Result<Bytes, Refusal> {
+/// The body, which is `length` bytes long: without a copy if it has come in one piece. What is gathered of it is charged to `charge` as it
+/// comes, and room for a large one is asked for while it does (`has_room`).
+pub(super) async fn body(
+    mut body: Incoming,
+    length: usize,
+    charge: &mut Charge,
+    has_room: impl Fn() -> bool,
+) -> Result<Bytes, Refusal> {
     let mut gathered = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Request)?.into_data() else { continue };
         if gathered.is_empty() && (data.len() == length || body.is_end_stream()) {
             return Ok(data);
         }
-        gathered.reserve(length.saturating_sub(gathered.len()));
+        if gathered.len() + data.len() > LARGE_BYTES && !has_room() {
+            return Err(Refusal::Memory);
+        }
+        // Room for what has come and as much again, not for what was promised: promises cost nothing.
+        if gathered.capacity() - gathered.len() < data.len() {
+            gathered.reserve(data.len().max(gathered.len()).min(length.saturating_sub(gathered.len())));
+        }
         gathered.extend_from_slice(&data);
+        charge.set_in_steps(gathered.capacity() as u64);
     }
     Ok(gathered.freeze())
 }

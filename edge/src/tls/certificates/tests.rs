@@ -120,3 +120,26 @@ fn names_choose_their_certificate() {
         matches!(Certificates::load(&wrong), Err(CertificateError::Pair(path, _)) if path.ends_with("b.crt"))
     );
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+    let folder = Folder::new();
+    folder.write("a", "a.example");
+    let certificates = Certificates::load(&folder.config()).unwrap().unwrap();
+    let before = certificates.current();
+    std::fs::remove_file(folder.path("a.crt")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(folder.path("a.crt")).status().unwrap();
+    assert!(made.success());
+    assert!(matches!(certificates.reload(), Err(CertificateError::Special(_))));
+    assert!(Arc::ptr_eq(&before, &certificates.current()));
+}
+
+#[test]
+fn a_chain_no_client_takes_is_not_loaded() {
+    let folder = Folder::new();
+    folder.write("a", "a.example");
+    let one = std::fs::read_to_string(folder.path("a.crt")).unwrap();
+    std::fs::write(folder.path("a.crt"), one.repeat(11)).unwrap();
+    let refused = Certificates::load(&folder.config()).err().map(|error| error.to_string());
+    assert!(refused.is_some_and(|text| text.contains("11 certificates")));
+}
