@@ -92,6 +92,25 @@ fn rtmpdump_with_an_allowed_swf_gets_the_very_file() {
 }
 
 #[test]
+fn rtmpdump_proves_its_swf_over_every_variant() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = folder.path().join("open.flv");
+    players::download(shared().rtmp(), "mp4:first.mp4", &open);
+    let (right, wrong, size) =
+        (hex::encode(hash(SWF)), hex::encode(hash(b"FWS not this")), SWF.len().to_string());
+    for scheme in ["rtmpe", "rtmpt", "rtmpte"] {
+        let to = folder.path().join(format!("{scheme}.flv"));
+        let proof = ["-b", "36000000", "--swfhash", &right, "--swfsize", &size];
+        let done = players::rtmpdump_over(scheme, guarded().rtmp(), "mp4:first.mp4", &to, &proof);
+        assert!(matches!(done.code, 0 | 2), "{scheme}: {done:?}");
+        assert!(fs::read(&open).unwrap() == fs::read(&to).unwrap(), "{scheme}: the files differ");
+        let lie = ["--swfhash", &wrong, "--swfsize", &size];
+        let done = players::rtmpdump_over(scheme, guarded().rtmp(), "mp4:first.mp4", &to, &lie);
+        assert_eq!(done.code, 1, "{scheme}: {done:?}");
+    }
+}
+
+#[test]
 fn rtmpdump_with_another_swf_or_length_or_none_gets_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (right, wrong, size) =
