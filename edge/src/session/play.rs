@@ -25,6 +25,9 @@ use crate::rtmp::amf::Value;
 use crate::rtmp::command::Command;
 use crate::rtmp::{control, reply};
 
+/// How long a name that isn't there is not looked up again while a transition is under way.
+const MEANWHILE: Duration = Duration::from_millis(250);
+
 impl Session {
     pub(super) fn on_play(&mut self, stream_id: u32, command: &Command) {
         let Some(connection) = self.connection() else { return };
@@ -284,8 +287,10 @@ impl Session {
         let stream = &mut self.streams[index];
         let stream_id = stream.id;
         if let State::Waiting(request, Some(at)) = &stream.state {
-            if *at > now {
-                return Some(*at);
+            // A new look-up would drop what is being looked for beside it.
+            let at = if stream.transition.is_some() { (*at).max(now + MEANWHILE) } else { *at };
+            if at > now {
+                return Some(at);
             }
             let request = request.clone();
             self.open(stream_id, request);
