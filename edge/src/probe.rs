@@ -49,7 +49,7 @@ can't be played, or broke; 6 no frame came in time; 7 frames came, and then none
 #[derive(Debug, Parser)]
 #[command(version, after_help = CODES)]
 pub struct Args {
-    /// rtmp://HOST[:PORT]/cfx/st/NAME, or with rtmpe, rtmpt, rtmpte, rtmps, rtmpts. Without a port: 1935; 80 for rtmpt and rtmpte, 443 for rtmps
+    /// rtmp://HOST:PORT/cfx/st/NAME, or with rtmpe, rtmpt, rtmpte, rtmps, rtmpts. Without a port: 1935; 80 for rtmpt and rtmpte, 443 for rtmps
     /// and rtmpts, as players do.
     url: String,
     /// Application, instead of the URL's first two parts.
