@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::outgoing::Outgoing;
 use super::pacing::Pacer;
@@ -117,6 +117,10 @@ pub(crate) struct Playback {
     /// A text was waited for.
     text_waited: bool,
 }
+
+/// A full buffer is not told in a play's first moments. rtmpdump says how large its buffer is right behind `play`; were that to come after
+/// BufferEmpty, it would answer the event by a pause, write what was still on its way, and after the unpause write it again.
+const EARLY: Duration = Duration::from_secs(1);
 
 /// What is said about a file before its media, or in their place.
 fn metadata_of(media: &Media) -> Bytes {
@@ -322,7 +326,7 @@ impl Playback {
             let due = self.pacer.due(time_ms, wanted.buffer_ms);
             if due > now && !self.snapshot {
                 self.put_back(sample);
-                if !self.told_empty {
+                if !self.told_empty && self.first_media.is_some_and(|first| now >= first + EARLY) {
                     out.flush_aggregate(wanted.stream_id);
                     control::buffer_empty(wanted.stream_id, &mut out.batch);
                     self.told_empty = true;
