@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::read::{Bounds, XmlError, is_allowed, is_name, read};
-use super::write::{document, fragment};
+use super::read::is_name;
 use super::*;
 
 fn parse(text: &str) -> Result<Element, XmlError> {
