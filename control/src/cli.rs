@@ -8,12 +8,12 @@ use clap::{Parser, Subcommand};
 use penstock_control::client::admin::Admin;
 use penstock_control::client::config::load_token;
 use penstock_control::membership::{role_name, state_name};
-use penstock_control::settings::REFERENCE;
+use penstock_control::settings::reference;
 use proto::v1::DistributionKind;
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
-#[command(name = "penstock-control", version, after_help = REFERENCE)]
+#[command(name = "penstock-control", version, after_help = reference())]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Status,
     /// Show the live nodes
     Nodes,
+    /// Print the certificate of the local authority, PEM: what clients of the control API are to trust
+    Ca,
     /// Make shields and edges forget what they cached of a distribution
     Purge {
         /// The distribution's id
@@ -78,6 +80,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
+            Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
             Command::Serve => Ok(()),
         };
         match outcome {

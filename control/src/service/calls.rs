@@ -12,7 +12,7 @@ use proto::v1::control_server::Control;
 use proto::v1::shield_client::ShieldClient;
 use proto::v1::{
     DeregisterRequest, DeregisterResponse, ListDistributionsRequest, ListDistributionsResponse,
-    ListNodesRequest, ListNodesResponse, NodeRole, NodeStatus, PurgeDistributionRequest,
+    GetCertificateAuthorityRequest, GetCertificateAuthorityResponse, ListNodesRequest, ListNodesResponse, NodeRole, NodeStatus, PurgeDistributionRequest,
     PurgeDistributionResponse, PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent,
     SubscribeRequest,
 };
@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status};
 use super::ControlConfig;
 use crate::client::node::is_node_id;
 use crate::documents::{self, MEMBERS};
+use crate::door::authority;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
@@ -228,5 +229,17 @@ impl Control for Calls {
         );
         let revision = Some(Revision { store_id: view.store_id.clone(), number });
         Ok(Response::new(PurgeDistributionResponse { shield_entries, unreached, revision }))
+    }
+
+    async fn get_certificate_authority(
+        &self,
+        _: Request<GetCertificateAuthorityRequest>,
+    ) -> Result<Response<GetCertificateAuthorityResponse>, Status> {
+        let certificate = authority::certificate(&*self.store).await.map_err(of_store)?;
+        let Some(certificate_pem) = certificate else {
+            let reason = "there is no local authority: a control without api.tls makes one at its start, if it has a key for secrets";
+            return Err(refused(Reason::NotFound, reason));
+        };
+        Ok(Response::new(GetCertificateAuthorityResponse { certificate_pem }))
     }
 }
