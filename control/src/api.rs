@@ -18,8 +18,10 @@ mod render;
 pub mod reply;
 pub mod request_id;
 pub mod route;
+pub mod resource;
 pub mod streaming;
 pub mod tagging;
+pub mod timestamp;
 pub mod version;
 pub mod web;
 pub mod xml;
@@ -71,6 +73,8 @@ pub struct ApiConfig {
     pub zone: String,
     /// Bounds of what an account may have and say.
     pub limits: Limits,
+    /// Beside AWS's own, what may follow a bucket's name in an origin, such as `minio.internal`: the suffixes that shields have an entry for.
+    pub origin_suffixes: Vec<String>,
     /// How far a request's date may be from now, either way, in seconds.
     pub clock_window_seconds: u64,
     /// How long an order to forget is kept for nodes that are away.
@@ -82,6 +86,7 @@ impl Default for ApiConfig {
         Self {
             zone: "penstock.localhost".into(),
             limits: Limits::default(),
+            origin_suffixes: Vec::new(),
             clock_window_seconds: 900,
             purge_ttl: std::time::Duration::from_secs(24 * 3600),
         }
