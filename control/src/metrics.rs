@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) purges: IntCounter,
     pub(crate) unreached_shields: IntCounter,
     pub(crate) applies: IntCounterVec,
+    pub(crate) api_refusals: IntCounterVec,
 }
 
 impl Metrics {
@@ -52,6 +53,14 @@ impl Metrics {
             &["outcome"],
         )?;
         registry.register(Box::new(applies.clone()))?;
+        let api_refusals = IntCounterVec::new(
+            Opts::new(
+                "penstock_control_api_refusals_total",
+                "API requests and logins refused for their signature, by code",
+            ),
+            &["code"],
+        )?;
+        registry.register(Box::new(api_refusals.clone()))?;
         Ok(Self {
             store_up: gauge("store_up", "1 while the store is followed")?,
             store_failures: counter("store_failures_total", "Calls and watches of the store that failed")?,
@@ -84,6 +93,7 @@ impl Metrics {
             purges: counter("purges_total", "Purge calls carried out")?,
             unreached_shields: counter("unreached_shields_total", "Shields a Purge call did not reach")?,
             applies,
+            api_refusals,
         })
     }
 }
