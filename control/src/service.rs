@@ -6,8 +6,10 @@
 
 mod access;
 mod calls;
+mod operator;
 mod rights;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +59,8 @@ pub struct ControlConfig {
     pub clock: SharedClock,
     /// How many accounts and access keys there may be.
     pub accounts: AccountLimits,
+    /// The declarative file this replica follows; while there is one, no other is applied by a call.
+    pub distributions_file: Option<PathBuf>,
 }
 
 impl Default for ControlConfig {
@@ -71,6 +75,7 @@ impl Default for ControlConfig {
             sealer: Sealer::none(),
             clock: proto::clock::system(),
             accounts: AccountLimits::default(),
+            distributions_file: None,
         }
     }
 }

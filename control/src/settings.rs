@@ -242,6 +242,7 @@ impl Settings {
             sealer,
             clock: proto::clock::system(),
             accounts: self.accounts,
+            distributions_file: self.distributions_file.clone(),
         }
     }
 

@@ -12,19 +12,22 @@ use proto::v1::control_server::Control;
 use proto::v1::shield_client::ShieldClient;
 use proto::v1::{
     AccessKeyInfo, AccountInfo, ChangeAccessKeyRequest, CreateAccessKeyRequest, CreateAccessKeyResponse,
-    CreateAccountRequest, DeleteAccountRequest, DeleteAccountResponse, DeregisterRequest, DeregisterResponse,
-    ListAccessKeysRequest, ListAccessKeysResponse, ListAccountsRequest, ListAccountsResponse,
-    ListDistributionsRequest, ListDistributionsResponse, ListNodesRequest, ListNodesResponse, NodeRole,
-    NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest,
+    CreateAccountRequest, DeleteAccountRequest, DeleteAccountResponse, ListAccessKeysRequest,
+    ListAccessKeysResponse, ListAccountsRequest, ListAccountsResponse,
+};
+use proto::v1::{
+    ApplyRequest, ApplyResponse, BackupPage, DeregisterRequest, DeregisterResponse, ExportRequest,
+    ImportResponse, ListDistributionsRequest, ListDistributionsResponse, ListNodesRequest, ListNodesResponse,
+    NodeRole, NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest,
     RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{ControlConfig, access, rights};
+use super::{ControlConfig, access, operator, rights};
 use crate::accounts::Accounts;
 use crate::client::node::is_node_id;
 use crate::documents::{self, MEMBERS};
@@ -153,6 +156,23 @@ impl Control for Calls {
         membership::deregister(&self.store, &node_id).await.map_err(of_store)?;
         tracing::info!(node = %node_id, "node left");
         Ok(Response::new(DeregisterResponse {}))
+    }
+
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        operator::apply(self, &request.into_inner().yaml).await.map(Response::new)
+    }
+
+    type ExportStream = operator::Pages;
+
+    async fn export(&self, _: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        operator::export(self).await.map(Response::new)
+    }
+
+    async fn import(
+        &self,
+        request: Request<Streaming<BackupPage>>,
+    ) -> Result<Response<ImportResponse>, Status> {
+        operator::import(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
