@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use penstock_control::client::admin::Admin;
-use penstock_control::client::config::load_token;
+use penstock_control::client::config::load_master;
+use penstock_control::client::credentials::{Credentials, TlsFiles};
 use penstock_control::membership::{role_name, state_name};
-use penstock_control::settings::REFERENCE;
+use penstock_control::settings::{REFERENCE, Settings};
+use proto::token::{Role, is_node_id};
 use proto::v1::DistributionKind;
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
@@ -38,13 +40,25 @@ pub(crate) struct Options {
     )]
     pub(crate) endpoints: Vec<String>,
 
-    /// The node token (status, nodes, purge)
+    /// An operator's token (status, nodes, purge); the master token (token)
     #[arg(long, value_name = "TOKEN", env = "PENSTOCK_TOKEN", hide_env_values = true, global = true)]
     pub(crate) token: Option<String>,
 
-    /// A file that holds the node token (status, nodes, purge)
+    /// A file that holds it
     #[arg(long, value_name = "FILE", env = "PENSTOCK_TOKEN_FILE", global = true)]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// PEM file of the cluster's CA, for https:// endpoints
+    #[arg(long, value_name = "FILE", env = "PENSTOCK_TLS_CA", global = true)]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// PEM file of an operator's certificate (URI penstock://operator/NAME), instead of a token
+    #[arg(long, value_name = "FILE", env = "PENSTOCK_TLS_CERT", requires = "tls_ca", global = true)]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// PEM file of its key
+    #[arg(long, value_name = "FILE", env = "PENSTOCK_TLS_KEY", requires = "tls_cert", global = true)]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// What to do; `serve` if none is named.
@@ -63,14 +77,24 @@ pub(crate) enum Command {
         /// Only keys that start with this [default: all]
         path: Option<String>,
     },
+    /// Print a token for a node or an operator, derived from the master token of --config, --token or --token-file
+    Token {
+        /// edge, shield or operator
+        role: String,
+        /// The only node it is good for [default: any of that role]
+        node: Option<String>,
+    },
 }
 
 /// Carries out an operator's call.
 pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
-    let token = load_token(options.token.as_deref(), options.token_file.as_deref())?;
+    if let Command::Token { role, node } = command {
+        return token(options, role, node.as_deref());
+    }
+    let credentials = credentials(options)?;
     let mut failures = Vec::new();
     for endpoint in &options.endpoints {
-        let mut admin = Admin::new(endpoint, &token)?;
+        let mut admin = Admin::new(endpoint, &credentials)?;
         let outcome = match command {
             Command::Status => status(&mut admin).await,
             Command::Nodes => nodes(&mut admin).await,
@@ -78,7 +102,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
-            Command::Serve => Ok(()),
+            Command::Serve | Command::Token { .. } => Ok(()),
         };
         match outcome {
             Ok(()) => return Ok(()),
@@ -89,6 +113,32 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
         }
     }
     bail!("{}", failures.join("\n"))
+}
+
+/// What the command line gives an operator to prove himself with.
+fn credentials(options: &Options) -> Result<Credentials> {
+    let tls = options.tls_ca.as_ref().map(|ca| TlsFiles {
+        ca: ca.clone(),
+        cert: options.tls_cert.clone(),
+        key: options.tls_key.clone(),
+    });
+    let (token, file) = (options.token.as_deref(), options.token_file.as_deref());
+    Ok(Credentials::load(Role::Operator, None, token, file, tls.as_ref())?)
+}
+
+/// Prints a derived token.
+fn token(options: &Options, role: &str, node: Option<&str>) -> Result<()> {
+    let role = Role::of_name(role).filter(|role| *role != Role::Control);
+    let Some(role) = role else { bail!("the role is one of edge, shield, operator") };
+    if let Some(node) = node.filter(|node| !is_node_id(node)) {
+        bail!("'{node}' is not 1 to 128 of [A-Za-z0-9._-]");
+    }
+    let master = match (&options.token, &options.token_file, options.config.as_deref()) {
+        (None, None, Some(config)) => Settings::load(Some(config))?.master()?,
+        (token, file, _) => load_master(token.as_deref(), file.as_deref())?,
+    };
+    println!("{}", master.token(role, node));
+    Ok(())
 }
 
 type Answer = Result<(), proto::status::RemoteError>;

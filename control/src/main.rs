@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use penstock_control::client::telemetry::{self, Readiness};
 use penstock_control::settings::Settings;
-use penstock_control::{Control, DeclaredSet, declare};
+use penstock_control::{Control, ControlConfig, DeclaredSet, declare};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,7 +47,8 @@ async fn main() -> ExitCode {
 
 fn check(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
-    settings.node_token()?;
+    settings.master()?;
+    settings.load_tls()?;
     if let Some(file) = &settings.distributions_file {
         let set = DeclaredSet::read(file).context("distributions_file")?;
         set.check(&settings.zone).with_context(|| format!("distributions_file {}", file.display()))?;
@@ -58,11 +59,12 @@ fn check(config: Option<&Path>) -> Result<()> {
 
 async fn serve(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
-    let token = settings.node_token()?;
+    let master = settings.master()?;
+    let tls = settings.load_tls()?;
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let control = Control::new(store, settings.control(), &registry)?;
+    let control = Control::new(store, ControlConfig { tls, ..settings.control() }, &registry)?;
 
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
@@ -91,7 +93,7 @@ async fn serve(config: Option<&Path>) -> Result<()> {
         let (control, shutdown) = (control.clone(), shutdown.clone());
         tokio::spawn(async move { declare::watch::follow(&control, &file, &again, &shutdown, || ()).await });
     }
-    control.serve(listener, &token, shutdown).await?;
+    control.serve(listener, &master, shutdown).await?;
     tracing::info!("control stopped");
     Ok(())
 }

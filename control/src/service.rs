@@ -5,6 +5,7 @@
 //! unavailable; later, a store that is away fails only what must write.
 
 mod calls;
+mod rights;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use futures::Stream;
 use prometheus::Registry;
 use proto::distribution::is_host;
-use proto::token::{BadToken, Guard};
+use proto::token::MasterToken;
 use proto::v1::control_server::ControlServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::client::credentials::Tls;
 use crate::declare::{self, Applied, ApplyError, DeclaredSet};
 use crate::membership;
 use crate::metrics::Metrics;
@@ -45,6 +47,8 @@ pub struct ControlConfig {
     pub compare_every: Duration,
     /// How subscriptions are served.
     pub publish: PublishConfig,
+    /// TLS on the gRPC port and towards shields; `None`: neither.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ControlConfig {
@@ -56,6 +60,7 @@ impl Default for ControlConfig {
             history: 1024,
             compare_every: Duration::from_secs(180),
             publish: PublishConfig::default(),
+            tls: None,
         }
     }
 }
@@ -66,9 +71,6 @@ pub enum ControlError {
     /// The zone is no host name.
     #[error("zone: '{0}' is not a lower-case host name")]
     Zone(String),
-    /// The token can't be used.
-    #[error(transparent)]
-    Token(#[from] BadToken),
     /// The metrics exist already in this registry.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -121,28 +123,27 @@ impl Control {
         self.views.subscribe()
     }
 
-    /// Follows the store and serves gRPC on `listener`, guarded by `token`, until `shutdown`; then ends subscriptions.
+    /// Follows the store and serves gRPC on `listener`, to callers with tokens derived from `master` or certificates of the cluster's CA, until `shutdown`; then ends subscriptions.
     pub async fn serve(
         &self,
         listener: TcpListener,
-        token: &str,
+        master: &MasterToken,
         shutdown: CancellationToken,
     ) -> Result<(), ControlError> {
-        self.serve_connections(TcpListenerStream::new(listener), token, shutdown).await
+        self.serve_connections(TcpListenerStream::new(listener), master, shutdown).await
     }
 
     /// As [`Control::serve`], on connections accepted elsewhere.
     pub async fn serve_connections<C, E>(
         &self,
         connections: impl Stream<Item = Result<C, E>>,
-        token: &str,
+        master: &MasterToken,
         shutdown: CancellationToken,
     ) -> Result<(), ControlError>
     where
         C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let guard = Guard::new(token)?;
         // Also ended when this future is dropped.
         let stop = shutdown.child_token();
         let _stopped = stop.clone().drop_guard();
@@ -165,14 +166,18 @@ impl Control {
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             views: self.views.subscribe(),
-            token: token.to_owned(),
+            peer: master.peer(),
             shutdown: stop.clone(),
         };
-        let server = tonic::transport::Server::builder()
+        let mut server = tonic::transport::Server::builder();
+        if let Some(tls) = self.config.tls.as_ref().and_then(Tls::server) {
+            server = server.tls_config(tls)?;
+        }
+        let server = server
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .tcp_nodelay(true)
-            .add_service(ControlServer::with_interceptor(calls, guard))
+            .add_service(ControlServer::with_interceptor(calls, master.guard()))
             .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
         let grace = async {
             stop.cancelled().await;

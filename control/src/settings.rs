@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::token::MasterToken;
 use serde::Deserialize;
 
 use crate::client::config::{self, ConfigError};
+use crate::client::credentials::{Tls, TlsFiles};
 use crate::client::telemetry::LogFormat;
 use crate::publish::PublishConfig;
 use crate::service::ControlConfig;
@@ -23,8 +25,12 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   listen                  gRPC address for nodes and operators        [default: 0.0.0.0:7300]
   metrics                 address of /healthz, /readyz, /metrics,
                           /log-level                                  [default: 0.0.0.0:9145]
-  token                   node token, 16 to 512 visible ASCII characters; or
+  token                   the cluster's master token, 16 to 512 visible ASCII characters, from
+                          which `penstock-control token` derives those of nodes and operators; or
   token_file              a file that holds it
+  tls.ca                  PEM file of the cluster's CA: the gRPC port
+                          uses TLS, and so do calls to shields        [default: none, no TLS]
+  tls.cert, tls.key       PEM files of control's certificate; needed with tls.ca
   zone                    zone of generated domains                   [default: penstock.localhost]
   store.etcd.endpoints    http://HOST:PORT of each etcd member; or
   store.etcd.prefix       keys are below /penstock/PREFIX/            [default: default]
@@ -74,6 +80,8 @@ pub struct Settings {
     pub token: Option<String>,
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+    #[serde(default)]
+    pub tls: Option<TlsFiles>,
     #[serde(default = "default_zone")]
     pub zone: String,
     pub store: StoreSettings,
@@ -194,9 +202,20 @@ impl Settings {
         }
     }
 
-    /// The node token.
-    pub fn node_token(&self) -> Result<String, ConfigError> {
-        config::load_token(self.token.as_deref(), self.token_file.as_deref())
+    /// The cluster's master token.
+    pub fn master(&self) -> Result<MasterToken, ConfigError> {
+        config::load_master(self.token.as_deref(), self.token_file.as_deref())
+    }
+
+    /// The TLS files, read.
+    pub fn load_tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let Some(files) = &self.tls else { return Ok(None) };
+        let tls = files.load()?;
+        if tls.has_certificate() {
+            return Ok(Some(tls));
+        }
+        let reason = "control accepts connections: give cert and key".into();
+        Err(ConfigError::Field { origin: "tls".into(), reason })
     }
 
     /// How the replica works.
@@ -212,6 +231,7 @@ impl Settings {
                 queue: self.subscriber_queue_events,
                 ..PublishConfig::default()
             },
+            tls: None,
         }
     }
 

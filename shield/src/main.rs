@@ -9,8 +9,10 @@ use clap::Parser;
 use control::client::config as files;
 use control::client::descriptors::{self, TooFew};
 use control::client::telemetry::{self, LogFormat, Readiness};
-use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
+use control::client::credentials::TlsFiles;
+use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use penstock_shield::{Shield, ShieldConfig, follow};
+use proto::token::Role;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +56,7 @@ struct File {
     control: Vec<String>,
     token: Option<String>,
     token_file: Option<PathBuf>,
+    tls: Option<TlsFiles>,
     state_dir: PathBuf,
     #[serde(default)]
     log_format: LogFormat,
@@ -78,7 +81,8 @@ fn default_filter() -> String {
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let file: File = files::load(flags.config.as_deref())?;
-    let token = files::load_token(file.token.as_deref(), file.token_file.as_deref())?;
+    let (token, token_file) = (file.token.as_deref(), file.token_file.as_deref());
+    let credentials = Credentials::load(Role::Shield, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
     file.shield.validate().context("shield")?;
     let wildcard = file.listen.ip().is_unspecified();
     anyhow::ensure!(
@@ -91,10 +95,10 @@ fn main() -> anyhow::Result<()> {
     }
     // The first provider installed stays; there is only this one in the build.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, token))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, credentials))
 }
 
-async fn run(file: File, token: String) -> anyhow::Result<()> {
+async fn run(file: File, credentials: Credentials) -> anyhow::Result<()> {
     let log = telemetry::init_logging(file.log_format, &file.log_filter);
     provide_files(&file.shield)?;
     let mut stop = StopSignal::new()?;
@@ -117,7 +121,7 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
             zone: file.zone,
             weight: file.weight,
             control: file.control,
-            token: token.clone(),
+            credentials: credentials.clone(),
             state_dir: file.state_dir,
             version: env!("CARGO_PKG_VERSION").into(),
         },
@@ -126,7 +130,7 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     )?;
     let settle = Duration::from_millis(file.shield.read.settle_ms);
     let shield = Shield::new(file.shield, &registry)?;
-    shield.follow_map(&file.node_id, &token, node.shields.clone(), None, &registry)?;
+    shield.follow_map(&file.node_id, &credentials, node.shields.clone(), None, &registry)?;
     // Health is answered from the start; ready once a catalogue is known, be it the last known good.
     let telemetry =
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
@@ -140,8 +144,8 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     follow::apply(&shield, &node.catalogue.borrow());
     tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), shutdown.clone()));
     let serving = {
-        let (token, stop) = (token.clone(), shutdown.clone());
-        tokio::spawn(async move { shield.serve(listener, &token, stop).await })
+        let stop = shutdown.clone();
+        tokio::spawn(async move { shield.serve(listener, &credentials, stop).await })
     };
     readiness.set("config", true);
     node.set_state(NodeState::Ready);

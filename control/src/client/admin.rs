@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use proto::status::RemoteError;
-use proto::token::{BadToken, Bearer};
+use proto::token::Bearer;
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
     Distribution, ListDistributionsRequest, ListNodesRequest, ListNodesResponse, PurgeDistributionRequest,
@@ -14,6 +14,7 @@ use proto::v1::{
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
+use super::credentials::Credentials;
 use super::dial::{self, Dialer};
 
 /// Bytes one message from control may have; a snapshot page stays far below.
@@ -24,38 +25,41 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL: Duration = Duration::from_secs(30);
 
-/// A client whose calls carry the node token.
+/// A client whose calls carry a token, unless a certificate speaks for it.
 pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 
 /// Why a channel can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Not `http://HOST:PORT`.
-    #[error("'{endpoint}' is not http://HOST:PORT: {reason}")]
+    /// Neither `http://HOST:PORT` nor `https://HOST:PORT`, or not with these TLS files.
+    #[error("'{endpoint}' can't be an endpoint: {reason}")]
     Endpoint {
         /// As given.
         endpoint: String,
         /// What does not fit.
         reason: String,
     },
-    /// The token can't be used.
-    #[error(transparent)]
-    Token(#[from] BadToken),
 }
 
-/// A client of the control at `endpoint` (`http://HOST:PORT`). Connects lazily; must be called inside a runtime.
-pub fn connect(endpoint: &str, token: &str) -> Result<Client, ConnectError> {
-    connect_by(endpoint, token, None)
-}
-
-/// As [`connect`], through `dialer` if there is one.
-pub fn connect_by(endpoint: &str, token: &str, dialer: Option<&Dialer>) -> Result<Client, ConnectError> {
-    let bearer = Bearer::new(token)?;
+/// A client of the control at `endpoint` (`http://HOST:PORT`, or `https://` with TLS files), through `dialer` if there is one. Connects
+/// lazily; must be called inside a runtime.
+pub fn connect(
+    endpoint: &str,
+    credentials: &Credentials,
+    dialer: Option<&Dialer>,
+) -> Result<Client, ConnectError> {
     let bad = |reason: String| ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|e| bad(e.to_string()))?;
-    if parsed.uri().scheme_str() != Some("http") || parsed.uri().port().is_none() {
-        return Err(bad("the scheme must be http and a port must be named".into()));
+    if parsed.uri().port().is_none() {
+        return Err(bad("a port must be named".into()));
     }
+    let parsed = match (parsed.uri().scheme_str(), &credentials.tls) {
+        (Some("http"), None) => parsed,
+        (Some("https"), Some(tls)) => parsed.tls_config(tls.client()).map_err(|e| bad(e.to_string()))?,
+        (Some("https"), None) => return Err(bad("https needs the cluster's CA: give tls.ca".into())),
+        (Some("http"), Some(_)) => return Err(bad("TLS files are given, so the scheme must be https".into())),
+        _ => return Err(bad("the scheme must be http or https".into())),
+    };
     let parsed = parsed
         .connect_timeout(CONNECT)
         .http2_keep_alive_interval(PING_EVERY)
@@ -63,7 +67,7 @@ pub fn connect_by(endpoint: &str, token: &str, dialer: Option<&Dialer>) -> Resul
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let channel = dial::channel(&parsed, dialer);
-    Ok(ControlClient::with_interceptor(channel, bearer).max_decoding_message_size(MESSAGE_BYTES))
+    Ok(ControlClient::with_interceptor(channel, credentials.bearer()).max_decoding_message_size(MESSAGE_BYTES))
 }
 
 /// The operator's calls.
@@ -74,8 +78,8 @@ pub struct Admin {
 
 impl Admin {
     /// Calls go to the control at `endpoint`.
-    pub fn new(endpoint: &str, token: &str) -> Result<Self, ConnectError> {
-        Ok(Self { client: connect(endpoint, token)? })
+    pub fn new(endpoint: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
+        Ok(Self { client: connect(endpoint, credentials, None)? })
     }
 
     /// All live nodes.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::{self, Client, ConnectError};
 use super::catalogue::Catalogue;
+use super::credentials::Credentials;
 use super::dial::Dialer;
 use super::metrics::ClientMetrics;
 use super::{heartbeat, last_known_good, subscribe};
@@ -30,10 +31,10 @@ pub struct NodeConfig {
     pub zone: String,
     /// Share of the ring in hundredths; 0 means 100.
     pub weight: u32,
-    /// Control's endpoints, `http://HOST:PORT` each; any of them will do.
+    /// Control's endpoints, `http://HOST:PORT` (or all `https://`) each; any of them will do.
     pub control: Vec<String>,
-    /// The node token.
-    pub token: String,
+    /// What it proves itself with.
+    pub credentials: Credentials,
     /// Folder for the last known good; made if absent. Empty: nothing is kept, so a restart needs control.
     pub state_dir: PathBuf,
     /// The node's software version.
@@ -51,7 +52,7 @@ pub enum StartError {
         /// What does not fit.
         reason: String,
     },
-    /// An endpoint or the token can't be used.
+    /// An endpoint can't be used.
     #[error("control: {0}")]
     Connect(#[from] ConnectError),
     /// The metrics exist already in this registry.
@@ -89,11 +90,7 @@ pub struct Node {
     shared: Arc<Shared>,
 }
 
-/// Whether `id` can name a node: 1 to 128 of `[A-Za-z0-9._-]`.
-pub fn is_node_id(id: &str) -> bool {
-    (1..=128).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
+pub use proto::token::is_node_id;
 
 impl Node {
     /// Loads the last known good and starts following control.
@@ -127,7 +124,7 @@ impl Node {
         let clients = config
             .control
             .iter()
-            .map(|endpoint| admin::connect_by(endpoint, &config.token, dialer))
+            .map(|endpoint| admin::connect(endpoint, &config.credentials, dialer))
             .collect::<Result<Vec<_>, _>>()?;
         let metrics = ClientMetrics::new(registry, role)?;
         let (known, map) = last_known(&config);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use proto::object::KeyError;
 use proto::status::{Reason, RemoteError};
-use proto::token::Bearer;
+use proto::token::{Bearer, Caller, Role, is_node_id};
 use proto::v1::control_server::Control;
 use proto::v1::shield_client::ShieldClient;
 use proto::v1::{
@@ -22,8 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status};
 
-use super::ControlConfig;
-use crate::client::node::is_node_id;
+use super::{ControlConfig, rights};
 use crate::documents::{self, MEMBERS};
 use crate::membership;
 use crate::metrics::Metrics;
@@ -43,7 +42,7 @@ pub(super) struct Calls {
     pub(super) config: ControlConfig,
     pub(super) metrics: Metrics,
     pub(super) views: watch::Receiver<Arc<View>>,
-    pub(super) token: String,
+    pub(super) peer: Bearer,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -79,13 +78,16 @@ impl Calls {
     async fn purge_shield(&self, address: &str, request: PurgeRequest) -> Result<u64, RemoteError> {
         let failed =
             |e: &dyn std::fmt::Display| RemoteError::new(Reason::Unavailable, format!("{address}: {e}"));
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = match &self.config.tls {
+            Some(tls) => Endpoint::from_shared(format!("https://{address}")).and_then(|e| e.tls_config(tls.client())),
+            None => Endpoint::from_shared(format!("http://{address}")),
+        };
+        let endpoint = endpoint
             .map_err(|e| failed(&e))?
             .connect_timeout(SHIELD_PURGE / 2);
-        let bearer = Bearer::new(&self.token).map_err(|e| failed(&e))?;
         let call = async {
             let channel = endpoint.connect().await.map_err(|e| failed(&e))?;
-            let answer = ShieldClient::with_interceptor(channel, bearer).purge(request).await?;
+            let answer = ShieldClient::with_interceptor(channel, self.peer.clone()).purge(request).await?;
             Ok(answer.into_inner().entries)
         };
         tokio::time::timeout(SHIELD_PURGE, call).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
@@ -100,10 +102,13 @@ impl Control for Calls {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let caller = Caller::of(&request)?;
         let SubscribeRequest { node_id, resume_after, features } = request.into_inner();
         if !is_node_id(&node_id) {
             return Err(refused(Reason::Invalid, "node_id: is not 1 to 128 of [A-Za-z0-9._-]"));
         }
+        caller.expect(&[Role::Edge, Role::Shield], "following the config")?;
+        caller.expect_node(&node_id)?;
         tracing::debug!(node = %node_id, ?resume_after, ?features, "subscription");
         let (sender, receiver) = mpsc::channel(self.config.publish.queue.max(1));
         let subscription = Subscription {
@@ -124,12 +129,14 @@ impl Control for Calls {
         &self,
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let outcome = match membership::check(&request) {
-            Ok(()) => membership::register(&self.store, &request, self.config.lease).await.map_err(of_store),
-            Err(reason) => Err(refused(Reason::Invalid, reason)),
+        let outcome = async {
+            membership::check(&request).map_err(|reason| refused(Reason::Invalid, reason))?;
+            rights::may_register(&caller, &request, &self.views.borrow())?;
+            membership::register(&self.store, &request, self.config.lease).await.map_err(of_store)
         };
-        if let Err(status) = outcome {
+        if let Err(status) = outcome.await {
             self.metrics.refused_registers.inc();
             return Err(status);
         }
@@ -142,16 +149,22 @@ impl Control for Calls {
         &self,
         request: Request<DeregisterRequest>,
     ) -> Result<Response<DeregisterResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let node_id = request.into_inner().node_id;
         if !is_node_id(&node_id) {
             return Err(refused(Reason::Invalid, "node_id: is not 1 to 128 of [A-Za-z0-9._-]"));
         }
+        rights::may_deregister(&caller, &node_id, &self.views.borrow())?;
         membership::deregister(&self.store, &node_id).await.map_err(of_store)?;
         tracing::info!(node = %node_id, "node left");
         Ok(Response::new(DeregisterResponse {}))
     }
 
-    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
+    async fn list_nodes(
+        &self,
+        request: Request<ListNodesRequest>,
+    ) -> Result<Response<ListNodesResponse>, Status> {
+        rights::operator(&request, "listing nodes")?;
         let view = self.view()?;
         let nodes = futures::stream::iter(view.members.values().cloned())
             .map(async |member| {
@@ -170,6 +183,7 @@ impl Control for Calls {
         &self,
         request: Request<ListDistributionsRequest>,
     ) -> Result<Response<ListDistributionsResponse>, Status> {
+        rights::operator(&request, "listing distributions")?;
         let ListDistributionsRequest { after, limit } = request.into_inner();
         let view = self.view()?;
         let limit = if limit == 0 { LIST_DEFAULT } else { (limit as usize).min(LIST_MOST) };
@@ -187,6 +201,7 @@ impl Control for Calls {
         &self,
         request: Request<PurgeDistributionRequest>,
     ) -> Result<Response<PurgeDistributionResponse>, Status> {
+        rights::operator(&request, "purging")?;
         let PurgeDistributionRequest { distribution_id, key_prefix } = request.into_inner();
         if key_prefix.len() > 1024 || key_prefix.chars().any(char::is_control) {
             let error =
