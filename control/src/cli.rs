@@ -11,7 +11,7 @@ use penstock_control::client::credentials::{Credentials, TlsFiles};
 use penstock_control::membership::{role_name, state_name};
 use penstock_control::settings::{REFERENCE, Settings};
 use proto::token::{Role, is_node_id};
-use proto::v1::DistributionKind;
+use proto::v1::{DistributionKind, NodeRole, NodeState, NodeStatus, Revision};
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
@@ -29,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) check_config: bool,
 
     /// Where control listens: http://HOST:PORT; of several, separated by commas, the first that answers (status, nodes,
-    /// purge)
+    /// purge, drain)
     #[arg(
         long = "control",
         value_name = "URL",
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     )]
     pub(crate) endpoints: Vec<String>,
 
-    /// An operator's token (status, nodes, purge); the master token (token)
+    /// An operator's token (status, nodes, purge, drain); the master token (token)
     #[arg(long, value_name = "TOKEN", env = "PENSTOCK_TOKEN", hide_env_values = true, global = true)]
     pub(crate) token: Option<String>,
 
@@ -77,6 +77,14 @@ pub(crate) enum Command {
         /// Only keys that start with this [default: all]
         path: Option<String>,
     },
+    /// Take a node out of service without stopping it: an edge takes no new viewers and tells the rest goodbye, a shield is asked last
+    Drain {
+        /// The node's id
+        node: String,
+        /// Back into service
+        #[arg(long)]
+        undo: bool,
+    },
     /// Print a token for a node or an operator, derived from the master token of --config, --token or --token-file
     Token {
         /// edge, shield or operator
@@ -98,6 +106,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
         let outcome = match command {
             Command::Status => status(&mut admin).await,
             Command::Nodes => nodes(&mut admin).await,
+            Command::Drain { node, undo } => drain(&mut admin, node, *undo).await,
             Command::Purge { distribution, path } => {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
@@ -144,53 +153,106 @@ fn token(options: &Options, role: &str, node: Option<&str>) -> Result<()> {
 type Answer = Result<(), proto::status::RemoteError>;
 
 async fn status(admin: &mut Admin) -> Answer {
-    let (distributions, newest) = admin.distributions().await?;
+    let listed = admin.distributions().await?;
     let nodes = admin.nodes().await?.nodes;
+    let newest = &listed.newest;
     println!("revision {} of store {}", newest.number, newest.store_id);
-    println!("{} distributions", distributions.len());
-    for d in &distributions {
+    println!("{} distributions", listed.distributions.len());
+    for (d, deployment) in listed.distributions.iter().zip(&listed.deployments) {
         let kind = if d.kind() == DistributionKind::Web { "web" } else { "streaming" };
         let enabled = if d.enabled { "enabled" } else { "disabled" };
-        println!("  {}  {}  {kind}  {enabled}  {}  {}", d.id, d.domain, d.origin_host, d.aliases.join(","));
+        let status = match deployment {
+            Some(status) if status.deployed => "Deployed",
+            Some(_) => "InProgress",
+            None => "unknown",
+        };
+        println!("  {}  {}  {kind}  {enabled}  {status}  {}  {}", d.id, d.domain, d.origin_host, d.aliases.join(","));
+        if let Some(status) = deployment.as_ref().filter(|status| !status.deployed) {
+            println!("    {}", held_up_by(&nodes, newest, status.modified, &d.required_features));
+        }
     }
-    let behind: Vec<&str> = nodes
-        .iter()
-        .filter_map(|n| n.node.as_ref())
-        .filter(|n| n.applied.as_ref() != Some(&newest))
-        .map(|n| n.node_id.as_str())
-        .collect();
-    match behind.as_slice() {
-        [] => println!("deployed: all {} live nodes have applied it", nodes.len()),
-        behind => println!("in progress: not yet applied by {}", behind.join(", ")),
+    let counted = nodes.iter().filter(|n| n.condition != "excluded").count();
+    if listed.deployed_floor >= newest.number {
+        println!("deployed: all {counted} nodes that count have applied it");
+    } else {
+        println!("in progress: {}", held_up_by(&nodes, newest, newest.number, &[]));
+    }
+    for status in nodes.iter().filter(|n| n.condition == "excluded") {
+        let id = status.node.as_ref().map_or("", |n| &n.node_id);
+        println!("excluded, away for {}: {id}", seconds(status.lapsed_ms));
     }
     Ok(())
+}
+
+/// Which nodes have not applied `revision`, and how they stand.
+fn held_up_by(nodes: &[NodeStatus], newest: &Revision, revision: u64, features: &[String]) -> String {
+    let mut names = Vec::new();
+    let mut edges = 0;
+    for status in nodes.iter().filter(|n| n.condition != "excluded") {
+        let Some(node) = &status.node else { continue };
+        edges += usize::from(node.role() == NodeRole::Edge && node.state() == NodeState::Ready);
+        let applied = node.applied.as_ref().filter(|a| a.store_id == newest.store_id).map_or(0, |a| a.number);
+        let lacking: Vec<&str> =
+            features.iter().filter(|f| status.condition != "lapsed" && !node.features.contains(f)).map(String::as_str).collect();
+        if applied < revision {
+            let since = match status.condition.as_str() {
+                "lapsed" => format!("lapsed {} ago", seconds(status.lapsed_ms)),
+                condition => format!("{condition} for {}", seconds(status.behind_ms)),
+            };
+            names.push(format!("{} (at {applied} of {revision}, {since})", node.node_id));
+        } else if !lacking.is_empty() {
+            names.push(format!("{} (lacks {})", node.node_id, lacking.join(", ")));
+        }
+    }
+    match (edges, names.is_empty()) {
+        (0, true) => "there is no edge that is ready".into(),
+        (0, false) => format!("there is no edge that is ready; not yet applied by {}", names.join(", ")),
+        (_, false) => format!("not yet applied by {}", names.join(", ")),
+        (_, true) => "applied by all; about to be recorded".into(),
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{:.1}s", Duration::from_millis(ms).as_secs_f64())
 }
 
 async fn nodes(admin: &mut Admin) -> Answer {
     let answer = admin.nodes().await?;
     let newest = answer.newest.unwrap_or_default();
     println!(
-        "{:24} {:7} {:9} {:24} {:12} {:>10} {:>8}  version",
-        "node", "role", "state", "address", "zone", "applied", "age"
+        "{:24} {:7} {:9} {:9} {:24} {:12} {:>10} {:>8}  version",
+        "node", "role", "state", "condition", "address", "zone", "applied", "age"
     );
     for status in answer.nodes {
-        let Some(node) = status.node else { continue };
+        let Some(node) = &status.node else { continue };
         let applied = match &node.applied {
             None => "nothing".to_owned(),
             Some(applied) if applied.store_id == newest.store_id => applied.number.to_string(),
             Some(_) => "other".to_owned(),
         };
-        let age = Duration::from_millis(status.age_ms).as_secs_f64();
+        let state = match (status.lapsed_ms, status.drain) {
+            (0, true) => "draining",
+            (0, false) => state_name(node),
+            _ => "gone",
+        };
+        let age = seconds(status.age_ms);
         println!(
-            "{:24} {:7} {:9} {:24} {:12} {applied:>10} {age:>7.1}s  {}",
+            "{:24} {:7} {state:9} {:9} {:24} {:12} {applied:>10} {age:>8}  {}",
             node.node_id,
-            role_name(&node),
-            state_name(&node),
+            role_name(node),
+            status.condition,
             node.address,
             node.zone,
             node.version
         );
     }
+    Ok(())
+}
+
+async fn drain(admin: &mut Admin, node: &str, undo: bool) -> Answer {
+    admin.drain(node, undo).await?;
+    let what = if undo { "returns to service" } else { "drains; it returns with --undo or when its process is restarted" };
+    println!("{node} {what}");
     Ok(())
 }
 

@@ -34,6 +34,6 @@ pub mod telemetry;
 pub use catalogue::{Catalogue, OriginEntry};
 pub use credentials::Credentials;
 pub use dial::Dialer;
-pub use node::{Node, NodeConfig};
+pub use node::{Node, NodeConfig, Orders};
 pub use proto::v1::{NodeRole, NodeState, Revision, ShieldMap, ShieldNode};
 pub use stop::StopSignal;

@@ -256,6 +256,9 @@ impl Mirror {
         let metrics = &self.metrics;
         metrics.revision.set(view.revision as i64);
         metrics.distributions.set(view.distributions.len() as i64);
+        metrics.signers.set(view.signers.len() as i64);
+        metrics.origin_secrets.set(view.origin_secrets.len() as i64);
+        metrics.grants.set(view.grants.len() as i64);
         metrics.purges_kept.set(view.purges.len() as i64);
         metrics.damaged.set(view.damaged.len() as i64);
         metrics.generation.set(view.shield_map.generation as i64);

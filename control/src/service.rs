@@ -7,11 +7,13 @@
 mod calls;
 mod rights;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
 use prometheus::Registry;
+use proto::clock::SharedClock;
 use proto::distribution::is_host;
 use proto::token::MasterToken;
 use proto::v1::control_server::ControlServer;
@@ -22,13 +24,18 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::api::{ApiConfig, Context};
 use crate::client::credentials::Tls;
 use crate::declare::{self, Applied, ApplyError, DeclaredSet};
+use crate::lifecycle::Report;
+use crate::lifecycle::keep::Keeper;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::publish::PublishConfig;
+use crate::seal::Sealer;
+use crate::shields::Shields;
 use crate::store::Store;
 use calls::Calls;
 
@@ -49,6 +56,16 @@ pub struct ControlConfig {
     pub publish: PublishConfig,
     /// TLS on the gRPC port and towards shields; `None`: neither.
     pub tls: Option<Tls>,
+    /// Opens the secrets of origins that shields are sent.
+    pub sealer: Sealer,
+    /// Wall time.
+    pub clock: SharedClock,
+    /// A node whose lease lapsed holds up Deployed for this long.
+    pub exclude_after: Duration,
+    /// An excluded node is forgotten after it has been away for this long.
+    pub forget_after: Duration,
+    /// A live node that has not moved on for this long is named as hanging.
+    pub hang_after: Duration,
 }
 
 impl Default for ControlConfig {
@@ -61,6 +78,11 @@ impl Default for ControlConfig {
             compare_every: Duration::from_secs(180),
             publish: PublishConfig::default(),
             tls: None,
+            sealer: Sealer::none(),
+            clock: proto::clock::system(),
+            exclude_after: Duration::from_secs(120),
+            forget_after: Duration::from_secs(24 * 3600),
+            hang_after: Duration::from_secs(30),
         }
     }
 }
@@ -86,6 +108,7 @@ pub struct Control {
     config: ControlConfig,
     metrics: Metrics,
     views: watch::Sender<Arc<View>>,
+    reports: watch::Sender<Arc<BTreeMap<String, Report>>>,
 }
 
 impl Control {
@@ -95,7 +118,8 @@ impl Control {
             return Err(ControlError::Zone(config.zone));
         }
         let metrics = Metrics::new(registry)?;
-        Ok(Self { store, config, metrics, views: watch::Sender::new(Arc::new(View::default())) })
+        let (views, reports) = (watch::Sender::new(Arc::new(View::default())), watch::Sender::default());
+        Ok(Self { store, config, metrics, views, reports })
     }
 
     /// Makes the store's declared distributions those of `set`; see [`crate::declare`]. Needs the store, not
@@ -112,10 +136,34 @@ impl Control {
         result
     }
 
+    /// What the API and the console of this replica work on. Shields let control in by what it derives from `master`.
+    pub fn context(
+        &self,
+        config: ApiConfig,
+        clock: SharedClock,
+        sealer: Sealer,
+        master: &MasterToken,
+    ) -> Context {
+        Context {
+            store: self.store.clone(),
+            views: self.views.subscribe(),
+            config: Arc::new(config),
+            clock,
+            sealer,
+            metrics: self.metrics.clone(),
+            shields: Shields::new(master, self.config.tls.clone()),
+        }
+    }
+
     /// Returns once the store has been read and its config can be published.
     pub async fn loaded(&self) {
         // The sender lives in `self`, so waiting can't fail.
         let _ = self.views.subscribe().wait_for(|view| view.is_loaded()).await;
+    }
+
+    /// How nodes stand as this replica sees it, by id.
+    pub fn reports(&self) -> watch::Receiver<Arc<BTreeMap<String, Report>>> {
+        self.reports.subscribe()
     }
 
     /// What this replica knows, as it changes.
@@ -161,12 +209,25 @@ impl Control {
             self.config.lease,
             stop.clone(),
         ));
+        let keeper = Keeper {
+            store: self.store.clone(),
+            views: self.views.subscribe(),
+            clock: self.config.clock.clone(),
+            metrics: self.metrics.clone(),
+            lease: self.config.lease,
+            exclude_after: self.config.exclude_after,
+            forget_after: self.config.forget_after,
+            hang_after: self.config.hang_after,
+            reports: self.reports.clone(),
+        };
+        tokio::spawn(keeper.run(stop.clone()));
         let calls = Calls {
             store: self.store.clone(),
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             views: self.views.subscribe(),
-            peer: master.peer(),
+            reports: self.reports.subscribe(),
+            shields: Shields::new(master, self.config.tls.clone()),
             shutdown: stop.clone(),
         };
         let mut server = tonic::transport::Server::builder();

@@ -40,6 +40,13 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   distributions_file      declarative file, applied at start, when it
                           changes and on SIGHUP (below)               [default: none]
   lease_ms                a node's lease, 3000 to 60000 milliseconds  [default: 8000]
+  exclude_after_ms        a node whose lease lapsed holds up Deployed
+                          for so long, then counts no more until it
+                          has caught up, in milliseconds              [default: 120000]
+  forget_after_seconds    an excluded node that stays away is
+                          forgotten after so long, in seconds         [default: 86400]
+  hang_after_ms           a live node that has not moved on for so
+                          long is named as hanging, in milliseconds   [default: 30000]
   purge_kept_seconds      how long nodes that were away still hear of
                           a purge, in seconds                         [default: 86400]
   history_changes         changes kept for nodes that resume          [default: 1024]
@@ -64,6 +71,8 @@ The file of distributions: `distributions:`, a list of entries with these fields
   swf_verification        SWF files a player may be: a list of hash (64 hexadecimal digits, rtmpdump's
                           swfhash) and size_bytes (0: any)            [default: none, any player]
   audio_sample_access, video_sample_access  whether scripts may read sound and pixels   [default: false]
+  account                 the account that sees it in the console      [default: none]
+  trusted_signers         accounts whose signers may sign stream names [default: none, no signature]
   required_features       features an edge must have to serve it
 ";
 
@@ -89,6 +98,12 @@ pub struct Settings {
     pub distributions_file: Option<PathBuf>,
     #[serde(default = "default_lease_ms")]
     pub lease_ms: u64,
+    #[serde(default = "default_exclude_after_ms")]
+    pub exclude_after_ms: u64,
+    #[serde(default = "default_forget_after_seconds")]
+    pub forget_after_seconds: u64,
+    #[serde(default = "default_hang_after_ms")]
+    pub hang_after_ms: u64,
     #[serde(default = "default_purge_kept_seconds")]
     pub purge_kept_seconds: u64,
     #[serde(default = "default_history_changes")]
@@ -151,6 +166,15 @@ fn default_zone() -> String {
 fn default_lease_ms() -> u64 {
     8000
 }
+fn default_exclude_after_ms() -> u64 {
+    120_000
+}
+fn default_forget_after_seconds() -> u64 {
+    86_400
+}
+fn default_hang_after_ms() -> u64 {
+    30_000
+}
 fn default_purge_kept_seconds() -> u64 {
     86_400
 }
@@ -190,6 +214,9 @@ impl Settings {
             }
         };
         within("lease_ms", self.lease_ms, 3000, 60_000)?;
+        within("exclude_after_ms", self.exclude_after_ms, 1000, 86_400_000)?;
+        within("forget_after_seconds", self.forget_after_seconds, 1, 365 * 86_400)?;
+        within("hang_after_ms", self.hang_after_ms, 1000, 86_400_000)?;
         within("purge_kept_seconds", self.purge_kept_seconds, 60, 30 * 86_400)?;
         within("history_changes", self.history_changes as u64, 0, 1 << 20)?;
         within("compare_every_seconds", self.compare_every_seconds, 1, 86_400)?;
@@ -231,7 +258,10 @@ impl Settings {
                 queue: self.subscriber_queue_events,
                 ..PublishConfig::default()
             },
-            tls: None,
+            exclude_after: Duration::from_millis(self.exclude_after_ms),
+            forget_after: Duration::from_secs(self.forget_after_seconds),
+            hang_after: Duration::from_millis(self.hang_after_ms),
+            ..ControlConfig::default()
         }
     }
 
@@ -297,6 +327,7 @@ mod tests {
             ("store: {etcd: {endpoints: ['http://a:1'], user: a}}", "store.etcd.password:"),
             ("store: {redb: {path: /x}}\nzone: Bad", "zone:"),
             ("store: {redb: {path: /x}}\nlease_ms: 1", "lease_ms:"),
+            ("store: {redb: {path: /x}}\nexclude_after_ms: 1", "exclude_after_ms:"),
             ("store: {redb: {path: /x}}\nlisten: here", "listen:"),
             ("store: {redb: {path: /x}}\ncolour: red", "colour"),
         ];

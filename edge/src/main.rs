@@ -13,6 +13,7 @@ use control::client::credentials::TlsFiles;
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, ShieldMap, StopSignal};
 use edge::Edge;
 use edge::config::EdgeConfig;
+use edge::drain::Phase;
 use penstock_edge as edge;
 use proto::token::Role;
 use serde::Deserialize;
@@ -159,11 +160,16 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
 
     let (drain, closing) = (edge.drain(), CancellationToken::new());
     let serving = tokio::spawn(edge.serve(listeners, closing.clone()));
-    stop.received().await;
+    tokio::select! {
+        () = stop.received() => {}
+        () = edge::orders::follow(&node, &drain, &readiness, settle, drain_time) => stop.received().await,
+    }
 
     // Out of service in the order in which others can follow: balancers, then newcomers, then viewers, then control.
     readiness.set("serving", false);
     node.set_state(NodeState::Draining);
+    // Whom an operator drained before has nobody to settle for.
+    let settle = if drain.phase() >= Phase::Draining { Duration::ZERO } else { settle };
     drain.run(settle, drain_time, &closing, stop.received()).await;
     serving.await?;
     drain.finish();

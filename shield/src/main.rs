@@ -151,7 +151,10 @@ async fn run(file: File, credentials: Credentials) -> anyhow::Result<()> {
     node.set_state(NodeState::Ready);
     tracing::info!(node = file.node_id, listen = %bound, address, "the shield serves");
 
-    stop.received().await;
+    tokio::select! {
+        () = stop.received() => {}
+        () = obey(&node, &readiness) => stop.received().await,
+    }
     // As a draining shield it is asked last and still answers everybody, until edges have heard; then it leaves the map, answers
     // what is under way, and ends.
     tracing::info!(settle_ms = settle.as_millis() as u64, "stopping: edges are sent to other shields");
@@ -167,6 +170,23 @@ async fn run(file: File, credentials: Credentials) -> anyhow::Result<()> {
     tracing::info!("the shield stopped");
     telemetry.await?;
     Ok(())
+}
+
+/// Carries out what control wants of this shield: to be asked last (drain), and not to call itself ready while it is excluded and behind.
+async fn obey(node: &Node, readiness: &Readiness) {
+    let mut orders = node.orders.clone();
+    let mut drains = false;
+    loop {
+        let wanted = *orders.borrow_and_update();
+        readiness.set("the newest config", !wanted.must_sync);
+        if std::mem::replace(&mut drains, wanted.drain) != wanted.drain {
+            tracing::info!(drain = wanted.drain, "by an operator's order");
+            node.set_state(if wanted.drain { NodeState::Draining } else { NodeState::Ready });
+        }
+        if orders.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Connections from edges (a few each), requests to each of a few origins, and a margin must fit the limit of open files.

@@ -16,9 +16,8 @@ use crate::link::Link;
 use crate::process::{Running, product};
 use crate::standalone::{Options, Standalone};
 use crate::wire::{Client, PATIENCE};
+use crate::tokens::{self, MASTER};
 use crate::{eventually, http};
-
-const TOKEN: &str = "the-token-of-the-test-cluster";
 
 /// The streaming distribution over the public bucket `media`.
 pub const PUBLIC: &str = "s0000000public.penstock.localhost";
@@ -344,7 +343,8 @@ impl Cluster {
     /// Runs `penstock-control` with these words against the cluster's control.
     pub fn control_command(&self, words: &[&str]) -> crate::players::Outcome {
         let endpoint = format!("http://{}", self.control.addr);
-        let mut args = vec!["--control", &endpoint, "--token", TOKEN];
+        let token = tokens::derived("operator", "*");
+        let mut args = vec!["--control", &endpoint, "--token", &token];
         args.extend(words);
         crate::players::run(20, product("penstock-control").to_str().unwrap(), &args)
     }
@@ -362,16 +362,18 @@ fn plain(addr: &str) -> String {
 fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str) -> String {
     let (grpc, metrics) = (plain(grpc), plain(metrics));
     format!(
-        "listen: {grpc}\nmetrics: {metrics}\ntoken: {TOKEN}\nstore:\n  etcd:\n    endpoints: ['http://{etcd}']\ndistributions_file: {distributions}\n"
+        "listen: {grpc}\nmetrics: {metrics}\ntoken: {MASTER}\nstore:\n  etcd:\n    endpoints: ['http://{etcd}']\ndistributions_file: {distributions}\n"
     )
 }
 
 fn node_yaml(name: &str, control: &str, addr: &str, metrics: &str, folder: &Path) -> String {
     let state = folder.join(name);
     let (addr, metrics) = (plain(addr), plain(metrics));
+    // Good for any node of its role: a config is copied for another node of another name.
+    let token = tokens::derived(if name.starts_with("edge") { "edge" } else { "shield" }, "*");
     let listen = if name.starts_with("edge") { format!("[{addr}]") } else { addr.clone() };
     format!(
-        "node_id: {name}\naddress: {addr}\ntoken: {TOKEN}\ncontrol: ['http://{control}']\nlisten: {listen}\nmetrics: {metrics}\nstate_dir: {}\n",
+        "node_id: {name}\naddress: {addr}\ntoken: {token}\ncontrol: ['http://{control}']\nlisten: {listen}\nmetrics: {metrics}\nstate_dir: {}\n",
         state.display()
     )
 }

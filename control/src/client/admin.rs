@@ -8,7 +8,7 @@ use proto::status::RemoteError;
 use proto::token::Bearer;
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
-    Distribution, ListDistributionsRequest, ListNodesRequest, ListNodesResponse, PurgeDistributionRequest,
+    DeploymentStatus, Distribution, DrainRequest, ListDistributionsRequest, ListNodesRequest, ListNodesResponse, PurgeDistributionRequest,
     PurgeDistributionResponse, Revision,
 };
 use tonic::service::interceptor::InterceptedService;
@@ -23,6 +23,8 @@ pub const MESSAGE_BYTES: usize = 16 << 20;
 const CONNECT: Duration = Duration::from_secs(3);
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Distributions asked for at a time.
+const LIST_PAGE: u32 = 1000;
 const CALL: Duration = Duration::from_secs(30);
 
 /// A client whose calls carry a token, unless a certificate speaks for it.
@@ -70,6 +72,19 @@ pub fn connect(
     Ok(ControlClient::with_interceptor(channel, credentials.bearer()).max_decoding_message_size(MESSAGE_BYTES))
 }
 
+/// All distributions, as of the last page.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// By id.
+    pub distributions: Vec<Distribution>,
+    /// Of each, in the same order; `None` if control could not tell.
+    pub deployments: Vec<Option<DeploymentStatus>>,
+    /// The config's revision.
+    pub newest: Revision,
+    /// The highest revision that every node that counts has applied.
+    pub deployed_floor: u64,
+}
+
 /// The operator's calls.
 #[derive(Clone)]
 pub struct Admin {
@@ -89,20 +104,32 @@ impl Admin {
         Ok(self.client.list_nodes(request).await?.into_inner())
     }
 
-    /// All distributions, page by page, and the revision of the last page.
-    pub async fn distributions(&mut self) -> Result<(Vec<Distribution>, Revision), RemoteError> {
-        let mut all: Vec<Distribution> = Vec::new();
+    /// All distributions, page by page, and how they are deployed.
+    pub async fn distributions(&mut self) -> Result<Listed, RemoteError> {
+        let mut all = Listed::default();
         loop {
-            let after = all.last().map(|d| d.id.clone()).unwrap_or_default();
-            let mut request = tonic::Request::new(ListDistributionsRequest { after, limit: 100 });
+            let after = all.distributions.last().map(|d| d.id.clone()).unwrap_or_default();
+            let mut request = tonic::Request::new(ListDistributionsRequest { after, limit: LIST_PAGE });
             request.set_timeout(CALL);
             let page = self.client.list_distributions(request).await?.into_inner();
             let more = page.truncated && !page.distributions.is_empty();
-            all.extend(page.distributions);
+            let mut deployments = page.deployments.into_iter();
+            all.deployments.extend(page.distributions.iter().map(|_| deployments.next()));
+            all.distributions.extend(page.distributions);
+            all.newest = page.newest.unwrap_or_default();
+            all.deployed_floor = page.deployed_floor;
             if !more {
-                return Ok((all, page.newest.unwrap_or_default()));
+                return Ok(all);
             }
         }
+    }
+
+    /// Orders a node to drain, or back into service.
+    pub async fn drain(&mut self, node_id: &str, undo: bool) -> Result<(), RemoteError> {
+        let mut request = tonic::Request::new(DrainRequest { node_id: node_id.into(), undo });
+        request.set_timeout(CALL);
+        self.client.drain(request).await?;
+        Ok(())
     }
 
     /// Makes the cluster forget what it cached of a distribution's keys below `key_prefix` (empty: all).

@@ -71,11 +71,21 @@ pub(crate) struct Shared {
     /// What the owner says it applied; `None` until it first says so.
     pub(crate) applied: watch::Sender<Option<Revision>>,
     pub(crate) live: watch::Sender<bool>,
+    pub(crate) orders: watch::Sender<Orders>,
     pub(crate) shutdown: CancellationToken,
     /// Held while a Register is under way.
     pub(crate) registering: tokio::sync::Mutex<()>,
     /// Stops the heartbeat alone, before the lease is given up.
     pub(crate) leave: CancellationToken,
+}
+
+/// What control wants of a node, as of its last answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// An operator wants it to drain: to take nobody new and send those it has elsewhere, without ending.
+    pub drain: bool,
+    /// It was away for too long, counts no more, and has not caught up: it is not to call itself ready.
+    pub must_sync: bool,
 }
 
 /// A running node. Clones are the same node.
@@ -87,6 +97,8 @@ pub struct Node {
     pub shields: watch::Receiver<Arc<ShieldMap>>,
     /// Whether the catalogue came from, or was confirmed by, control in this process's life.
     pub live: watch::Receiver<bool>,
+    /// What control wants; nothing while control is away.
+    pub orders: watch::Receiver<Orders>,
     shared: Arc<Shared>,
 }
 
@@ -128,13 +140,12 @@ impl Node {
             .collect::<Result<Vec<_>, _>>()?;
         let metrics = ClientMetrics::new(registry, role)?;
         let (known, map) = last_known(&config);
-        metrics.revision.set(known.revision.number as i64);
-        metrics.distributions.set(known.distributions.len() as i64);
-        metrics.refused.set(known.refused.len() as i64);
+        metrics.show(&known);
         metrics.generation.set(map.generation as i64);
         let (catalogue, catalogue_reader) = watch::channel(Arc::new(known));
         let (shields, shields_reader) = watch::channel(Arc::new(map));
         let (live, live_reader) = watch::channel(false);
+        let (orders, orders_reader) = watch::channel(Orders::default());
         let shared = Arc::new(Shared {
             config,
             clients,
@@ -144,6 +155,7 @@ impl Node {
             state: watch::Sender::new(NodeState::Joining),
             applied: watch::Sender::new(None),
             live,
+            orders,
             registering: tokio::sync::Mutex::default(),
             leave: shutdown.child_token(),
             shutdown,
@@ -153,7 +165,13 @@ impl Node {
             tokio::spawn(subscribe::keep_saved(shared.clone()));
         }
         tokio::spawn(heartbeat::run(shared.clone()));
-        Ok(Self { catalogue: catalogue_reader, shields: shields_reader, live: live_reader, shared })
+        Ok(Self {
+            catalogue: catalogue_reader,
+            shields: shields_reader,
+            live: live_reader,
+            orders: orders_reader,
+            shared,
+        })
     }
 
     /// Tells the cluster what this node does: joining (the start), ready, draining. Sent at once.

@@ -5,10 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use proto::v1::{Delta, Distribution, Purge, RegisterRequest, Revision, ShieldMap};
+use proto::v1::{
+    AccessKey, Account, Delta, Deployed, Distribution, Grant, OriginSecret, Published, Purge, RegisterRequest, Revision,
+    RosterEntry, ShieldMap, Signer,
+};
 use tokio::time::Instant;
 
-use crate::documents::{DISTRIBUTIONS, MEMBERS, PURGES, SHIELD_MAP};
+use crate::documents::{
+    ACCOUNTS, DEPLOYED, DISTRIBUTIONS, GRANTS, KEYS, MEMBERS, ORIGIN_SECRETS, PURGES, ROSTER, SHIELD_MAP,
+    SIGNERS,
+};
 
 /// Documents a change may carry; a larger one (a repair of much) is left out of the history, so that subscribers get it
 /// as a snapshot, which comes in pages.
@@ -33,10 +39,26 @@ pub struct View {
     pub shield_map: Arc<ShieldMap>,
     /// Revision of the shield map's document, 0 if there is none.
     pub shield_map_modified: u64,
-    /// Consecutive changes up to `revision`; each names the one it follows.
+    /// Consecutive changes up to `revision`, secrets sealed; each names the one it follows.
     pub history: Arc<VecDeque<Arc<Delta>>>,
     /// Since when the store has been followed without a break; `None` before the first time.
     pub followed_since: Option<Instant>,
+    /// Accounts by number.
+    pub accounts: Arc<BTreeMap<String, Arc<Account>>>,
+    /// Access keys by id, secrets sealed.
+    pub access_keys: Arc<BTreeMap<String, Arc<AccessKey>>>,
+    /// Signers by account.
+    pub signers: Arc<BTreeMap<String, Arc<Signer>>>,
+    /// Secrets of origins by credential, sealed.
+    pub origin_secrets: Arc<BTreeMap<String, Arc<OriginSecret>>>,
+    /// Grants by `ACCOUNT/BUCKET`.
+    pub grants: Arc<BTreeMap<String, Arc<Grant>>>,
+    /// Nodes that count towards Deployed, by id.
+    pub roster: Arc<BTreeMap<String, Arc<RosterEntry>>>,
+    /// The highest config revision that every node has acknowledged; 0 while none has.
+    pub deployed_floor: u64,
+    /// Revision of the floor's document, 0 if there is none.
+    pub deployed_modified: u64,
     /// Keys of documents that can't be read.
     pub damaged: Arc<BTreeSet<String>>,
 }
@@ -47,6 +69,12 @@ pub struct Pending {
     upserts: BTreeMap<String, Arc<Distribution>>,
     deletes: BTreeSet<String>,
     purges: BTreeMap<String, Purge>,
+    signers: BTreeMap<String, Arc<Signer>>,
+    /// Sealed, as in the store.
+    origin_secrets: BTreeMap<String, Arc<OriginSecret>>,
+    grants: BTreeMap<String, Arc<Grant>>,
+    /// Keys of signers, secrets and grants that are gone.
+    removed: BTreeSet<String>,
     /// Something was changed without the head before this replica first looked.
     pub stray: bool,
 }
@@ -59,12 +87,13 @@ impl Pending {
 
     /// How many documents wait.
     pub fn len(&self) -> usize {
-        self.upserts.len() + self.deletes.len() + self.purges.len()
+        let access = self.signers.len() + self.origin_secrets.len() + self.grants.len() + self.removed.len();
+        self.upserts.len() + self.deletes.len() + self.purges.len() + access
     }
 
     /// Whether the document at `key` is part of the config (and not of membership or bookkeeping).
     pub fn concerns(key: &str) -> bool {
-        key.starts_with(DISTRIBUTIONS) || key.starts_with(PURGES)
+        [DISTRIBUTIONS, PURGES, SIGNERS, ORIGIN_SECRETS, GRANTS].iter().any(|prefix| key.starts_with(prefix))
     }
 }
 
@@ -116,6 +145,36 @@ impl View {
         } else if let Some(id) = key.strip_prefix(MEMBERS) {
             let member = Arc::new(decode::<RegisterRequest>(value).filter(|m| m.node_id == id)?);
             Arc::make_mut(&mut self.members).insert(id.to_owned(), member);
+        } else if let Some(account) = key.strip_prefix(ACCOUNTS) {
+            let document = Arc::new(decode::<Account>(value).filter(|d| d.account == account)?);
+            Arc::make_mut(&mut self.accounts).insert(account.to_owned(), document);
+        } else if let Some(id) = key.strip_prefix(KEYS) {
+            let document = Arc::new(decode::<AccessKey>(value).filter(|d| d.id == id)?);
+            Arc::make_mut(&mut self.access_keys).insert(id.to_owned(), document);
+        } else if let Some(account) = key.strip_prefix(SIGNERS) {
+            let document = Arc::new(decode::<Signer>(value).filter(|d| d.account == account)?);
+            pending.removed.remove(key);
+            pending.signers.insert(account.to_owned(), document.clone());
+            Arc::make_mut(&mut self.signers).insert(account.to_owned(), document);
+        } else if let Some(credential) = key.strip_prefix(ORIGIN_SECRETS) {
+            let document = Arc::new(decode::<OriginSecret>(value).filter(|d| d.credential == credential)?);
+            pending.removed.remove(key);
+            pending.origin_secrets.insert(credential.to_owned(), document.clone());
+            Arc::make_mut(&mut self.origin_secrets).insert(credential.to_owned(), document);
+        } else if let Some(name) = key.strip_prefix(GRANTS) {
+            let document = decode::<Grant>(value).filter(|g| name == format!("{}/{}", g.account, g.bucket))?;
+            let document = Arc::new(document);
+            pending.removed.remove(key);
+            pending.grants.insert(name.to_owned(), document.clone());
+            Arc::make_mut(&mut self.grants).insert(name.to_owned(), document);
+        } else if let Some(id) = key.strip_prefix(ROSTER) {
+            let document = Arc::new(decode::<RosterEntry>(value).filter(|d| d.node_id == id)?);
+            Arc::make_mut(&mut self.roster).insert(id.to_owned(), document);
+        } else if key == DEPLOYED {
+            let deployed = decode::<Deployed>(value)?;
+            // That of a store whose backup was restored says nothing of what nodes serve now.
+            self.deployed_floor = if deployed.store_id == self.store_id { deployed.revision } else { 0 };
+            self.deployed_modified = modified;
         } else if key == SHIELD_MAP {
             let map = decode::<ShieldMap>(value)?;
             self.shield_map =
@@ -140,6 +199,26 @@ impl View {
             Arc::make_mut(&mut self.purges).remove(id);
         } else if let Some(id) = key.strip_prefix(MEMBERS) {
             Arc::make_mut(&mut self.members).remove(id);
+        } else if let Some(account) = key.strip_prefix(ACCOUNTS) {
+            Arc::make_mut(&mut self.accounts).remove(account);
+        } else if let Some(id) = key.strip_prefix(KEYS) {
+            Arc::make_mut(&mut self.access_keys).remove(id);
+        } else if let Some(account) = key.strip_prefix(SIGNERS) {
+            pending.signers.remove(account);
+            pending.removed.insert(key.to_owned());
+            Arc::make_mut(&mut self.signers).remove(account);
+        } else if let Some(credential) = key.strip_prefix(ORIGIN_SECRETS) {
+            pending.origin_secrets.remove(credential);
+            pending.removed.insert(key.to_owned());
+            Arc::make_mut(&mut self.origin_secrets).remove(credential);
+        } else if let Some(name) = key.strip_prefix(GRANTS) {
+            pending.grants.remove(name);
+            pending.removed.insert(key.to_owned());
+            Arc::make_mut(&mut self.grants).remove(name);
+        } else if let Some(id) = key.strip_prefix(ROSTER) {
+            Arc::make_mut(&mut self.roster).remove(id);
+        } else if key == DEPLOYED {
+            (self.deployed_floor, self.deployed_modified) = (0, 0);
         } else if key == SHIELD_MAP {
             self.shield_map_modified = 0;
         }
@@ -159,6 +238,12 @@ impl View {
             deletes: pending.deletes.into_iter().collect(),
             purges: pending.purges.into_values().collect(),
             after,
+            published: Some(Published {
+                signers: pending.signers.into_values().map(|s| (*s).clone()).collect(),
+                origin_secrets: pending.origin_secrets.into_values().map(|s| (*s).clone()).collect(),
+                grants: pending.grants.into_values().map(|g| (*g).clone()).collect(),
+            }),
+            removed: pending.removed.into_iter().collect(),
         }));
         while history.len() > keep {
             history.pop_front();

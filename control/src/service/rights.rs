@@ -31,7 +31,7 @@ fn role_of(node: &RegisterRequest) -> Option<Role> {
 }
 
 /// Refuses a caller whose role differs from that of the live node called `node_id`.
-fn keeps_role(caller: &Caller, node_id: &str, view: &View) -> Result<(), Status> {
+pub(super) fn keeps_role(caller: &Caller, node_id: &str, view: &View) -> Result<(), Status> {
     match view.members.get(node_id) {
         Some(member) if role_of(member) != Some(caller.role) => {
             let text = format!("'{node_id}' is a live {}; this caller has the role {}", role_name(member), caller.role);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use proto::object::OriginId;
 use proto::range::SEGMENT_BYTES;
+use proto::token::{MasterToken, Role};
 use proto::v1::shield_client::ShieldClient as Stub;
 use proto::v1::{NodeState, PurgeRequest, ReadRequest, ShieldNode, StatRequest};
 use tokio::net::TcpListener;
