@@ -1,5 +1,7 @@
 //! The command line: its options, and the calls an operator makes to a running control.
 
+mod backup;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,13 +11,13 @@ use penstock_control::client::admin::Admin;
 use penstock_control::client::config::load_master;
 use penstock_control::client::credentials::{Credentials, TlsFiles};
 use penstock_control::membership::{role_name, state_name};
-use penstock_control::settings::{REFERENCE, Settings};
+use penstock_control::settings::{Settings, reference};
 use proto::token::{Role, is_node_id};
 use proto::v1::{DistributionKind, NodeRole, NodeState, NodeStatus, Revision};
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
-#[command(name = "penstock-control", version, after_help = REFERENCE)]
+#[command(name = "penstock-control", version, after_help = reference())]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -70,6 +72,24 @@ pub(crate) enum Command {
     Status,
     /// Show the live nodes
     Nodes,
+    /// Make the declared distributions those of a file, by the same rules as distributions_file
+    Apply {
+        /// The file; - for standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write the config (distributions, API resources, accounts and sealed keys) to standard output
+    Export,
+    /// Put an exported config into the store, which gets a new id
+    Import {
+        /// The file; - for standard input
+        file: PathBuf,
+        /// Make the store what the file says, even if it holds a config
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Print the certificate of the local authority, PEM: what clients of the control API are to trust
+    Ca,
     /// Make shields and edges forget what they cached of a distribution
     Purge {
         /// The distribution's id
@@ -111,6 +131,10 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
+            Command::Apply { file } => backup::apply(&mut admin, file).await?,
+            Command::Export => backup::export(&mut admin).await?,
+            Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
+            Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
             Command::Serve | Command::Token { .. } => Ok(()),
         };
         match outcome {

@@ -5,9 +5,11 @@
 //! unavailable; later, a store that is away fails only what must write.
 
 mod calls;
+mod operator;
 mod rights;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +68,8 @@ pub struct ControlConfig {
     pub forget_after: Duration,
     /// A live node that has not moved on for this long is named as hanging.
     pub hang_after: Duration,
+    /// The declarative file this replica follows; while there is one, no other is applied by a call.
+    pub distributions_file: Option<PathBuf>,
 }
 
 impl Default for ControlConfig {
@@ -83,6 +87,7 @@ impl Default for ControlConfig {
             exclude_after: Duration::from_secs(120),
             forget_after: Duration::from_secs(24 * 3600),
             hang_after: Duration::from_secs(30),
+            distributions_file: None,
         }
     }
 }

@@ -11,18 +11,20 @@ use proto::status::{Reason, RemoteError};
 use proto::token::{Caller, Role, is_node_id};
 use proto::v1::control_server::Control;
 use proto::v1::{
-    DeploymentStatus, DeregisterRequest, DeregisterResponse, Distribution, DrainRequest, DrainResponse, ListDistributionsRequest, ListDistributionsResponse,
-    ListNodesRequest, ListNodesResponse, NodeStatus, PurgeDistributionRequest,
-    PurgeDistributionResponse, PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent,
-    SubscribeRequest,
+    ApplyRequest, ApplyResponse, BackupPage, DeploymentStatus, DeregisterRequest, DeregisterResponse,
+    Distribution, DrainRequest, DrainResponse, ExportRequest, GetCertificateAuthorityRequest,
+    GetCertificateAuthorityResponse, ImportResponse, ListDistributionsRequest, ListDistributionsResponse,
+    ListNodesRequest, ListNodesResponse, NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse,
+    PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{ControlConfig, rights};
+use super::{ControlConfig, operator, rights};
 use crate::documents::{self, DISTRIBUTIONS, MEMBERS};
+use crate::door::authority;
 use crate::lifecycle::{Condition, Report, is_deployed, roster};
 use crate::membership;
 use crate::metrics::Metrics;
@@ -46,11 +48,11 @@ pub(super) struct Calls {
     pub(super) shutdown: CancellationToken,
 }
 
-fn refused(reason: Reason, message: impl Into<String>) -> Status {
+pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Status {
     RemoteError::new(reason, message).into()
 }
 
-fn of_store(error: StoreError) -> Status {
+pub(super) fn of_store(error: StoreError) -> Status {
     let reason = match error {
         StoreError::Away(_) => Reason::Unavailable,
         StoreError::Conflict { .. } => Reason::Overloaded,
@@ -192,6 +194,26 @@ impl Control for Calls {
         Ok(Response::new(DeregisterResponse {}))
     }
 
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        rights::operator(&request, "applying a file")?;
+        operator::apply(self, &request.into_inner().yaml).await.map(Response::new)
+    }
+
+    type ExportStream = operator::Pages;
+
+    async fn export(&self, request: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        rights::operator(&request, "taking a backup")?;
+        operator::export(self).await.map(Response::new)
+    }
+
+    async fn import(
+        &self,
+        request: Request<Streaming<BackupPage>>,
+    ) -> Result<Response<ImportResponse>, Status> {
+        rights::operator(&request, "putting back a backup")?;
+        operator::import(self, request.into_inner()).await.map(Response::new)
+    }
+
     async fn list_nodes(
         &self,
         request: Request<ListNodesRequest>,
@@ -279,5 +301,18 @@ impl Control for Calls {
         );
         let revision = Some(Revision { store_id: view.store_id.clone(), number });
         Ok(Response::new(PurgeDistributionResponse { shield_entries, unreached, revision }))
+    }
+
+    async fn get_certificate_authority(
+        &self,
+        request: Request<GetCertificateAuthorityRequest>,
+    ) -> Result<Response<GetCertificateAuthorityResponse>, Status> {
+        rights::operator(&request, "reading the local authority")?;
+        let certificate = authority::certificate(&*self.store).await.map_err(of_store)?;
+        let Some(certificate_pem) = certificate else {
+            let reason = "there is no local authority: a control without api.tls makes one at its start, if it has a key for secrets";
+            return Err(refused(Reason::NotFound, reason));
+        };
+        Ok(Response::new(GetCertificateAuthorityResponse { certificate_pem }))
     }
 }
