@@ -36,6 +36,7 @@ use crate::accounts::Principal;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
+use crate::shields::Shields;
 use crate::store::Store;
 pub(crate) use desk::Desk;
 pub use desk::Verify;
@@ -61,9 +62,8 @@ pub struct Context {
     /// Control's metrics.
     #[allow(dead_code, reason = "operations meter themselves by it")]
     pub(crate) metrics: Metrics,
-    /// The node token by which control asks shields to forget.
-    #[allow(dead_code, reason = "invalidations ask shields by it")]
-    pub(crate) shield_token: Arc<str>,
+    /// The way to the shields: orders to forget.
+    pub shields: Shields,
 }
 
 /// How the API behaves.

@@ -16,7 +16,7 @@ use penstock_control::api::{ApiError, Verify, auth};
 use penstock_control::client::telemetry::{self, Readiness};
 use penstock_control::door::{self, Door};
 use penstock_control::settings::Settings;
-use penstock_control::{Control, DeclaredSet, declare};
+use penstock_control::{Control, ControlConfig, DeclaredSet, declare};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,7 +52,8 @@ async fn main() -> ExitCode {
 
 fn check(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
-    settings.node_token()?;
+    settings.master()?;
+    settings.load_tls()?;
     settings.sealer()?;
     if let Some(file) = &settings.distributions_file {
         let set = DeclaredSet::read(file).context("distributions_file")?;
@@ -65,13 +66,15 @@ fn check(config: Option<&Path>) -> Result<()> {
 
 async fn serve(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
-    let token = settings.node_token()?;
+    let master = settings.master()?;
+    let tls = settings.load_tls()?;
     let sealer = settings.sealer()?;
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let control = Control::new(store, settings.control(sealer.clone()), &registry)?;
-    let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &token);
+    let config = ControlConfig { tls, ..settings.control(sealer.clone()) };
+    let control = Control::new(store, config, &registry)?;
+    let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &master);
     let door = Door::new(context.clone(), verify(&context), None, settings.api.door()).context("api.tls")?;
 
     let listener =
@@ -118,7 +121,7 @@ async fn serve(config: Option<&Path>) -> Result<()> {
         let shutdown = shutdown.clone();
         async move { door.serve(api, shutdown).await }
     });
-    let served = control.serve(listener, &token, shutdown.clone()).await;
+    let served = control.serve(listener, &master, shutdown.clone()).await;
     // Without gRPC there is no point in an API; with a stop, its requests under way are finished.
     shutdown.cancel();
     doors.await?;
