@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod error;
+pub(crate) mod held;
 pub mod identity;
 pub mod invalidation;
 pub mod key_group;

@@ -37,6 +37,8 @@ pub mod door;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "server")]
+pub mod lending;
+#[cfg(feature = "server")]
 pub mod lifecycle;
 #[cfg(feature = "server")]
 pub mod membership;
@@ -52,6 +54,8 @@ pub mod seal;
 pub mod service;
 #[cfg(feature = "server")]
 pub mod settings;
+#[cfg(feature = "server")]
+mod shields;
 #[cfg(feature = "server")]
 pub mod store;
 

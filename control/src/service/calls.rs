@@ -2,24 +2,19 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use proto::object::KeyError;
 use proto::status::{Reason, RemoteError};
-use proto::token::Bearer;
 use proto::v1::control_server::Control;
-use proto::v1::shield_client::ShieldClient;
 use proto::v1::{
     DeregisterRequest, DeregisterResponse, ListDistributionsRequest, ListDistributionsResponse,
-    ListNodesRequest, ListNodesResponse, NodeRole, NodeStatus, PurgeDistributionRequest,
-    PurgeDistributionResponse, PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent,
-    SubscribeRequest,
+    ListNodesRequest, ListNodesResponse, NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse,
+    PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status};
 
 use super::ControlConfig;
@@ -29,12 +24,11 @@ use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::publish::Subscription;
+use crate::shields::{self, Told};
 use crate::store::{Store, StoreError};
 
-/// Time one shield has to answer a Purge.
-const SHIELD_PURGE: Duration = Duration::from_secs(5);
-/// Shields asked at once.
-const SHIELDS_AT_ONCE: usize = 16;
+/// Nodes whose leases are looked up at once.
+const LEASES_AT_ONCE: usize = 16;
 const LIST_DEFAULT: usize = 100;
 const LIST_MOST: usize = 1000;
 
@@ -73,22 +67,6 @@ impl Calls {
     fn newest(&self) -> Option<Revision> {
         let view = self.views.borrow();
         view.is_loaded().then(|| view.revision())
-    }
-
-    /// Asks one shield to forget; the entries it dropped.
-    async fn purge_shield(&self, address: &str, request: PurgeRequest) -> Result<u64, RemoteError> {
-        let failed =
-            |e: &dyn std::fmt::Display| RemoteError::new(Reason::Unavailable, format!("{address}: {e}"));
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|e| failed(&e))?
-            .connect_timeout(SHIELD_PURGE / 2);
-        let bearer = Bearer::new(&self.token).map_err(|e| failed(&e))?;
-        let call = async {
-            let channel = endpoint.connect().await.map_err(|e| failed(&e))?;
-            let answer = ShieldClient::with_interceptor(channel, bearer).purge(request).await?;
-            Ok(answer.into_inner().entries)
-        };
-        tokio::time::timeout(SHIELD_PURGE, call).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
     }
 }
 
@@ -160,7 +138,7 @@ impl Control for Calls {
                 let age = self.store.lease_age(&key).await.ok().flatten().unwrap_or(self.config.lease);
                 NodeStatus { node: Some((*member).clone()), age_ms: age.as_millis() as u64 }
             })
-            .buffered(SHIELDS_AT_ONCE)
+            .buffered(LEASES_AT_ONCE)
             .collect()
             .await;
         Ok(Response::new(ListNodesResponse { nodes, newest: Some(view.revision()) }))
@@ -200,24 +178,8 @@ impl Control for Calls {
         let order =
             PurgeRequest { origin_id: distribution.origin_id.clone(), key_prefix: key_prefix.clone() };
         // Shields first: an edge that then refetches must not find the old bytes there.
-        let answers: Vec<(String, Result<u64, RemoteError>)> =
-            futures::stream::iter(view.members.values().cloned())
-                .filter(|m| std::future::ready(m.role() == NodeRole::Shield))
-                .map(async |m| (m.node_id.clone(), self.purge_shield(&m.address, order.clone()).await))
-                .buffered(SHIELDS_AT_ONCE)
-                .collect()
-                .await;
-        let (mut shield_entries, mut unreached) = (0, Vec::new());
-        for (node, answer) in answers {
-            match answer {
-                Ok(entries) => shield_entries += entries,
-                Err(error) => {
-                    tracing::warn!(shield = %node, %error, "a shield did not take the purge; it will hear of it later");
-                    self.metrics.unreached_shields.inc();
-                    unreached.push(node);
-                }
-            }
-        }
+        let Told { entries: shield_entries, unreached } =
+            shields::forget(&view, &self.token, &self.metrics, std::slice::from_ref(&order)).await;
         let (purge, number) =
             documents::put_purge(&*self.store, &order.origin_id, &key_prefix, self.config.purge_ttl)
                 .await
