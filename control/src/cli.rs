@@ -1,5 +1,7 @@
 //! The command line: its options, and the calls an operator makes to a running control.
 
+mod backup;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +58,22 @@ pub(crate) enum Command {
     Status,
     /// Show the live nodes
     Nodes,
+    /// Make the declared distributions those of a file, by the same rules as distributions_file
+    Apply {
+        /// The file; - for standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write the config (distributions, API resources, accounts and sealed keys) to standard output
+    Export,
+    /// Put an exported config into the store, which gets a new id
+    Import {
+        /// The file; - for standard input
+        file: PathBuf,
+        /// Make the store what the file says, even if it holds a config
+        #[arg(long)]
+        replace: bool,
+    },
     /// Make shields and edges forget what they cached of a distribution
     Purge {
         /// The distribution's id
@@ -78,6 +96,9 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
+            Command::Apply { file } => backup::apply(&mut admin, file).await?,
+            Command::Export => backup::export(&mut admin).await?,
+            Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
             Command::Serve => Ok(()),
         };
         match outcome {
