@@ -84,7 +84,7 @@ pub async fn create(
             held::by_reference(&*context.store, Kind::OriginAccessIdentity, account, &config.caller_reference)
                 .await?
         {
-            if held::same_config(&known.config, &render::config(&config)) {
+            if known.resource.created_as == held::said(&render::config(&config)) {
                 return identity(&known);
             }
             return Err(ApiError::conflict(
@@ -110,6 +110,7 @@ pub async fn create(
             modified_ms: now,
             api_version: version.to_string(),
             detail: random_text(b"0123456789abcdef", 96),
+            created_as: held::said(&render::config(&config)).into(),
         };
         let transaction = held::create(Transaction::default(), Kind::OriginAccessIdentity, &resource);
         if let Committed::Done(_) = held::commit(&*context.store, transaction).await? {

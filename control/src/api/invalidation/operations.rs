@@ -179,6 +179,7 @@ pub async fn create(
             modified_ms: now,
             api_version: version.to_string(),
             detail: distribution_id.to_owned(),
+            created_as: Default::default(),
         };
         // A long batch needs more than one transaction. The invalidation goes with the last, so it is not completed before all are applied; a failure
         // between them has made nodes forget, which does no harm, and leaves no invalidation.

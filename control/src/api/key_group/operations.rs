@@ -162,6 +162,7 @@ pub async fn create(
             modified_ms: now,
             api_version: version.to_string(),
             detail: String::new(),
+            created_as: Default::default(),
         };
         let transaction = refer(context, account, &config, Transaction::default()).await?;
         let transaction = held::create(transaction, Kind::KeyGroup, &resource);

@@ -115,7 +115,7 @@ pub async fn create(
         let signers = signers::load(&*context.store, account).await?;
         let known = held::all(&*context.store, Kind::PublicKey, account).await?;
         if let Some(same) = known.iter().find(|k| k.resource.caller_reference == config.caller_reference) {
-            if held::same_config(&same.config, &config.element()) {
+            if same.resource.created_as == held::said(&config.element()) {
                 return public_key(same);
             }
             return Err(exists("the caller reference belongs to a public key with another config"));
@@ -141,6 +141,7 @@ pub async fn create(
             modified_ms: now,
             api_version: version.to_string(),
             detail: String::new(),
+            created_as: held::said(&config.element()).into(),
         };
         // Two creates at one time meet in the signers document, so names and numbers hold too.
         let transaction = held::create(Transaction::default(), Kind::PublicKey, &resource);

@@ -135,7 +135,7 @@ fn name_taken(host: &str) -> ApiError {
 
 /// What a caller reference used again comes to: before 2018-11-05 the same config gets the distribution it made.
 fn again(known: &Held, config: &WebConfig, version: Version) -> Result<(), ApiError> {
-    if version < Version::V2018_11_05 && held::same_config(&known.config, config.tree()) {
+    if version < Version::V2018_11_05 && known.resource.created_as == held::said(config.tree()) {
         return Ok(());
     }
     let reason = format!("the caller reference belongs to distribution {}", known.resource.id);
@@ -178,6 +178,7 @@ pub async fn create(
             modified_ms: now,
             api_version: version.to_string(),
             detail: documents::new_domain('d', &context.config.zone),
+            created_as: held::said(config.tree()).into(),
         };
         let document = publish::document(&resource.id, account, &resource.detail, &config)?;
         let transaction = hold_referred(context, account, &config, Transaction::default()).await?;
