@@ -10,12 +10,12 @@ use clap::{Parser, Subcommand};
 use penstock_control::client::admin::Admin;
 use penstock_control::client::config::load_token;
 use penstock_control::membership::{role_name, state_name};
-use penstock_control::settings::REFERENCE;
+use penstock_control::settings::reference;
 use proto::v1::DistributionKind;
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
-#[command(name = "penstock-control", version, after_help = REFERENCE)]
+#[command(name = "penstock-control", version, after_help = reference())]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -74,6 +74,8 @@ pub(crate) enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Print the certificate of the local authority, PEM: what clients of the control API are to trust
+    Ca,
     /// Make shields and edges forget what they cached of a distribution
     Purge {
         /// The distribution's id
@@ -99,6 +101,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
             Command::Apply { file } => backup::apply(&mut admin, file).await?,
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
+            Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
             Command::Serve => Ok(()),
         };
         match outcome {

@@ -12,6 +12,7 @@ use futures::FutureExt;
 use http::header::{HOST, IF_MATCH};
 use http::{Method, Request, Response, request};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -21,8 +22,8 @@ use super::render::{Stamp, unavailable};
 use super::request_id::RequestId;
 use super::route::{self, Resource, Route};
 use super::{
-    ApiError, Call, Context, Reply, Version, identity, invalidation, key_group, public_key, streaming, tagging,
-    web, xml,
+    ApiConfig, ApiError, Call, Context, Reply, Version, identity, invalidation, key_group, public_key,
+    streaming, tagging, web, xml,
 };
 use crate::accounts::Principal;
 use crate::door::{CLOUDFRONT, DoorConfig};
@@ -33,6 +34,8 @@ pub type Verify = Arc<dyn Fn(&request::Parts, &[u8; 32]) -> Result<Principal, Ap
 /// Where requests of the API are answered.
 pub(crate) struct Desk {
     context: Context,
+    /// In force now: what is in `context` is what was at the start.
+    config: watch::Sender<Arc<ApiConfig>>,
     verify: Verify,
     rates: Rates,
     bodies: Bodies,
@@ -43,7 +46,8 @@ impl Desk {
     /// Answers by `context` those whom `verify` knows.
     pub(crate) fn new(context: Context, verify: Verify) -> Self {
         let bodies = Bodies::new(context.metrics.door.body_bytes.clone());
-        Self { context, verify, rates: Rates::default(), bodies, work: TaskTracker::new() }
+        let config = watch::Sender::new(context.config.clone());
+        Self { context, config, verify, rates: Rates::default(), bodies, work: TaskTracker::new() }
     }
 
     /// What an answer to a request for `path` that comes now says about itself.
@@ -66,7 +70,12 @@ impl Desk {
     }
 
     /// Answers `request`, which came over TLS or not.
-    pub(crate) async fn answer<B>(&self, config: &DoorConfig, tls: bool, request: Request<B>) -> Response<Body>
+    pub(crate) async fn answer<B>(
+        &self,
+        config: &DoorConfig,
+        tls: bool,
+        request: Request<B>,
+    ) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
@@ -77,7 +86,9 @@ impl Desk {
         let label = route.as_ref().map_or("none", |route| route.resource.label());
         let began = Instant::now();
         let base_url = base_url(&head, tls);
-        let outcome = match AssertUnwindSafe(self.outcome(config, &head, route, body, &base_url)).catch_unwind().await
+        let outcome = match AssertUnwindSafe(self.outcome(config, &head, route, body, &base_url))
+            .catch_unwind()
+            .await
         {
             Ok(outcome) => outcome,
             Err(_) => Err(self.panicked()),
@@ -113,10 +124,8 @@ impl Desk {
         if principal.read_only && !reads {
             return Err(ApiError::forbidden("AccessDenied", "this access key may only read"));
         }
-        let rate = Rate {
-            per_second: config.requests_per_second.into(),
-            burst: config.requests_burst.into(),
-        };
+        let rate =
+            Rate { per_second: config.requests_per_second.into(), burst: config.requests_burst.into() };
         if !self.rates.admit(&principal.account, rate, Instant::now()) {
             self.context.metrics.door.throttled.inc();
             return Err(ApiError::bad_request("Throttling", "the account asks too fast; try again later"));
@@ -137,18 +146,26 @@ impl Desk {
             base_url: base_url.to_owned(),
         };
         // On a task of its own: a client that leaves, or a time that is up, must not stop a change halfway.
-        let work = self.work.spawn(dispatch(self.context.clone(), resource, call));
+        let context = Context { config: self.config.borrow().clone(), ..self.context.clone() };
+        let work = self.work.spawn(dispatch(context, resource, call));
         match timeout(config.request_timeout, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(self.panicked()),
             // The change may yet be made: as with a store that goes away, the client is told to find out.
-            Err(_) => Err(unavailable("the request took too long; look whether it was carried out, and try again")),
+            Err(_) => {
+                Err(unavailable("the request took too long; look whether it was carried out, and try again"))
+            }
         }
     }
 
     fn panicked(&self) -> ApiError {
         self.context.metrics.door.panics.inc();
         ApiError::internal("the request could not be carried out; its id is in control's log")
+    }
+
+    /// Puts `config` in force for requests that come from now on.
+    pub(crate) fn reconfigure(&self, config: ApiConfig) {
+        self.config.send_replace(Arc::new(config));
     }
 
     /// Returns once what was begun is done.
@@ -177,7 +194,11 @@ fn base_url(head: &request::Parts, tls: bool) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b".-_:[]".contains(&c);
     let host = host.filter(|host| !host.is_empty() && host.bytes().all(plain)).unwrap_or(CLOUDFRONT);
     let name = host.strip_suffix(":443").unwrap_or(host);
-    if tls || name.eq_ignore_ascii_case(CLOUDFRONT) { format!("https://{host}") } else { format!("http://{host}") }
+    if tls || name.eq_ignore_ascii_case(CLOUDFRONT) {
+        format!("https://{host}")
+    } else {
+        format!("http://{host}")
+    }
 }
 
 /// One line a request: changes and failures are told, reading is not. Signatures stay out of it.

@@ -8,9 +8,9 @@ use proto::status::RemoteError;
 use proto::token::{BadToken, Bearer};
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
-    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, Distribution, ExportRequest, ImportResponse,
-    ListDistributionsRequest, ListNodesRequest, ListNodesResponse, PurgeDistributionRequest,
-    PurgeDistributionResponse, Revision,
+    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, Distribution, ExportRequest,
+    GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest, ListNodesRequest,
+    ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
 };
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -139,6 +139,13 @@ impl Admin {
         let mut request = tonic::Request::new(futures::stream::iter(pages));
         request.set_timeout(LONG_CALL);
         Ok(self.client.import(request).await?.into_inner())
+    }
+
+    /// The certificate, PEM, of the authority that clients of the control API are to trust.
+    pub async fn certificate_authority(&mut self) -> Result<String, RemoteError> {
+        let mut request = tonic::Request::new(GetCertificateAuthorityRequest {});
+        request.set_timeout(CALL);
+        Ok(self.client.get_certificate_authority(request).await?.into_inner().certificate_pem)
     }
 
     /// Makes the cluster forget what it cached of a distribution's keys below `key_prefix` (empty: all).

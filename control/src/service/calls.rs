@@ -9,7 +9,8 @@ use proto::status::{Reason, RemoteError};
 use proto::v1::control_server::Control;
 use proto::v1::{
     ApplyRequest, ApplyResponse, BackupPage, DeregisterRequest, DeregisterResponse, ExportRequest,
-    ImportResponse, ListDistributionsRequest, ListDistributionsResponse, ListNodesRequest, ListNodesResponse,
+    GetCertificateAuthorityRequest, GetCertificateAuthorityResponse, ImportResponse,
+    ListDistributionsRequest, ListDistributionsResponse, ListNodesRequest, ListNodesResponse,
     NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest,
     RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
 };
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{ControlConfig, operator};
 use crate::client::node::is_node_id;
 use crate::documents::{self, MEMBERS};
+use crate::door::authority;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
@@ -208,5 +210,17 @@ impl Control for Calls {
         );
         let revision = Some(Revision { store_id: view.store_id.clone(), number });
         Ok(Response::new(PurgeDistributionResponse { shield_entries, unreached, revision }))
+    }
+
+    async fn get_certificate_authority(
+        &self,
+        _: Request<GetCertificateAuthorityRequest>,
+    ) -> Result<Response<GetCertificateAuthorityResponse>, Status> {
+        let certificate = authority::certificate(&*self.store).await.map_err(of_store)?;
+        let Some(certificate_pem) = certificate else {
+            let reason = "there is no local authority: a control without api.tls makes one at its start, if it has a key for secrets";
+            return Err(refused(Reason::NotFound, reason));
+        };
+        Ok(Response::new(GetCertificateAuthorityResponse { certificate_pem }))
     }
 }
