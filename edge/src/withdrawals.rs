@@ -68,7 +68,11 @@ impl Withdrawals {
             if attended.token.is_cancelled() || serves(catalogue, id) {
                 continue;
             }
-            tracing::info!(distribution = id, sessions = attended.sessions, "withdrawn: its sessions are ended");
+            tracing::info!(
+                distribution = id,
+                sessions = attended.sessions,
+                "withdrawn: its sessions are ended"
+            );
             told += attended.sessions;
             attended.token.cancel();
         }

@@ -25,11 +25,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ::control::client::Catalogue;
 use bytes::Bytes;
-use control::client::Catalogue;
 use proto::object::OriginId;
 use proto::v1::Distribution;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Session;
 use super::names::StreamName;
@@ -38,6 +38,8 @@ use crate::rtmp::control;
 pub(crate) mod policy;
 pub(crate) mod resource;
 pub(crate) mod signature;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod signer;
 
 use policy::{Conditions, Policy};
 use signature::{Parameters, Terms, is_signed_by};
@@ -113,10 +115,17 @@ pub(crate) struct Viewer {
 }
 
 /// The public key that `document`'s trusted signers have under this id.
-fn trusted_key<'a>(catalogue: &'a Catalogue, document: &Distribution, key_pair_id: &str) -> Option<&'a Bytes> {
+fn trusted_key<'a>(
+    catalogue: &'a Catalogue,
+    document: &Distribution,
+    key_pair_id: &str,
+) -> Option<&'a Bytes> {
     let signers =
         document.trusted_signers.iter().filter_map(|account| catalogue.access.signers.get(account.as_str()));
-    signers.flat_map(|signer| &signer.keys).find(|key| key.key_pair_id == key_pair_id).map(|key| &key.public_key)
+    signers
+        .flat_map(|signer| &signer.keys)
+        .find(|key| key.key_pair_id == key_pair_id)
+        .map(|key| &key.public_key)
 }
 
 /// What `name` proves at `document`. `may_check` is asked before each RSA check.
@@ -162,7 +171,9 @@ fn prove(
             for resource in resource::distinct(&candidates) {
                 for message in policy::canned(resource, text) {
                     if is_signed(&message)? {
-                        let covered = candidates.iter().filter(|candidate| candidate.names.iter().any(|n| n == resource));
+                        let covered = candidates
+                            .iter()
+                            .filter(|candidate| candidate.names.iter().any(|n| n == resource));
                         let keys = covered.map(|candidate| candidate.key.clone()).collect();
                         return Ok((keys, Conditions::until(*seconds)));
                     }
@@ -177,7 +188,8 @@ fn prove(
                 return Err(Denial::Signature);
             }
             let Policy { resource, conditions } = Policy::parse(bytes)?;
-            let covers = |name: &String| resource.as_deref().is_none_or(|pattern| resource::fits(pattern, name));
+            let covers =
+                |name: &String| resource.as_deref().is_none_or(|pattern| resource::fits(pattern, name));
             let covered = candidates.iter().filter(|candidate| candidate.names.iter().any(covers));
             let keys: Vec<String> = covered.map(|candidate| candidate.key.clone()).collect();
             if keys.is_empty() {
@@ -193,7 +205,8 @@ impl Session {
     pub(super) fn authorise(&self, name: &Arc<StreamName>) -> Result<Granted, Denial> {
         let connection = self.connection().ok_or(Denial::Withdrawn)?;
         let catalogue = self.shared.catalogue.borrow().clone();
-        let document = catalogue.distributions.get(&connection.distribution.id).filter(|document| document.enabled);
+        let document =
+            catalogue.distributions.get(&connection.distribution.id).filter(|document| document.enabled);
         let document = document.ok_or(Denial::Withdrawn)?;
         let origin = OriginId::from_wire(&document.origin_id);
         if document.trusted_signers.is_empty() {
@@ -215,7 +228,7 @@ impl Session {
     pub(super) fn deny(&mut self, stream_id: u32, name: &StreamName, denial: Denial) {
         const CODE: &str = "NetStream.Failed";
         let display = name.display.clone();
-        info!(session = self.id, peer = %self.peer, stream = stream_id, name = display, reason = %denial, "play denied");
+        info!(session = self.id, peer = %self.peer, stream = stream_id, name = name.display, reason = denial.to_string(), "play denied");
         self.shared.metrics.play_errors.with_label_values(&[CODE]).inc();
         let text = format!("Failed to play {display} (stream ID: {stream_id}).");
         self.status(stream_id, "error", CODE, &text, &display);
@@ -227,10 +240,9 @@ impl Session {
             Ok(_) => return true,
             Err(denial) => denial,
         };
-        warn!(session = self.id, stream = stream_id, reason = %denial, "a seek is refused");
+        self.deny(stream_id, name, denial);
         self.stop_stream(stream_id);
         control::stream_eof(stream_id, &mut self.out.batch);
-        self.deny(stream_id, name, denial);
         false
     }
 }

@@ -13,10 +13,10 @@ use tracing::info;
 use super::{Connection, End, Phase, Session, Shared};
 use crate::config::AggregateMessages;
 use crate::metrics::Counted;
-use crate::withdrawals;
 use crate::rtmp::amf::Value;
 use crate::rtmp::command::Command;
 use crate::rtmp::{control, reply};
+use crate::withdrawals;
 
 /// Window and peer bandwidth FMS announces, in bytes.
 const WINDOW_BYTES: u32 = 2_500_000;

@@ -129,7 +129,8 @@ impl StreamName {
 /// `key` without the extension of a media file, if it ends in one.
 pub(super) fn without_extension(key: &str) -> Option<&str> {
     let (bare, extension) = key.rsplit_once('.')?;
-    let is_media = |known: &&str| known.strip_prefix('.').is_some_and(|known| known.eq_ignore_ascii_case(extension));
+    let is_media =
+        |known: &&str| known.strip_prefix('.').is_some_and(|known| known.eq_ignore_ascii_case(extension));
     let mut known = NO_PREFIX.iter().flat_map(|list| list.iter());
     (known.any(|known| is_media(known)) && !bare.is_empty() && !bare.ends_with('/')).then_some(bare)
 }

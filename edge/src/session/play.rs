@@ -107,13 +107,8 @@ impl Session {
             stream.state = State::Waiting(request, None);
             return;
         }
-        let opening = opening::open_at(
-            library,
-            origin,
-            request.name.clone(),
-            request.start_ms(),
-            request.seconds,
-        );
+        let opening =
+            opening::open_at(library, origin, request.name.clone(), request.start_ms(), request.seconds);
         stream.op = Some(Box::pin(async move { Done::Opened(opening.await) }));
         stream.state = State::Opening(request);
     }

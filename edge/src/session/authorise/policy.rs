@@ -108,8 +108,8 @@ impl Policy {
         }
         let document: Document =
             serde_json::from_slice(bytes).map_err(|_| Denial::Policy("it has not the form of a policy"))?;
-        let [Statement { resource, condition }] =
-            <[Statement; 1]>::try_from(document.statement).map_err(|_| Denial::Policy("it has not one statement"))?;
+        let [Statement { resource, condition }] = <[Statement; 1]>::try_from(document.statement)
+            .map_err(|_| Denial::Policy("it has not one statement"))?;
         let network = condition.address.map(|source| network(&source.network)).transpose()?;
         let from = condition.after.map(|moment| moment.seconds);
         Ok(Self { resource, conditions: Conditions { until: condition.before.seconds, from, network } })
@@ -143,7 +143,9 @@ pub(super) fn canned(resource: &str, expires: &str) -> Vec<Vec<u8>> {
     for c in minimal.chars() {
         match c {
             c if c.is_ascii() => ascii.push(c),
-            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}"))),
+            c => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")))
+            }
         }
     }
     for escaped in [minimal, &ascii] {
@@ -228,7 +230,8 @@ mod tests {
         ] {
             assert!(matches!(parse(&text), Err(Denial::Policy(_))), "{text}");
         }
-        let long = format!(r#"{{"Statement":[{{"Resource":"{}","Condition":{{{time}}}}}]}}"#, "a".repeat(4096));
+        let long =
+            format!(r#"{{"Statement":[{{"Resource":"{}","Condition":{{{time}}}}}]}}"#, "a".repeat(4096));
         assert_eq!(parse(&long), Err(Denial::Policy("it is too long")));
     }
 
@@ -247,11 +250,19 @@ mod tests {
         let resources = |name: &str| -> Vec<String> {
             let field = |text: &Vec<u8>| {
                 let text = String::from_utf8(text.clone()).unwrap();
-                text.strip_prefix(r#"{"Statement":[{"Resource":"#).unwrap().split(",\"Condition").next().unwrap().to_owned()
+                text.strip_prefix(r#"{"Statement":[{"Resource":"#)
+                    .unwrap()
+                    .split(",\"Condition")
+                    .next()
+                    .unwrap()
+                    .to_owned()
             };
             canned(name, "1").iter().map(field).collect()
         };
         assert_eq!(resources("é"), ["\"é\"", "\"\\u00e9\""]);
-        assert_eq!(resources("a\"\u{1F3AC}"), ["\"a\"\u{1F3AC}\"", "\"a\\\"\u{1F3AC}\"", "\"a\\\"\\ud83c\\udfac\""]);
+        assert_eq!(
+            resources("a\"\u{1F3AC}"),
+            ["\"a\"\u{1F3AC}\"", "\"a\\\"\u{1F3AC}\"", "\"a\\\"\\ud83c\\udfac\""]
+        );
     }
 }

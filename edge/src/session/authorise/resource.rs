@@ -100,10 +100,15 @@ mod tests {
 
     #[test]
     fn a_key_answers_to_its_name_with_and_without_extension() {
-        let of = |key: &str, names: &[&str]| (key.to_owned(), names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+        let of = |key: &str, names: &[&str]| {
+            (key.to_owned(), names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())
+        };
         assert_eq!(names_of("mp3:v/a", None), [of("v/a", &["v/a"]), of("v/a.mp3", &["v/a.mp3", "v/a"])]);
         // An extension more would be nobody's meaning.
-        assert_eq!(names_of("mp3:v/a.mp3", None), [of("v/a.mp3", &["v/a.mp3", "v/a"]), of("v/a.mp3.mp3", &["v/a.mp3"])]);
+        assert_eq!(
+            names_of("mp3:v/a.mp3", None),
+            [of("v/a.mp3", &["v/a.mp3", "v/a"]), of("v/a.mp3.mp3", &["v/a.mp3"])]
+        );
         assert_eq!(
             names_of("flv:a", Some("color=red")),
             [of("a", &["a", "a?color=red"]), of("a.flv", &["a.flv", "a.flv?color=red", "a", "a?color=red"])]
@@ -124,7 +129,11 @@ mod tests {
     fn few_names_are_to_be_checked() {
         for (name, most) in [("mp4:a.mp4", 2), ("mp4:a", 8), ("a", 10), ("a%20b", 20), ("mp3:a", 2)] {
             let parsed = StreamName::parse("", name);
-            assert!(distinct(&candidates(&parsed, None)).len() <= most, "{name}: {:?}", distinct(&candidates(&parsed, None)));
+            assert!(
+                distinct(&candidates(&parsed, None)).len() <= most,
+                "{name}: {:?}",
+                distinct(&candidates(&parsed, None))
+            );
             assert!(distinct(&candidates(&parsed, Some("x=y"))).len() <= 2 * most, "{name}");
         }
     }

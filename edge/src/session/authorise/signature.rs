@@ -53,7 +53,9 @@ impl Parameters {
         let unescaped;
         let mut query = query;
         if !query.contains('=') && query.contains('%') {
-            unescaped = percent_decode_str(query).decode_utf8().map_err(|_| Denial::Malformed("an escape is no UTF-8"))?;
+            unescaped = percent_decode_str(query)
+                .decode_utf8()
+                .map_err(|_| Denial::Malformed("an escape is no UTF-8"))?;
             query = &unescaped;
         }
         let (mut expires, mut policy, mut signature, mut key_pair_id) = (None, None, None, None);
@@ -143,7 +145,10 @@ mod tests {
         };
         assert_eq!(canned("Expires=12&Signature=-~~-&Key-Pair-Id=K1"), None);
         assert_eq!(canned("Key-Pair-Id=K1&Signature=-~~-&Expires=12"), None);
-        assert_eq!(canned("color=red&Key-Pair-Id=K1&size=%20m&Expires=12&Signature=%2D%7e~-&x").as_deref(), Some("color=red&size=%20m&x"));
+        assert_eq!(
+            canned("color=red&Key-Pair-Id=K1&size=%20m&Expires=12&Signature=%2D%7e~-&x").as_deref(),
+            Some("color=red&size=%20m&x")
+        );
         assert_eq!(canned("Expires%3D12%26Signature%3D-~~-%26Key-Pair-Id%3DK1"), None);
         assert_eq!(canned("Signature=-~~-&Key-Pair-Id=K1&Expires=12&"), None);
     }
@@ -166,9 +171,18 @@ mod tests {
             ("expires=1&signature=AQ__", Denial::Unsigned),
             ("Expires=12", Denial::Malformed("Signature or Key-Pair-Id is missing")),
             ("Signature=AQ__&Key-Pair-Id=K1", Denial::Malformed("neither Expires nor Policy")),
-            ("Expires=1&Policy=e30_&Signature=AQ__&Key-Pair-Id=K1", Denial::Malformed("both Expires and Policy")),
-            ("Expires=1&Expires=2&Signature=AQ__&Key-Pair-Id=K1", Denial::Malformed("a parameter stands there twice")),
-            ("Expires=1&Signature=AQ__&Signature=AQ__&Key-Pair-Id=K1", Denial::Malformed("a parameter stands there twice")),
+            (
+                "Expires=1&Policy=e30_&Signature=AQ__&Key-Pair-Id=K1",
+                Denial::Malformed("both Expires and Policy"),
+            ),
+            (
+                "Expires=1&Expires=2&Signature=AQ__&Key-Pair-Id=K1",
+                Denial::Malformed("a parameter stands there twice"),
+            ),
+            (
+                "Expires=1&Signature=AQ__&Signature=AQ__&Key-Pair-Id=K1",
+                Denial::Malformed("a parameter stands there twice"),
+            ),
             ("Expires=+1&Signature=AQ__&Key-Pair-Id=K1", Denial::Malformed("Expires")),
             ("Expires=&Signature=AQ__&Key-Pair-Id=K1", Denial::Malformed("Expires")),
             ("Expires=99999999999999999999&Signature=AQ__&Key-Pair-Id=K1", Denial::Malformed("Expires")),
