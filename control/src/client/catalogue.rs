@@ -5,7 +5,7 @@
 //! of it was known (an old edge must not serve as public what has become private); one that is merely invalid leaves the
 //! older form in place.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use proto::distribution::{lacking_features, validate};
@@ -27,6 +27,8 @@ pub struct OriginEntry {
     pub host: String,
     /// Name of the credential; empty means anonymous.
     pub credential: String,
+    /// The accounts whose distributions read it; an empty one is the operator.
+    pub accounts: BTreeSet<String>,
 }
 
 /// A document this node did not take, and why.
@@ -148,10 +150,13 @@ impl Catalogue {
             for host in std::iter::once(&document.domain).chain(&document.aliases) {
                 self.by_host.entry(host.clone()).or_insert_with(|| document.clone());
             }
-            self.origins.insert(
-                OriginId::from_wire(&document.origin_id),
-                OriginEntry { host: document.origin_host.clone(), credential: document.credential.clone() },
-            );
+            let origin = self.origins.entry(OriginId::from_wire(&document.origin_id));
+            let origin = origin.or_insert_with(|| OriginEntry {
+                host: document.origin_host.clone(),
+                credential: document.credential.clone(),
+                accounts: BTreeSet::new(),
+            });
+            origin.accounts.insert(document.account.clone());
         }
     }
 }

@@ -35,6 +35,8 @@ use super::Session;
 use super::names::StreamName;
 use crate::rtmp::control;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub(crate) mod policy;
 pub(crate) mod resource;
 pub(crate) mod signature;
