@@ -11,6 +11,8 @@ use penstock_control::membership::{role_name, state_name};
 use penstock_control::settings::REFERENCE;
 use proto::v1::DistributionKind;
 
+pub(crate) mod sign;
+
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
 #[command(name = "penstock-control", version, after_help = REFERENCE)]
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Status,
     /// Show the live nodes
     Nodes,
+    /// Sign a stream name for a distribution with trusted signers, and print it
+    Sign(sign::SignOptions),
     /// Make shields and edges forget what they cached of a distribution
     Purge {
         /// The distribution's id
@@ -78,7 +82,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
-            Command::Serve => Ok(()),
+            Command::Serve | Command::Sign(_) => Ok(()),
         };
         match outcome {
             Ok(()) => return Ok(()),
