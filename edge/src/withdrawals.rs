@@ -105,3 +105,63 @@ impl Drop for Attachment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use proto::distribution::validate;
+    use proto::object::OriginId;
+    use proto::v1::{Distribution, Revision};
+
+    fn catalogue(documents: &[(&str, bool)]) -> Catalogue {
+        let document = |(id, enabled): &(&str, bool)| {
+            let host = "media.s3.amazonaws.com";
+            let document = Distribution {
+                id: (*id).into(),
+                kind: DistributionKind::Streaming.into(),
+                domain: format!("s{:0>13}.penstock.localhost", id.to_lowercase()),
+                enabled: *enabled,
+                origin_host: host.into(),
+                origin_id: OriginId::of(host, "").as_str().into(),
+                ..Distribution::default()
+            };
+            assert_eq!(validate(&document), Ok(()));
+            document
+        };
+        Catalogue::empty().replace(Revision::default(), documents.iter().map(document).collect(), Vec::new())
+    }
+
+    const ONE: &str = "E000000000001";
+    const TWO: &str = "E000000000002";
+
+    #[test]
+    fn sessions_are_told_once_their_distribution_is_gone_and_others_are_not() {
+        let withdrawals = Arc::new(Withdrawals::default());
+        let attached = [ONE, ONE, TWO].map(|id| withdrawals.attach(id));
+        let mut withdrawn = attached.each_ref().map(|attachment| Some(attachment.withdrawn()));
+        let mut told = || withdrawn.each_mut().map(|withdrawn| fired(withdrawn).now_or_never().is_some());
+        assert_eq!(withdrawals.settle(&catalogue(&[(ONE, true), (TWO, true)])), 0);
+        assert_eq!(told(), [false, false, false]);
+        assert_eq!(withdrawals.settle(&catalogue(&[(ONE, false), (TWO, true)])), 2);
+        assert_eq!(told(), [true, true, false]);
+        assert_eq!(withdrawals.settle(&catalogue(&[(TWO, true)])), 0, "they know");
+        assert_eq!(withdrawals.settle(&catalogue(&[])), 1);
+        drop(attached);
+        assert!(withdrawals.lock().is_empty());
+        assert!(fired(&mut None).now_or_never().is_none());
+    }
+
+    #[test]
+    fn who_comes_when_it_is_enabled_again_is_not_told_what_those_before_were() {
+        let withdrawals = Arc::new(Withdrawals::default());
+        let before = withdrawals.attach(ONE);
+        assert_eq!(withdrawals.settle(&catalogue(&[])), 1);
+        let after = withdrawals.attach(ONE);
+        let fires =
+            |attachment: &Attachment| fired(&mut Some(attachment.withdrawn())).now_or_never().is_some();
+        assert_eq!((fires(&before), fires(&after)), (true, false));
+        withdrawals.settle(&catalogue(&[]));
+        assert!(fires(&after));
+    }
+}

@@ -219,7 +219,8 @@ impl Cluster {
         if setup.faulty {
             own = own.replacen("origins:\n", &format!("origins:\n{}", faulty_origins(beside.addr())), 1);
         }
-        let more = setup.shield.replace("'ID'", &format!("'{id}'")).replace("'SECRET'", &format!("'{secret}'"));
+        let more =
+            setup.shield.replace("'ID'", &format!("'{id}'")).replace("'SECRET'", &format!("'{secret}'"));
         own = format!("{own}\n{more}");
         let shield_count = if setup.shields == 0 { 2 } else { setup.shields };
         let mut links = Vec::new();

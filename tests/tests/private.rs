@@ -33,7 +33,9 @@ const SOON: Duration = Duration::from_secs(40);
 
 fn entry(name: &str, n: u32, bucket: &str, more: &str) -> (String, String) {
     let domain = format!("s{name:0>13}.penstock.localhost");
-    let line = format!("  - {{name: {name}, id: E0000000000{n}, domain: {domain}, origin: {bucket}.s3.amazonaws.com{more}}}\n");
+    let line = format!(
+        "  - {{name: {name}, id: E0000000000{n}, domain: {domain}, origin: {bucket}.s3.amazonaws.com{more}}}\n"
+    );
     (name.to_owned(), line)
 }
 
@@ -62,13 +64,23 @@ fn world() -> &'static World {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         openssl(&["genrsa", "-traditional", "-out", &path("key.pem"), "2048"]);
-        openssl(&["rsa", "-in", &path("key.pem"), "-RSAPublicKey_out", "-outform", "DER", "-out", &path("key.der")]);
+        openssl(&[
+            "rsa",
+            "-in",
+            &path("key.pem"),
+            "-RSAPublicKey_out",
+            "-outform",
+            "DER",
+            "-out",
+            &path("key.der"),
+        ]);
         let der = std::fs::read(path("key.der")).unwrap();
         let signers = format!("signers/{SIGNER}");
         etcd::commit(&cluster.etcd.addr, &[(&signers, Some(etcd::signer(SIGNER, &[(KEY_PAIR_ID, &der)])))]);
         let world = World { cluster, folder, lines: Mutex::new(lines) };
         eventually("the signer known to the edges", SOON, || {
-            let play = |edge| told(&world, edge, SIGNED, &world.sign(&["--expires", "600", "mp4:first.mp4"]), 0.0);
+            let play =
+                |edge| told(&world, edge, SIGNED, &world.sign(&["--expires", "600", "mp4:first.mp4"]), 0.0);
             (0..2).all(|edge| play(edge).1 == "media").then_some(())
         });
         world
@@ -189,7 +201,11 @@ fn c27_c29_a_connect_that_leads_nowhere_is_told_why() {
         client.connect(app, &format!("rtmp://{host}/{app}"), &[]);
         let (name, args) = client.wait_answer(1.0, PATIENCE);
         let info = args[1].clone();
-        assert_eq!((name.as_str(), info.field("code").as_str()), ("_error", "NetConnection.Connect.Rejected"), "{app} {host}");
+        assert_eq!(
+            (name.as_str(), info.field("code")),
+            ("_error", "NetConnection.Connect.Rejected"),
+            "{app} {host}"
+        );
         assert!(info.field("description").contains(code), "{app} {host}: {info:?}");
         assert_eq!(info.get("application").unwrap().field("message"), code);
         client.wait_closed(PATIENCE);
@@ -203,7 +219,9 @@ fn c33_an_unsigned_name_is_refused_and_nothing_is_told_or_asked_of_the_object() 
     let asked = asked_of_shields();
     let s3 = world.cluster.proxy.requests().len();
     for host in [SIGNED, UNHEARD] {
-        for (name, display) in [("mp4:first.mp4", "first.mp4"), ("mp4:nosuch.mp4", "nosuch.mp4"), ("nosuch?x=y", "nosuch")] {
+        for (name, display) in
+            [("mp4:first.mp4", "first.mp4"), ("mp4:nosuch.mp4", "nosuch.mp4"), ("nosuch?x=y", "nosuch")]
+        {
             // A name that isn't there would be waited for in silence with start -2; not so one that isn't signed.
             for start in [0.0, -2.0] {
                 let (mut client, word) = told(world, 0, host, name, start);
@@ -237,9 +255,14 @@ fn c33_an_unsigned_name_is_refused_and_nothing_is_told_or_asked_of_the_object() 
     assert_eq!(asked_of_shields(), asked, "a shield was asked about a name that may not be played");
     assert_eq!(world.cluster.proxy.requests().len(), s3);
     let log = world.cluster.edges[0].process.log();
-    assert!(log.contains("the name is not signed") && !log.contains("Signature="), "reasons are the operator's, signatures nobody's");
+    assert!(
+        log.contains("the name is not signed") && !log.contains("Signature="),
+        "reasons are the operator's, signatures nobody's"
+    );
     let page = world.cluster.edges[0].metrics();
-    let count = |outcome: &str| page.get(&format!("penstock_edge_authorisations_total{{outcome=\"{outcome}\"}}")).copied();
+    let count = |outcome: &str| {
+        page.get(&format!("penstock_edge_authorisations_total{{outcome=\"{outcome}\"}}")).copied()
+    };
     assert!(count("unsigned") > Some(10.0) && count("unknown_key") > Some(0.0), "{page:?}");
 }
 
@@ -274,7 +297,18 @@ fn c33_a_signed_name_plays_with_and_without_extension_by_every_signer() {
         dumps(SIGNED, &format!("mp4:{name}"), "first.mp4");
     }
     let file = format!("file://{key_file}");
-    let words = ["cloudfront", "sign", "--url", "first.mp4", "--key-pair-id", KEY_PAIR_ID, "--private-key", &file, "--date-less-than", "2099-01-01"];
+    let words = [
+        "cloudfront",
+        "sign",
+        "--url",
+        "first.mp4",
+        "--key-pair-id",
+        KEY_PAIR_ID,
+        "--private-key",
+        &file,
+        "--date-less-than",
+        "2099-01-01",
+    ];
     let made = players::run(60, "aws", &words).expect(0).stdout;
     dumps(SIGNED, &format!("mp4:{}", made.trim_end()), "first.mp4");
 
@@ -327,8 +361,19 @@ fn c34_red5_plays_on_past_the_end_and_its_seek_is_refused() {
     let name = world.sign(&["--expires", "9", "mp4:minute.mp4"]);
     let url = format!("rtmp://{}/cfx/st", world.cluster.rtmp(0));
     let steps = [
-        "buffer=1000", "play=0", "until=NetStream.Play.Start", "wait=9500", "count", "wait=1500", "count", "seek=30000",
-        "until=NetStream.Failed", "wait=300", "count", "wait=1500", "count",
+        "buffer=1000",
+        "play=0",
+        "until=NetStream.Play.Start",
+        "wait=9500",
+        "count",
+        "wait=1500",
+        "count",
+        "seek=30000",
+        "until=NetStream.Failed",
+        "wait=300",
+        "count",
+        "wait=1500",
+        "count",
     ];
     let done = players::red5(&url, &name, &steps).expect(0);
     let counts: Vec<i64> = done
@@ -436,7 +481,9 @@ fn c37_an_identity_opens_a_private_bucket_for_its_own_account_only() {
     // What was granted is taken back, hot or not.
     grant(None);
     eventually("the end of the grant", SOON, || {
-        (0..2).all(|edge| told(world, edge, OURS, "mp4:films/own.mp4", 0.0).1 == "NetStream.Failed").then_some(())
+        (0..2)
+            .all(|edge| told(world, edge, OURS, "mp4:films/own.mp4", 0.0).1 == "NetStream.Failed")
+            .then_some(())
     });
     let asked = world.cluster.proxy.requests().len();
     assert_eq!(word(OURS), "NetStream.Failed");
@@ -465,7 +512,9 @@ fn c29_sessions_of_a_disabled_or_deleted_distribution_are_ended_with_a_status() 
     for change in [line(", enabled: false"), None] {
         world.declare(&[("brief", line(""))]);
         eventually("the distribution at the edges", SOON, || {
-            (0..2).all(|edge| connect(Client::open(world.cluster.rtmp(edge)), host).1 == "_result").then_some(())
+            (0..2)
+                .all(|edge| connect(Client::open(world.cluster.rtmp(edge)), host).1 == "_result")
+                .then_some(())
         });
         let tunnel = Bridge::to(edge);
         let mut playing: Vec<Client> = [edge, tunnel.addr()]
@@ -497,7 +546,10 @@ fn c29_sessions_of_a_disabled_or_deleted_distribution_are_ended_with_a_status() 
     }
     world.declare(&[("brief", None)]);
     let page = world.cluster.edges[0].metrics();
-    assert!(page.get("penstock_edge_session_seconds_count{end=\"withdrawn\"}").copied() >= Some(6.0), "{page:?}");
+    assert!(
+        page.get("penstock_edge_session_seconds_count{end=\"withdrawn\"}").copied() >= Some(6.0),
+        "{page:?}"
+    );
 }
 
 #[test]
@@ -507,7 +559,10 @@ fn a_session_that_came_by_a_cname_stays_when_the_name_moves() {
     let alias = "moving.example.com";
     let lines = |one: &str, two: &str| {
         let named = |name: &str| if name.is_empty() { String::new() } else { format!(", aliases: [{name}]") };
-        [("first", Some(entry("first", 41, "media", &named(one)).1)), ("second", Some(entry("second", 42, "vault", &named(two)).1))]
+        [
+            ("first", Some(entry("first", 41, "media", &named(one)).1)),
+            ("second", Some(entry("second", 42, "vault", &named(two)).1)),
+        ]
     };
     world.declare(&lines(alias, ""));
     let film = |addr: usize| {
@@ -549,7 +604,9 @@ fn trusted_signers_that_are_added_let_plays_go_on_and_ask_the_next() {
     client.play(1, "mp4:minute.mp4", &[0.0]);
     assert_eq!(first_word(&mut client), "media");
     world.declare(&[("closing", line(&format!(", trusted_signers: ['{SIGNER}']")))]);
-    eventually("the signers at the edge", SOON, || (play(host, "mp4:first.mp4").1 == "NetStream.Failed").then_some(()));
+    eventually("the signers at the edge", SOON, || {
+        (play(host, "mp4:first.mp4").1 == "NetStream.Failed").then_some(())
+    });
     client.skip_all();
     client.wait("media of the play that runs", Duration::from_secs(20), |m| m.is_media());
     client.seek(1, 20_000.0);
@@ -575,7 +632,9 @@ fn an_address_gets_so_many_signatures_checked_and_no_more() {
     }
     let mut heard = 0;
     while heard < refusals {
-        client.wait("a refusal", Duration::from_secs(30), |m| m.status_code().as_deref() == Some("NetStream.Failed"));
+        client.wait("a refusal", Duration::from_secs(30), |m| {
+            m.status_code().as_deref() == Some("NetStream.Failed")
+        });
         heard += 1;
     }
     let page = world.cluster.edges[1].metrics();

@@ -68,7 +68,7 @@ impl PrivateKey {
         let key = read.context("is not of PKCS #1")?;
         let bytes = key.modulus.len();
         ensure!((128..=512).contains(&bytes), "a key of {} bits is not within 1024 and 4096", 8 * bytes);
-        ensure!(key.modulus[bytes - 1] & 1 == 1 && key.private_exponent.len() <= bytes, "is no RSA key");
+        ensure!(key.private_exponent.len() <= bytes, "is no RSA key");
         Ok(key)
     }
 
@@ -80,15 +80,15 @@ impl PrivateKey {
         (block[0], block[1]) = (0, 1);
         let at = block.len() - tail.len();
         block[at..].copy_from_slice(&tail);
-        let signature = self.power(&block);
+        let signature = self.power(&block).context("is no RSA key")?;
         let public = RsaPublicKeyComponents { n: &self.modulus, e: &self.public_exponent };
         let verified = public.verify(&RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, message, &signature);
         verified.ok().context("the parts of the private key don't belong together")?;
         Ok(signature)
     }
 
-    /// `base` to the power of the private exponent, as long as the modulus.
-    fn power(&self, base: &[u8]) -> Vec<u8> {
+    /// `base` to the power of the private exponent, as long as the modulus; `None` if that is even, which no RSA key's is.
+    fn power(&self, base: &[u8]) -> Option<Vec<u8>> {
         macro_rules! power {
             ($number:ty) => {{
                 let number = |bytes: &[u8]| {
@@ -97,13 +97,12 @@ impl PrivateKey {
                     padded[at..].copy_from_slice(bytes);
                     <$number>::from_be_slice(&padded)
                 };
-                // Odd: seen when it was read.
-                let modulus = Odd::new(number(&self.modulus)).unwrap_or(Odd::<$number>::ONE);
+                let modulus = Odd::new(number(&self.modulus)).into_option()?;
                 let params = FixedMontyParams::new_vartime(modulus);
                 let power = FixedMontyForm::new(&number(base), &params).pow(&number(&self.private_exponent));
                 let bytes = power.retrieve().to_be_bytes();
                 let bytes: &[u8] = bytes.as_ref();
-                bytes[bytes.len() - base.len()..].to_vec()
+                Some(bytes[bytes.len() - base.len()..].to_vec())
             }};
         }
         match self.modulus.len() {
