@@ -4,6 +4,8 @@
 //! with a [`Reply`] or an [`ApiError`]; both become documents in the schema of the version asked.
 
 pub mod auth;
+mod body;
+mod desk;
 pub mod error;
 pub mod identity;
 pub mod invalidation;
@@ -11,9 +13,15 @@ pub mod key_group;
 pub mod limits;
 pub mod paging;
 pub mod public_key;
+mod rate;
+mod render;
 pub mod reply;
+pub mod request_id;
+pub mod resource;
+pub mod route;
 pub mod streaming;
 pub mod tagging;
+pub mod timestamp;
 pub mod version;
 pub mod web;
 pub mod xml;
@@ -29,6 +37,8 @@ use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
 use crate::store::Store;
+pub(crate) use desk::Desk;
+pub use desk::Verify;
 pub use error::ApiError;
 pub use limits::Limits;
 pub use reply::Reply;
@@ -63,6 +73,8 @@ pub struct ApiConfig {
     pub zone: String,
     /// Bounds of what an account may have and say.
     pub limits: Limits,
+    /// Beside AWS's own, what may follow a bucket's name in an origin, such as `minio.internal`: the suffixes that shields have an entry for.
+    pub origin_suffixes: Vec<String>,
     /// How far a request's date may be from now, either way, in seconds.
     pub clock_window_seconds: u64,
     /// How long an order to forget is kept for nodes that are away.
@@ -74,6 +86,7 @@ impl Default for ApiConfig {
         Self {
             zone: "penstock.localhost".into(),
             limits: Limits::default(),
+            origin_suffixes: Vec::new(),
             clock_window_seconds: 900,
             purge_ttl: std::time::Duration::from_secs(24 * 3600),
         }

@@ -1,5 +1,7 @@
 //! The command line: its options, and the calls an operator makes to a running control.
 
+mod backup;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,14 +10,14 @@ use clap::{Parser, Subcommand};
 use penstock_control::client::admin::Admin;
 use penstock_control::client::config::load_token;
 use penstock_control::membership::{role_name, state_name};
-use penstock_control::settings::REFERENCE;
+use penstock_control::settings::reference;
 use proto::v1::DistributionKind;
 
 pub(crate) mod sign;
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
-#[command(name = "penstock-control", version, after_help = REFERENCE)]
+#[command(name = "penstock-control", version, after_help = reference())]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -60,6 +62,24 @@ pub(crate) enum Command {
     Nodes,
     /// Sign a stream name for a distribution with trusted signers, and print it
     Sign(sign::SignOptions),
+    /// Make the declared distributions those of a file, by the same rules as distributions_file
+    Apply {
+        /// The file; - for standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write the config (distributions, API resources, accounts and sealed keys) to standard output
+    Export,
+    /// Put an exported config into the store, which gets a new id
+    Import {
+        /// The file; - for standard input
+        file: PathBuf,
+        /// Make the store what the file says, even if it holds a config
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Print the certificate of the local authority, PEM: what clients of the control API are to trust
+    Ca,
     /// Make shields and edges forget what they cached of a distribution
     Purge {
         /// The distribution's id
@@ -82,6 +102,10 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
+            Command::Apply { file } => backup::apply(&mut admin, file).await?,
+            Command::Export => backup::export(&mut admin).await?,
+            Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
+            Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
             Command::Serve | Command::Sign(_) => Ok(()),
         };
         match outcome {

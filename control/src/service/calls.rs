@@ -11,20 +11,22 @@ use proto::token::Bearer;
 use proto::v1::control_server::Control;
 use proto::v1::shield_client::ShieldClient;
 use proto::v1::{
-    DeregisterRequest, DeregisterResponse, ListDistributionsRequest, ListDistributionsResponse,
-    ListNodesRequest, ListNodesResponse, NodeRole, NodeStatus, PurgeDistributionRequest,
-    PurgeDistributionResponse, PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent,
-    SubscribeRequest,
+    ApplyRequest, ApplyResponse, BackupPage, DeregisterRequest, DeregisterResponse, ExportRequest,
+    GetCertificateAuthorityRequest, GetCertificateAuthorityResponse, ImportResponse,
+    ListDistributionsRequest, ListDistributionsResponse, ListNodesRequest, ListNodesResponse, NodeRole,
+    NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest,
+    RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::ControlConfig;
+use super::{ControlConfig, operator};
 use crate::client::node::is_node_id;
 use crate::documents::{self, MEMBERS};
+use crate::door::authority;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
@@ -47,11 +49,11 @@ pub(super) struct Calls {
     pub(super) shutdown: CancellationToken,
 }
 
-fn refused(reason: Reason, message: impl Into<String>) -> Status {
+pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Status {
     RemoteError::new(reason, message).into()
 }
 
-fn of_store(error: StoreError) -> Status {
+pub(super) fn of_store(error: StoreError) -> Status {
     let reason = match error {
         StoreError::Away(_) => Reason::Unavailable,
         StoreError::Conflict { .. } => Reason::Overloaded,
@@ -151,6 +153,23 @@ impl Control for Calls {
         Ok(Response::new(DeregisterResponse {}))
     }
 
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        operator::apply(self, &request.into_inner().yaml).await.map(Response::new)
+    }
+
+    type ExportStream = operator::Pages;
+
+    async fn export(&self, _: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        operator::export(self).await.map(Response::new)
+    }
+
+    async fn import(
+        &self,
+        request: Request<Streaming<BackupPage>>,
+    ) -> Result<Response<ImportResponse>, Status> {
+        operator::import(self, request.into_inner()).await.map(Response::new)
+    }
+
     async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
         let view = self.view()?;
         let nodes = futures::stream::iter(view.members.values().cloned())
@@ -228,5 +247,17 @@ impl Control for Calls {
         );
         let revision = Some(Revision { store_id: view.store_id.clone(), number });
         Ok(Response::new(PurgeDistributionResponse { shield_entries, unreached, revision }))
+    }
+
+    async fn get_certificate_authority(
+        &self,
+        _: Request<GetCertificateAuthorityRequest>,
+    ) -> Result<Response<GetCertificateAuthorityResponse>, Status> {
+        let certificate = authority::certificate(&*self.store).await.map_err(of_store)?;
+        let Some(certificate_pem) = certificate else {
+            let reason = "there is no local authority: a control without api.tls makes one at its start, if it has a key for secrets";
+            return Err(refused(Reason::NotFound, reason));
+        };
+        Ok(Response::new(GetCertificateAuthorityResponse { certificate_pem }))
     }
 }
