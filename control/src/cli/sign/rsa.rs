@@ -120,7 +120,7 @@ fn element<'a>(tag: u8, bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
         return None;
     }
     let (length, rest) = match length {
-        0..0x80 => (usize::from(length), rest),
+        0..=0x7f => (usize::from(length), rest),
         0x81..=0x83 => {
             let (length, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
             (length.iter().fold(0, |all, byte| all << 8 | usize::from(*byte)), rest)
