@@ -1,5 +1,7 @@
 //! Control's metrics, each defined once.
 
+pub(crate) mod door;
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// See the help texts.
@@ -27,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) purges: IntCounter,
     pub(crate) unreached_shields: IntCounter,
     pub(crate) applies: IntCounterVec,
+    pub(crate) door: door::DoorMetrics,
 }
 
 impl Metrics {
@@ -84,6 +87,7 @@ impl Metrics {
             purges: counter("purges_total", "Purge calls carried out")?,
             unreached_shields: counter("unreached_shields_total", "Shields a Purge call did not reach")?,
             applies,
+            door: door::DoorMetrics::new(registry)?,
         })
     }
 }
