@@ -8,7 +8,8 @@ use http::Method;
 use super::visitor::{Site, Visitor};
 use crate::api::xml::Element;
 use crate::api::{
-    ApiError, Call, Context, Reply, Version, identity, invalidation, key_group, public_key, streaming, tagging, web,
+    ApiError, Call, Context, Reply, Version, identity, invalidation, key_group, public_key, streaming,
+    tagging, web,
 };
 
 /// A kind of resource.
@@ -117,7 +118,12 @@ impl<'a> Api<'a> {
     }
 
     /// All items of a list, page by page; `name` is the items' element.
-    pub(super) async fn list(&self, family: Family, path: &[&str], name: &str) -> Result<Vec<Element>, ApiError> {
+    pub(super) async fn list(
+        &self,
+        family: Family,
+        path: &[&str],
+        name: &str,
+    ) -> Result<Vec<Element>, ApiError> {
         let mut items = Vec::new();
         let mut marker = String::new();
         loop {
@@ -132,7 +138,12 @@ impl<'a> Api<'a> {
     }
 
     /// Makes a resource.
-    pub(super) async fn create(&self, family: Family, path: &[&str], body: Element) -> Result<Found, ApiError> {
+    pub(super) async fn create(
+        &self,
+        family: Family,
+        path: &[&str],
+        body: Element,
+    ) -> Result<Found, ApiError> {
         found(self.call(family, Method::POST, path, &[], None, Some(body)).await?)
     }
 

@@ -78,7 +78,9 @@ const FIELDS: [(&str, &str); 16] = [
 pub(super) fn problems(error: &ApiError) -> Problems {
     let field = match error.code {
         "InvalidOrigin" | "NoSuchOrigin" | "TooManyOrigins" => "origin",
-        "CNAMEAlreadyExists" | "TooManyStreamingDistributionCNAMEs" | "TooManyDistributionCNAMEs" => "aliases",
+        "CNAMEAlreadyExists" | "TooManyStreamingDistributionCNAMEs" | "TooManyDistributionCNAMEs" => {
+            "aliases"
+        }
         "TooManyTrustedSigners" | "TrustedSignerDoesNotExist" => "signers",
         "InvalidOriginAccessIdentity" => "identity",
         "InvalidDefaultRootObject" => "root_object",
@@ -102,7 +104,9 @@ mod tests {
         let taken = ApiError::conflict("CNAMEAlreadyExists", "a.example.com is taken");
         assert!(summary(taken).contains(r##"href="#aliases""##));
         let long = ApiError::invalid_argument("Comment is over 128 characters");
-        assert!(summary(long).contains(r##"href="#comment">Comment is over 128 characters (InvalidArgument)"##));
+        assert!(
+            summary(long).contains(r##"href="#comment">Comment is over 128 characters (InvalidArgument)"##)
+        );
         assert!(!summary(ApiError::precondition_failed()).contains("href"));
     }
 }

@@ -34,7 +34,8 @@ fn is_our_own(headers: &HeaderMap, host: Option<&str>) -> bool {
     }
     let Some(origin) = text(header::ORIGIN) else { return true };
     // The scheme is not compared: a proxy before us may have taken the TLS off.
-    let origin_host = origin.parse::<Uri>().ok().and_then(|uri| uri.authority().map(|a| a.as_str().to_owned()));
+    let origin_host =
+        origin.parse::<Uri>().ok().and_then(|uri| uri.authority().map(|a| a.as_str().to_owned()));
     origin_host.is_some_and(|origin| host.is_some_and(|host| host.eq_ignore_ascii_case(&origin)))
 }
 
@@ -46,7 +47,10 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     let mut answer = if request.method().is_safe() || is_our_own(request.headers(), host) {
         next.run(request).await
     } else {
-        tracing::warn!(path = request.uri().path(), "a form that another site sent to the console was refused");
+        tracing::warn!(
+            path = request.uri().path(),
+            "a form that another site sent to the console was refused"
+        );
         let text = "It was sent by another site, and nothing was changed.";
         failure::page(None, StatusCode::FORBIDDEN, "The form was refused", text)
     };
@@ -82,9 +86,17 @@ mod tests {
         assert!(of(&[("origin", "https://console.example.com:8443")]));
         assert!(of(&[("origin", "http://Console.example.com:8443")]));
         for wrong in ["cross-site", "same-site", "?", ""] {
-            assert!(!of(&[("sec-fetch-site", wrong), ("origin", "https://console.example.com:8443")]), "{wrong}");
+            assert!(
+                !of(&[("sec-fetch-site", wrong), ("origin", "https://console.example.com:8443")]),
+                "{wrong}"
+            );
         }
-        for wrong in ["null", "https://evil.example", "https://console.example.com", "https://console.example.com:8443.evil.example"] {
+        for wrong in [
+            "null",
+            "https://evil.example",
+            "https://console.example.com",
+            "https://console.example.com:8443.evil.example",
+        ] {
             assert!(!of(&[("origin", wrong)]), "{wrong}");
         }
     }

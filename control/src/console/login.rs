@@ -12,9 +12,7 @@ use serde::Deserialize;
 use super::page::{Field, Page, Problems, Section, see_other};
 use super::session::{Session, clear_cookie, set_cookie};
 use super::throttle::TooMany;
-use super::visitor::{
-    PostedByAnyone, Site, Visitor, is_ours, read_form, token_field, with_cookie,
-};
+use super::visitor::{PostedByAnyone, Site, Visitor, is_ours, read_form, token_field, with_cookie};
 use super::{Peer, failure};
 
 /// The start page of whoever logs in without having asked for another.
@@ -98,7 +96,10 @@ pub(super) async fn log_in(State(site): State<Site>, request: Request) -> Respon
     if let Err(TooMany(wait)) = site.throttle.take(peer.address) {
         let seconds = wait.as_secs() + 1;
         tracing::warn!(address = %peer.address, "too many failed logins to the console");
-        let text = format!("Too many logins from your address failed. Try again in {} minutes.", seconds.div_ceil(60));
+        let text = format!(
+            "Too many logins from your address failed. Try again in {} minutes.",
+            seconds.div_ceil(60)
+        );
         let mut answer = again(StatusCode::TOO_MANY_REQUESTS, &Problems::one("", text));
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         return answer;
@@ -147,8 +148,17 @@ mod tests {
             assert_eq!(own_address(ours), ours);
         }
         for other in [
-            "", "/", "//evil.example", "/console//evil", "https://evil.example/console/", "/console/\\evil", "/console/a b",
-            "/console/login?next=/console/login", "/console/logout", "/consolex", "/console/\r\nSet-Cookie: a",
+            "",
+            "/",
+            "//evil.example",
+            "/console//evil",
+            "https://evil.example/console/",
+            "/console/\\evil",
+            "/console/a b",
+            "/console/login?next=/console/login",
+            "/console/logout",
+            "/consolex",
+            "/console/\r\nSet-Cookie: a",
         ] {
             assert_eq!(own_address(other), START, "{other}");
         }

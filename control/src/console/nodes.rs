@@ -197,7 +197,12 @@ mod tests {
                 .into(),
             ),
             roster: Arc::new(
-                [entry("a-new", 0, false, true, 9), entry("e-gone", 60_000, false, false, 3), entry("f-out", 1, true, false, 2)].into(),
+                [
+                    entry("a-new", 0, false, true, 9),
+                    entry("e-gone", 60_000, false, false, 3),
+                    entry("f-out", 1, true, false, 2),
+                ]
+                .into(),
             ),
             ..View::default()
         }

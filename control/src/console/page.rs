@@ -298,7 +298,8 @@ pub(super) fn copyable(text: &str, what: &str) -> Markup {
 
 /// `2026-11-21 23:59:01` in UTC, from milliseconds since 1970; a machine-readable time for scripts and readers.
 pub(super) fn moment(ms: u64) -> Markup {
-    let at = time::OffsetDateTime::from_unix_timestamp((ms / 1000) as i64).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let at = time::OffsetDateTime::from_unix_timestamp((ms / 1000) as i64)
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     let (date, clock) = (at.date(), at.time());
     let day = format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
     let hour = format!("{:02}:{:02}:{:02}", clock.hour(), clock.minute(), clock.second());
@@ -328,13 +329,19 @@ mod tests {
         assert!(summary.contains(r##"<a href="#origin">is no bucket</a>"##), "{summary}");
         let field = Field { name: "origin", label: "Origin", hint: "A bucket", problems: &problems };
         let markup = field.line("text", "x", "off", true).into_string();
-        assert!(markup.contains(r#"aria-describedby="origin-hint origin-problem" aria-invalid="true""#), "{markup}");
+        assert!(
+            markup.contains(r#"aria-describedby="origin-hint origin-problem" aria-invalid="true""#),
+            "{markup}"
+        );
         assert!(Problems::none().summary().into_string().is_empty());
     }
 
     #[test]
     fn moments_are_utc() {
         assert!(moment(1_795_651_199_000).into_string().contains("<time datetime=\"2026-11-25T"));
-        assert_eq!(moment(0).into_string(), "<time datetime=\"1970-01-01T00:00:00Z\">1970-01-01 00:00:00 UTC</time>");
+        assert_eq!(
+            moment(0).into_string(),
+            "<time datetime=\"1970-01-01T00:00:00Z\">1970-01-01 00:00:00 UTC</time>"
+        );
     }
 }

@@ -138,10 +138,7 @@ pub(super) fn recipes(host: &str, name: &str, edge: &str, ports: &PlayerConfig) 
         recipe("rtmpdump, encrypted", rtmpdump(rtmpe, "film.flv")),
         recipe("rtmpdump, through HTTP", rtmpdump(rtmpt, "film.flv")),
         recipe("JW Player 6 and later", json(&[("file", &url), ("type", "rtmp")])),
-        recipe(
-            "JW Player 4 and 5",
-            json(&[("provider", "rtmp"), ("streamer", &server), ("file", name)]),
-        ),
+        recipe("JW Player 4 and 5", json(&[("provider", "rtmp"), ("streamer", &server), ("file", name)])),
         recipe(
             "Flowplayer 3",
             format!(

@@ -144,10 +144,11 @@ pub(super) fn with_cookie(answer: &mut Response, cookie: &str) {
 
 /// Sends the browser to the login, and from there back to what it asked for if that can be asked for again.
 fn to_login(method: &Method, uri: &Uri) -> Response {
-    let wanted = uri.path_and_query().map_or("", |path| path.as_str());
+    // The router strips what it is nested below.
+    let wanted = format!("/console{}", uri.path_and_query().map_or("", |path| path.as_str()));
     match method {
         &Method::GET => {
-            see_other(&format!("/console/login?next={}", utf8_percent_encode(wanted, NON_ALPHANUMERIC)))
+            see_other(&format!("/console/login?next={}", utf8_percent_encode(&wanted, NON_ALPHANUMERIC)))
         }
         _ => see_other("/console/login"),
     }
@@ -158,9 +159,7 @@ impl FromRequestParts<Site> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, _: &Site) -> Result<Self, Response> {
         let visitor = parts.extensions.get::<Self>().cloned();
-        // The router strips what it is nested below; the browser's own address is kept beside.
-        let uri = parts.extensions.get::<axum::extract::OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
-        visitor.ok_or_else(|| to_login(&parts.method, uri))
+        visitor.ok_or_else(|| to_login(&parts.method, &parts.uri))
     }
 }
 

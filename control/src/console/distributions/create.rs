@@ -37,11 +37,17 @@ pub(super) async fn kinds(visitor: Visitor) -> Response {
             }
         }
     };
-    Page::new("Create distribution", Section::Distributions, &visitor).below(&TRAIL).answer(StatusCode::OK, content)
+    Page::new("Create distribution", Section::Distributions, &visitor)
+        .below(&TRAIL)
+        .answer(StatusCode::OK, content)
 }
 
 /// What the form of settings offers `visitor`.
-pub(super) async fn choices(site: &Site, visitor: &Visitor, origin_is_fixed: bool) -> Result<Choices, ApiError> {
+pub(super) async fn choices(
+    site: &Site,
+    visitor: &Visitor,
+    origin_is_fixed: bool,
+) -> Result<Choices, ApiError> {
     let view = site.context.views.borrow().clone();
     let offer = match origin_is_fixed {
         true => Default::default(),
@@ -49,7 +55,8 @@ pub(super) async fn choices(site: &Site, visitor: &Visitor, origin_is_fixed: boo
     };
     let api = Api::of(site, visitor);
     let all = api.list(Family::Identity, &["cloudfront"], "CloudFrontOriginAccessIdentitySummary").await?;
-    let pair = |one: &crate::api::xml::Element| (text(one, &["Id"]).to_owned(), text(one, &["Comment"]).to_owned());
+    let pair =
+        |one: &crate::api::xml::Element| (text(one, &["Id"]).to_owned(), text(one, &["Comment"]).to_owned());
     Ok(Choices { offer, identities: all.iter().map(pair).collect(), origin_is_fixed })
 }
 
@@ -102,7 +109,8 @@ pub(super) async fn form(State(site): State<Site>, visitor: Visitor, Path(kind):
     if !visitor.may_write() {
         return failure::read_only(&visitor);
     }
-    page(&site, &visitor, family, &Settings::fresh(), &new_reference(), StatusCode::OK, &Problems::none()).await
+    page(&site, &visitor, family, &Settings::fresh(), &new_reference(), StatusCode::OK, &Problems::none())
+        .await
 }
 
 /// POST `/console/distributions/new/KIND`.
@@ -116,11 +124,14 @@ pub(super) async fn create(State(site): State<Site>, Path(kind): Path<String>, p
     };
     let problems = settings.problems(&fields);
     if !problems.is_empty() {
-        return page(&site, &visitor, family, &settings, &reference, StatusCode::BAD_REQUEST, &problems).await;
+        return page(&site, &visitor, family, &settings, &reference, StatusCode::BAD_REQUEST, &problems)
+            .await;
     }
     let config = settings.new_config(family, &reference);
     match Api::of(&site, &visitor).create(family, &[], config).await {
-        Ok(found) => see_other(&format!("/console/distributions/{}?done=created", text(&found.element, &["Id"]))),
+        Ok(found) => {
+            see_other(&format!("/console/distributions/{}?done=created", text(&found.element, &["Id"])))
+        }
         Err(error) => {
             let problems = failure::problems(&error);
             page(&site, &visitor, family, &settings, &reference, error.status, &problems).await

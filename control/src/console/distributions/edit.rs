@@ -8,10 +8,10 @@ use axum::response::Response;
 use http::StatusCode;
 use maud::{Markup, html};
 
+use super::Subject;
 use super::create::choices;
 use super::settings::Settings;
 use super::{TRAIL, config_of, settings_form};
-use super::Subject;
 use crate::console::calls::{Api, Family, Found};
 use crate::console::failure;
 use crate::console::page::{Page, Problems, Section, see_other};
@@ -63,7 +63,12 @@ pub(super) async fn form(State(site): State<Site>, visitor: Visitor, Path(id): P
     let settings = Settings::from_config(&config_of(family, &found), family);
     let (etag, problems) = (&found.etag, Problems::none());
     let (status, changed) = (StatusCode::OK, Markup::default());
-    page(&site, &visitor, Shown { id: &id, family, etag, settings: &settings, status, problems: &problems, changed }).await
+    page(
+        &site,
+        &visitor,
+        Shown { id: &id, family, etag, settings: &settings, status, problems: &problems, changed },
+    )
+    .await
 }
 
 /// POST `/console/distributions/ID/edit`.
@@ -75,13 +80,22 @@ pub(super) async fn update(State(site): State<Site>, Path(id): Path<String>, pos
     };
     let settings = Settings::from_form(&fields, family);
     let etag = fields.text("etag").to_owned();
-    let shown = |status, etag, problems, changed| Shown { id: &id, family, etag, settings: &settings, status, problems, changed };
+    let shown = |status, etag, problems, changed| Shown {
+        id: &id,
+        family,
+        etag,
+        settings: &settings,
+        status,
+        problems,
+        changed,
+    };
     if etag != found.etag {
         return overtaken(&site, &visitor, &id, family, &settings, found).await;
     }
     let problems = settings.problems(&fields);
     if !problems.is_empty() {
-        return page(&site, &visitor, shown(StatusCode::BAD_REQUEST, &etag, &problems, Markup::default())).await;
+        return page(&site, &visitor, shown(StatusCode::BAD_REQUEST, &etag, &problems, Markup::default()))
+            .await;
     }
     let mut config = config_of(family, &found);
     settings.write(&mut config, family);
@@ -101,7 +115,14 @@ pub(super) async fn update(State(site): State<Site>, Path(id): Path<String>, pos
 }
 
 /// Somebody else was first.
-async fn overtaken(site: &Site, visitor: &Visitor, id: &str, family: Family, settings: &Settings, found: Found) -> Response {
+async fn overtaken(
+    site: &Site,
+    visitor: &Visitor,
+    id: &str,
+    family: Family,
+    settings: &Settings,
+    found: Found,
+) -> Response {
     let mut settings = settings.clone();
     let current = Settings::from_config(&config_of(family, &found), family);
     let differences = settings.differences(&current);

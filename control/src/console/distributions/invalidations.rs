@@ -32,7 +32,8 @@ async fn show(
         Err(answer) => return answer,
     };
     let Subject::Own { family: Family::Web, found } = &subject else { return failure::not_found(visitor) };
-    let listed = Api::of(site, visitor).list(Family::Invalidation, &[id, "invalidation"], "InvalidationSummary").await;
+    let listed =
+        Api::of(site, visitor).list(Family::Invalidation, &[id, "invalidation"], "InvalidationSummary").await;
     let all = match listed {
         Ok(all) => all,
         Err(error) => return failure::refused(visitor, &error),
@@ -79,8 +80,13 @@ pub(super) async fn create(State(site): State<Site>, Path(id): Path<String>, pos
         return answer;
     }
     // A path may have spaces and commas: only line breaks part them.
-    let paths: Vec<String> =
-        fields.raw("paths").lines().map(str::trim).filter(|path| !path.is_empty()).map(str::to_owned).collect();
+    let paths: Vec<String> = fields
+        .raw("paths")
+        .lines()
+        .map(str::trim)
+        .filter(|path| !path.is_empty())
+        .map(str::to_owned)
+        .collect();
     let reference = fields.text("reference");
     let mut list = Element::new("Paths");
     set_items(&mut list, "Path", &paths);

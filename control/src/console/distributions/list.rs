@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{Family, family_of, status_word};
 use crate::api::ApiError;
 use crate::console::failure;
-use crate::console::page::{Page, Problems, Section, Field, deployed_state, enabled_state};
+use crate::console::page::{Field, Page, Problems, Section, deployed_state, enabled_state};
 use crate::console::visitor::{Site, Visitor};
 use crate::documents;
 use crate::lifecycle;
@@ -73,7 +73,8 @@ pub(super) async fn page(State(site): State<Site>, visitor: Visitor, Query(asked
     let pages = found.len().div_ceil(ROWS).max(1);
     let number = asked.page.clamp(1, pages);
     let shown = found.iter().skip((number - 1) * ROWS).take(ROWS).map(|d| row(&site, (**d).clone()));
-    let rows: Result<Vec<_>, StoreError> = stream::iter(shown.collect::<Vec<_>>()).buffered(READS).try_collect().await;
+    let rows: Result<Vec<_>, StoreError> =
+        stream::iter(shown.collect::<Vec<_>>()).buffered(READS).try_collect().await;
     let rows: Vec<Row> = match rows {
         Ok(rows) => rows.into_iter().flatten().collect(),
         Err(error) => return failure::refused(&visitor, &ApiError::from(error)),

@@ -48,7 +48,8 @@ pub(super) async fn page(
 }
 
 fn streaming(id: &str, facts: &Facts, asked: &Asked, players: &PlayerConfig) -> Markup {
-    let hosts: Vec<String> = std::iter::once(facts.domain.clone()).chain(facts.aliases.iter().cloned()).collect();
+    let hosts: Vec<String> =
+        std::iter::once(facts.domain.clone()).chain(facts.aliases.iter().cloned()).collect();
     let host = hosts.iter().find(|host| **host == asked.host).unwrap_or(&hosts[0]);
     let key = asked.stream.as_deref().unwrap_or(EXAMPLE);
     let name = stream_name(if key.trim().is_empty() { EXAMPLE } else { key });

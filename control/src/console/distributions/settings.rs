@@ -151,8 +151,14 @@ impl Settings {
                 &["S3Origin", "Aliases", "Comment", "Logging", "TrustedSigners", "PriceClass", "Enabled"]
             }
             _ => &[
-                "Aliases", "DefaultRootObject", "Origins", "DefaultCacheBehavior", "Comment", "Logging",
-                "PriceClass", "Enabled",
+                "Aliases",
+                "DefaultRootObject",
+                "Origins",
+                "DefaultCacheBehavior",
+                "Comment",
+                "Logging",
+                "PriceClass",
+                "Enabled",
             ],
         };
         let mut config = Element::new(family.config_name()).with_text("CallerReference", reference);
@@ -232,7 +238,11 @@ impl Settings {
             ("Viewers may use", self.viewer_policy.clone(), current.viewer_policy.clone()),
             ("Smooth Streaming", flag(self.smooth), flag(current.smooth)),
         ];
-        pairs.into_iter().filter(|(_, mine, theirs)| mine != theirs).map(|(what, _, theirs)| (what, theirs)).collect()
+        pairs
+            .into_iter()
+            .filter(|(_, mine, theirs)| mine != theirs)
+            .map(|(what, _, theirs)| (what, theirs))
+            .collect()
     }
 }
 
@@ -318,6 +328,9 @@ mod tests {
     fn what_somebody_else_changed_is_told() {
         let mine = form(FORM, Family::Streaming);
         let theirs = Settings { comment: "theirs".into(), enabled: false, ..mine.clone() };
-        assert_eq!(mine.differences(&theirs), [("Comment", "theirs".to_owned()), ("Enabled", "no".to_owned())]);
+        assert_eq!(
+            mine.differences(&theirs),
+            [("Comment", "theirs".to_owned()), ("Enabled", "no".to_owned())]
+        );
     }
 }

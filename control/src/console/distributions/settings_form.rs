@@ -90,8 +90,9 @@ fn origin(settings: &Settings, choices: &Choices, problems: &Problems) -> Markup
     let hosts: Vec<String> = choices.offer.buckets.iter().map(|bucket| bucket_host(bucket)).collect();
     let is_offered = hosts.contains(&settings.origin);
     let first = (String::new(), "Another origin, typed below".to_owned());
-    let picks: Vec<(String, String)> =
-        std::iter::once(first).chain(hosts.iter().cloned().zip(choices.offer.buckets.iter().cloned())).collect();
+    let picks: Vec<(String, String)> = std::iter::once(first)
+        .chain(hosts.iter().cloned().zip(choices.offer.buckets.iter().cloned()))
+        .collect();
     let picked = if is_offered { settings.origin.as_str() } else { "" };
     let typed = if is_offered { "" } else { settings.origin.as_str() };
     let field = |name, label, hint| Field { name, label, hint, problems };
@@ -119,5 +120,6 @@ fn identity(settings: &Settings, choices: &Choices, problems: &Problems) -> Mark
         all.push((settings.identity.clone(), settings.identity.clone()));
     }
     let hint = "By which shields read a private bucket. Make one under Keys, Origin access identities.";
-    Field { name: "identity", label: "Origin access identity", hint, problems }.choice(&all, &settings.identity)
+    Field { name: "identity", label: "Origin access identity", hint, problems }
+        .choice(&all, &settings.identity)
 }

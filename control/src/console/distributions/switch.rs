@@ -34,7 +34,11 @@ fn buttons(visitor: &Visitor, id: &str, action: &str, etag: &str, word: &str) ->
 }
 
 /// GET `/console/distributions/ID/disable`.
-pub(super) async fn confirm_disable(State(site): State<Site>, visitor: Visitor, Path(id): Path<String>) -> Response {
+pub(super) async fn confirm_disable(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Response {
     if !visitor.may_write() {
         return failure::read_only(&visitor);
     }
@@ -52,7 +56,13 @@ pub(super) async fn confirm_disable(State(site): State<Site>, visitor: Visitor, 
     ask(&visitor, &id, &format!("Disable {id}?"), StatusCode::OK, content)
 }
 
-async fn set_enabled(site: &Site, visitor: &Visitor, id: &str, etag: &str, enabled: bool) -> Result<(), Response> {
+async fn set_enabled(
+    site: &Site,
+    visitor: &Visitor,
+    id: &str,
+    etag: &str,
+    enabled: bool,
+) -> Result<(), Response> {
     let (family, found) = Subject::load_own(site, visitor, id).await?;
     let refused = |error: ApiError| failure::refused(visitor, &error);
     if found.etag != etag {
@@ -80,7 +90,11 @@ pub(super) async fn enable(State(site): State<Site>, Path(id): Path<String>, pos
 }
 
 /// GET `/console/distributions/ID/delete`.
-pub(super) async fn confirm_delete(State(site): State<Site>, visitor: Visitor, Path(id): Path<String>) -> Response {
+pub(super) async fn confirm_delete(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Response {
     if !visitor.may_write() {
         return failure::read_only(&visitor);
     }

@@ -36,7 +36,8 @@ async fn show(
         Ok(tags) => tags.element,
         Err(error) => return failure::refused(visitor, &error),
     };
-    let tags: Vec<&Element> = at(&tags, &["Items"]).map(|all| all.children("Tag").collect()).unwrap_or_default();
+    let tags: Vec<&Element> =
+        at(&tags, &["Items"]).map(|all| all.children("Tag").collect()).unwrap_or_default();
     let address = format!("/console/distributions/{id}/tags");
     let field = |name, label, hint| Field { name, label, hint, problems };
     let content = html! {

@@ -61,7 +61,11 @@ pub(in crate::console) async fn page(State(site): State<Site>, visitor: Visitor)
 }
 
 /// GET `/console/keys/access/ID/disable`.
-pub(in crate::console) async fn confirm(State(site): State<Site>, visitor: Visitor, Path(id): Path<String>) -> Response {
+pub(in crate::console) async fn confirm(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Response {
     if !visitor.may_write() {
         return failure::read_only(&visitor);
     }
@@ -92,7 +96,11 @@ pub(in crate::console) async fn confirm(State(site): State<Site>, visitor: Visit
 }
 
 /// POST `/console/keys/access/ID/disable`.
-pub(in crate::console) async fn disable(State(site): State<Site>, Path(id): Path<String>, posted: Posted) -> Response {
+pub(in crate::console) async fn disable(
+    State(site): State<Site>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Response {
     let account = &posted.visitor.principal.account;
     match site.accounts.change_key(&id, Some(account), KeyChange::Disable).await {
         Ok(_) => see_other("/console/keys"),

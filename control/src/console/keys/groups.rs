@@ -19,7 +19,13 @@ pub(in crate::console) async fn page(State(site): State<Site>, visitor: Visitor)
     show(&site, &visitor, &Fields::default(), StatusCode::OK, &Problems::none()).await
 }
 
-async fn show(site: &Site, visitor: &Visitor, fields: &Fields, status: StatusCode, problems: &Problems) -> Response {
+async fn show(
+    site: &Site,
+    visitor: &Visitor,
+    fields: &Fields,
+    status: StatusCode,
+    problems: &Problems,
+) -> Response {
     let api = Api::of(site, visitor);
     let groups = match api.list(Family::KeyGroup, &[], "KeyGroupSummary").await {
         Ok(groups) => groups,
@@ -94,7 +100,11 @@ pub(in crate::console) async fn create(State(site): State<Site>, posted: Posted)
 }
 
 /// POST `/console/keys/groups/ID/delete`.
-pub(in crate::console) async fn delete(State(site): State<Site>, Path(id): Path<String>, posted: Posted) -> Response {
+pub(in crate::console) async fn delete(
+    State(site): State<Site>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Response {
     match Api::of(&site, &posted.visitor).delete_newest(Family::KeyGroup, &[&id]).await {
         Ok(()) => see_other("/console/keys/groups"),
         Err(error) => failure::refused(&posted.visitor, &error),

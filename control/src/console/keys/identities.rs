@@ -19,9 +19,16 @@ pub(in crate::console) async fn page(State(site): State<Site>, visitor: Visitor)
     show(&site, &visitor, &Fields::default(), StatusCode::OK, &Problems::none()).await
 }
 
-async fn show(site: &Site, visitor: &Visitor, fields: &Fields, status: StatusCode, problems: &Problems) -> Response {
-    let listed =
-        Api::of(site, visitor).list(Family::Identity, &["cloudfront"], "CloudFrontOriginAccessIdentitySummary").await;
+async fn show(
+    site: &Site,
+    visitor: &Visitor,
+    fields: &Fields,
+    status: StatusCode,
+    problems: &Problems,
+) -> Response {
+    let listed = Api::of(site, visitor)
+        .list(Family::Identity, &["cloudfront"], "CloudFrontOriginAccessIdentitySummary")
+        .await;
     let all = match listed {
         Ok(all) => all,
         Err(error) => return failure::refused(visitor, &error),
@@ -81,7 +88,11 @@ pub(in crate::console) async fn create(State(site): State<Site>, posted: Posted)
 }
 
 /// POST `/console/keys/identities/ID/delete`.
-pub(in crate::console) async fn delete(State(site): State<Site>, Path(id): Path<String>, posted: Posted) -> Response {
+pub(in crate::console) async fn delete(
+    State(site): State<Site>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Response {
     match Api::of(&site, &posted.visitor).delete_newest(Family::Identity, &["cloudfront", &id]).await {
         Ok(()) => see_other("/console/keys/identities"),
         Err(error) => failure::refused(&posted.visitor, &error),
