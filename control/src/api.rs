@@ -73,6 +73,8 @@ pub struct ApiConfig {
     pub limits: Limits,
     /// How far a request's date may be from now, either way, in seconds.
     pub clock_window_seconds: u64,
+    /// The regions a SigV4 scope may name.
+    pub regions: Vec<String>,
     /// How long an order to forget is kept for nodes that are away.
     pub purge_ttl: std::time::Duration,
 }
@@ -83,6 +85,7 @@ impl Default for ApiConfig {
             zone: "penstock.localhost".into(),
             limits: Limits::default(),
             clock_window_seconds: 900,
+            regions: vec![auth::REGION.into()],
             purge_ttl: std::time::Duration::from_secs(24 * 3600),
         }
     }

@@ -48,6 +48,7 @@ async fn main() -> ExitCode {
 fn check(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
     settings.node_token()?;
+    settings.sealer()?;
     if let Some(file) = &settings.distributions_file {
         let set = DeclaredSet::read(file).context("distributions_file")?;
         set.check(&settings.zone).with_context(|| format!("distributions_file {}", file.display()))?;
@@ -59,10 +60,11 @@ fn check(config: Option<&Path>) -> Result<()> {
 async fn serve(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
     let token = settings.node_token()?;
+    let sealer = settings.sealer()?;
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let control = Control::new(store, settings.control(), &registry)?;
+    let control = Control::new(store, settings.control(sealer.clone()), &registry)?;
 
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
@@ -74,6 +76,12 @@ async fn serve(config: Option<&Path>) -> Result<()> {
         metrics = %metrics.local_addr()?,
         "control starts"
     );
+    if !sealer.has_key() {
+        tracing::warn!(
+            "there is no key for secrets (secrets.key_file or secrets.key): access keys can't be made here, and those that \
+             exist verify nothing"
+        );
+    }
 
     let shutdown = CancellationToken::new();
     let (readiness, again) = (Readiness::new(), Arc::new(Notify::new()));

@@ -4,7 +4,9 @@
 //! run over one store. Before the store has been read once, subscriptions wait and the operator's calls are refused as
 //! unavailable; later, a store that is away fails only what must write.
 
+mod access;
 mod calls;
+mod rights;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::accounts::{AccountLimits, Accounts};
 use crate::api::{ApiConfig, Context};
 use crate::declare::{self, Applied, ApplyError, DeclaredSet};
 use crate::membership;
@@ -48,6 +51,12 @@ pub struct ControlConfig {
     pub compare_every: Duration,
     /// How subscriptions are served.
     pub publish: PublishConfig,
+    /// Seals the secrets of access keys; without a key none can be made.
+    pub sealer: Sealer,
+    /// Wall time.
+    pub clock: SharedClock,
+    /// How many accounts and access keys there may be.
+    pub accounts: AccountLimits,
 }
 
 impl Default for ControlConfig {
@@ -59,6 +68,9 @@ impl Default for ControlConfig {
             history: 1024,
             compare_every: Duration::from_secs(180),
             publish: PublishConfig::default(),
+            sealer: Sealer::none(),
+            clock: proto::clock::system(),
+            accounts: AccountLimits::default(),
         }
     }
 }
@@ -132,6 +144,12 @@ impl Control {
         }
     }
 
+    /// Makes and changes accounts and access keys.
+    pub fn accounts(&self) -> Accounts {
+        let ControlConfig { sealer, clock, accounts, .. } = &self.config;
+        Accounts::new(self.store.clone(), sealer.clone(), clock.clone(), *accounts)
+    }
+
     /// Returns once the store has been read and its config can be published.
     pub async fn loaded(&self) {
         // The sender lives in `self`, so waiting can't fail.
@@ -188,6 +206,7 @@ impl Control {
             metrics: self.metrics.clone(),
             views: self.views.subscribe(),
             token: token.to_owned(),
+            accounts: self.accounts(),
             shutdown: stop.clone(),
         };
         let server = tonic::transport::Server::builder()
