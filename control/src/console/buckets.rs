@@ -151,12 +151,12 @@ impl Buckets {
         Self { source, kept_for, known: Mutex::new(None) }
     }
 
-    async fn listed(&self) -> Answer {
+    async fn listed(&self, now: Instant) -> Answer {
         let Some(source) = &self.source else { return Ok(Arc::default()) };
         // Held while asking: whoever comes meanwhile gets the same answer.
         let mut known = self.known.lock().await;
         if let Some((until, answer)) = &*known
-            && *until > Instant::now()
+            && *until > now
         {
             return answer.clone();
         }
@@ -167,17 +167,21 @@ impl Buckets {
                 (Err(()), FAILURE_KEPT.min(self.kept_for))
             }
         };
-        *known = Some((Instant::now() + kept, answer.clone()));
+        *known = Some((now + kept, answer.clone()));
         answer
     }
 
     /// What `account` is offered: all that are listed if it is granted `*`, else those of its grants.
     pub(super) async fn offered(&self, view: &View, account: &str) -> Offer {
+        self.offered_at(view, account, Instant::now()).await
+    }
+
+    async fn offered_at(&self, view: &View, account: &str, now: Instant) -> Offer {
         let granted = view.grants.values().filter(|grant| grant.account == account);
         let mut buckets: BTreeSet<String> = granted.map(|grant| grant.bucket.clone()).collect();
         let mut incomplete = false;
         if buckets.remove("*") {
-            match self.listed().await {
+            match self.listed(now).await {
                 Ok(listed) => buckets.extend(listed.iter().cloned()),
                 Err(()) => incomplete = true,
             }
@@ -218,34 +222,34 @@ mod tests {
         (Buckets::from_source(Some(Box::new(source)), Duration::from_secs(30)), asked)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_account_is_offered_what_its_grants_name_and_all_only_if_it_is_granted_all() {
         let (buckets, asked) = asked(Ok(vec!["media".into(), "secret".into()]));
         let view = view(&[("111111111111", "own"), ("222222222222", "*"), ("222222222222", "elsewhere")]);
-        assert_eq!(buckets.offered(&view, "111111111111").await.buckets, ["own"]);
-        assert_eq!(buckets.offered(&view, "333333333333").await, Offer::default());
+        let now = Instant::now();
+        assert_eq!(buckets.offered_at(&view, "111111111111", now).await.buckets, ["own"]);
+        assert_eq!(buckets.offered_at(&view, "333333333333", now).await, Offer::default());
         assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody was shown the list");
         for _ in 0..3 {
-            let offer = buckets.offered(&view, "222222222222").await;
+            let offer = buckets.offered_at(&view, "222222222222", now).await;
             assert_eq!(offer.buckets, ["elsewhere", "media", "secret"]);
         }
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        tokio::time::advance(Duration::from_secs(31)).await;
-        buckets.offered(&view, "222222222222").await;
+        buckets.offered_at(&view, "222222222222", now + Duration::from_secs(31)).await;
         assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_endpoint_that_fails_shortens_the_list_and_is_left_alone_for_a_while() {
         let (buckets, asked) = asked(Err("away".into()));
         let view = view(&[("111111111111", "*"), ("111111111111", "named")]);
+        let now = Instant::now();
         for _ in 0..3 {
-            let offer = buckets.offered(&view, "111111111111").await;
+            let offer = buckets.offered_at(&view, "111111111111", now).await;
             assert_eq!(offer, Offer { buckets: vec!["named".into()], incomplete: true });
         }
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        tokio::time::advance(Duration::from_secs(11)).await;
-        buckets.offered(&view, "111111111111").await;
+        buckets.offered_at(&view, "111111111111", now + Duration::from_secs(11)).await;
         assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 }

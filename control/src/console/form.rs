@@ -42,11 +42,6 @@ impl Fields {
         self.0.iter().any(|(k, _)| k == name)
     }
 
-    /// The values of all fields of this name.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(k, _)| k == name).map(|(_, v)| v.trim())
-    }
-
     /// The lines (or words) of a text area: one entry each, empty ones left out.
     pub(super) fn entries(&self, name: &str) -> Vec<String> {
         let separators = |c: char| c.is_whitespace() || c == ',' || c == ';';
@@ -64,7 +59,6 @@ mod tests {
         assert_eq!((fields.text("a"), fields.text("b"), fields.text("none")), ("1 2", "<x>&", ""));
         assert_eq!(fields.raw("c"), "x\ny, z");
         assert_eq!(fields.entries("c"), ["x", "y", "z"]);
-        assert_eq!(fields.all("a").collect::<Vec<_>>(), ["1 2", "second"]);
         assert!(fields.ticked("tick") && fields.ticked("bare") && !fields.ticked("nope"));
         assert_eq!(Fields::parse("%ff=%zz").text("\u{fffd}"), "%zz");
         assert_eq!(Fields::parse(&"a=b&".repeat(10_000)).0.len(), FIELDS_MAX);

@@ -16,7 +16,7 @@ use crate::documents::KEYS;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::{Sealer, SealingKey};
-use crate::store::memory::Memory;
+use crate::store::memory;
 
 const ACCOUNT: &str = "111111111111";
 const START_MS: u64 = 1_800_000_000_000;
@@ -51,11 +51,17 @@ impl Answer {
 }
 
 impl Desk {
-    fn open() -> Self {
+    async fn open() -> Self {
         let sealer = Sealer::new(&SealingKey::random().unwrap(), &[]);
         let key = |id: &str, secret: &str, read_only| {
             let sealed_secret = sealer.seal(&format!("{KEYS}{id}"), secret.as_bytes()).unwrap().into();
-            let key = AccessKey { id: id.into(), account: ACCOUNT.into(), sealed_secret, read_only, ..Default::default() };
+            let key = AccessKey {
+                id: id.into(),
+                account: ACCOUNT.into(),
+                sealed_secret,
+                read_only,
+                ..Default::default()
+            };
             (id.to_owned(), Arc::new(key))
         };
         let distribution = |id: &str, account: &str| {
@@ -73,9 +79,10 @@ impl Desk {
         let clock = SetClock::at_ms(START_MS);
         let refusals = IntCounterVec::new(Opts::new("refusals", "refusals"), &["code"]).unwrap();
         let verifier =
-            Verifier::new(sealer.clone(), Duration::from_secs(900), vec!["us-east-1".into()], refusals).unwrap();
+            Verifier::new(sealer.clone(), Duration::from_secs(900), vec!["us-east-1".into()], refusals)
+                .unwrap();
         let context = Context {
-            store: Memory::shared(),
+            store: memory::open().await.unwrap(),
             views: views.subscribe(),
             config: Arc::default(),
             clock: clock.clone(),
@@ -128,8 +135,10 @@ impl Desk {
 
 #[tokio::test]
 async fn nobody_sees_a_page_before_the_login_and_comes_back_to_it_after() {
-    let desk = Desk::open();
-    for path in ["/console", "/console/", "/console/nodes", "/console/nowhere", "/console/distributions/E1?x=1"] {
+    let desk = Desk::open().await;
+    for path in
+        ["/console", "/console/", "/console/nodes", "/console/nowhere", "/console/distributions/E1?x=1"]
+    {
         let answer = desk.get(path, "").await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
         assert!(answer.header(header::LOCATION).starts_with("/console/login"), "{path}");
@@ -147,19 +156,25 @@ async fn nobody_sees_a_page_before_the_login_and_comes_back_to_it_after() {
     let nodes = desk.get("/console/nodes?a=1", &answer.cookie()).await;
     assert_eq!(nodes.status, StatusCode::OK);
     assert!(nodes.text.contains("111111111111") && nodes.text.contains("AKIAWRITES"));
-    assert_eq!(desk.get("/console/", &answer.cookie()).await.header(header::LOCATION), "/console/distributions");
+    assert_eq!(
+        desk.get("/console/", &answer.cookie()).await.header(header::LOCATION),
+        "/console/distributions"
+    );
 }
 
 #[tokio::test]
 async fn every_answer_carries_what_browsers_enforce() {
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let cookie = desk.log_in("AKIAWRITES", "right").await;
     let style = assets::STYLE.path().to_owned();
     for path in ["/console/login", "/console/nodes", "/console/nowhere", "/console/static/x/y", &style] {
         let answer = desk.get(path, &cookie).await;
         let policy = answer.header(header::CONTENT_SECURITY_POLICY);
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
-        assert!(policy.contains("frame-ancestors 'none'") && policy.contains("form-action 'self'"), "{policy}");
+        assert!(
+            policy.contains("frame-ancestors 'none'") && policy.contains("form-action 'self'"),
+            "{policy}"
+        );
         assert_eq!(answer.header(header::X_FRAME_OPTIONS), "DENY", "{path}");
         assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff", "{path}");
         assert_eq!(answer.header(header::REFERRER_POLICY), "same-origin", "{path}");
@@ -175,7 +190,7 @@ async fn every_answer_carries_what_browsers_enforce() {
 
 #[tokio::test]
 async fn wrong_unknown_and_disabled_are_refused_in_the_same_words_and_an_address_has_three_tries() {
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let wrong = desk.try_login("AKIAWRITES", "wrong").await;
     let unknown = desk.try_login("AKIANOBODY", "right").await;
     for answer in [&wrong, &unknown] {
@@ -195,12 +210,14 @@ async fn wrong_unknown_and_disabled_are_refused_in_the_same_words_and_an_address
 
 #[tokio::test]
 async fn a_form_that_no_page_of_the_session_sent_is_refused() {
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let cookie = desk.log_in("AKIAWRITES", "right").await;
     let other = desk.log_in("AKIAWRITES", "right").await;
     let theirs = desk.get("/console/nodes", &other).await.token();
     for token in ["", "x", &theirs] {
-        for path in ["/console/logout", "/console/distributions/new/streaming", "/console/distributions/E1/delete"] {
+        for path in
+            ["/console/logout", "/console/distributions/new/streaming", "/console/distributions/E1/delete"]
+        {
             let answer = desk.post(path, &cookie, format!("form_token={token}")).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
             assert!(answer.text.contains("nothing was changed"), "{path}");
@@ -208,7 +225,9 @@ async fn a_form_that_no_page_of_the_session_sent_is_refused() {
     }
     let token = desk.get("/console/nodes", &cookie).await.token();
     let request = |headers: &[(&'static str, &'static str)]| {
-        let mut request = Request::post("/console/logout").header(header::COOKIE, &cookie).header(header::HOST, "c.example.com");
+        let mut request = Request::post("/console/logout")
+            .header(header::COOKIE, &cookie)
+            .header(header::HOST, "c.example.com");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -230,7 +249,7 @@ async fn a_form_that_no_page_of_the_session_sent_is_refused() {
 
 #[tokio::test]
 async fn sessions_end_by_logout_idleness_age_and_with_their_key() {
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let lives = async |cookie: &str| desk.get("/console/nodes", cookie).await.status == StatusCode::OK;
     let cookie = desk.log_in("AKIAWRITES", "right").await;
     let other = desk.log_in("AKIAREADS", "also").await;
@@ -270,7 +289,7 @@ async fn sessions_end_by_logout_idleness_age_and_with_their_key() {
 
 #[tokio::test]
 async fn a_key_that_may_only_read_changes_nothing_and_another_accounts_things_are_not_there() {
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let cookie = desk.log_in("AKIAREADS", "also").await;
     let page = desk.get("/console/nodes", &cookie).await;
     assert!(page.text.contains("read only"));
@@ -294,7 +313,7 @@ async fn a_key_that_may_only_read_changes_nothing_and_another_accounts_things_ar
 
 #[tokio::test]
 async fn a_form_past_its_bound_is_not_read() {
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let page = desk.get("/console/login", "").await;
     let form = format!("form_token={}&next={}", page.token(), "a".repeat(FORM_BYTES_MAX));
     let answer = desk.post("/console/login", &page.cookie(), form).await;

@@ -6,13 +6,13 @@
 
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// The application and instance every streaming distribution answers to.
 pub(super) const APPLICATION: &str = "cfx/st";
 
 /// Where viewers reach the edges.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlayerConfig {
     /// Port of RTMP and RTMPE.
@@ -32,7 +32,7 @@ impl Default for PlayerConfig {
 }
 
 /// A way to carry RTMP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     /// Its scheme.
     pub(super) scheme: &'static str,
