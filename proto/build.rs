@@ -2,7 +2,7 @@
 //! are [`bytes::Bytes`], so a block is never copied into a `Vec` on its way through gRPC.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["penstock/v1/shield.proto", "penstock/v1/control.proto"];
+    let files = ["penstock/v1/shield.proto", "penstock/v1/control.proto", "penstock/v1/store.proto"];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

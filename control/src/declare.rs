@@ -83,6 +83,12 @@ pub struct Declared {
     /// Whether players' scripts may read the pixels; false by default.
     #[serde(default)]
     pub video_sample_access: bool,
+    /// The account it is shown to, 12 digits; none by default.
+    #[serde(default)]
+    pub account: String,
+    /// Accounts whose signers may sign stream names; none by default. Adds the feature `signed-names` to those an edge must have.
+    #[serde(default)]
+    pub trusted_signers: Vec<String>,
     /// Features an edge must have to serve it.
     #[serde(default)]
     pub required_features: Vec<String>,

@@ -6,6 +6,15 @@
 //! | `names/HOST` | the id of the distribution that has this domain or alias |
 //! | `purges/ID` | a `Purge`, protobuf; lives for `purge_kept_seconds` |
 //! | `declared/NAME` | the id a declarative file's entry was given, see [`crate::declare`] |
+//! | `api/KIND/ACCOUNT/ID` | a `Resource` of the control API, see [`crate::api`] |
+//! | `api-refs/KIND/ACCOUNT/HASH` | the id of the resource made with the caller reference of this SHA-256 |
+//! | `tags/KIND/ACCOUNT/ID` | the `Tags` of a resource |
+//! | `accounts/ACCOUNT`, `keys/ID` | an `Account`; an `AccessKey`, its secret sealed ([`crate::seal`]) |
+//! | `signers/ACCOUNT` | a `Signer`: the public keys that sign stream names; published to all nodes |
+//! | `origin-secrets/CREDENTIAL` | an `OriginSecret`, sealed; published to shields |
+//! | `grants/ACCOUNT/BUCKET` | a `Grant`; published to shields |
+//! | `roster/NODE` | a `RosterEntry`: a node that counts towards Deployed |
+//! | `deployed` | the `Deployed` floor, see [`crate::lifecycle`] |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
 //! | `head`, `store_id` | see [`crate::store`] |
@@ -19,6 +28,8 @@ use prost::Message;
 use proto::distribution::{Invalid, validate};
 use proto::v1::{Distribution, Purge};
 
+pub use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
+
 use crate::store::{ConfigStore, HEAD_KEY, StoreError, Transaction, random_text};
 
 /// Before a distribution's id.
@@ -31,6 +42,20 @@ pub const PURGES: &str = "purges/";
 pub const DECLARED: &str = "declared/";
 /// Before a node id.
 pub const MEMBERS: &str = "members/";
+/// Before `KIND/ACCOUNT/ID` of a resource of the control API.
+pub const API: &str = "api/";
+/// Before `KIND/ACCOUNT/HASH` of a caller reference.
+pub const API_REFS: &str = "api-refs/";
+/// Before `KIND/ACCOUNT/ID` of a resource's tags.
+pub const TAGS: &str = "tags/";
+/// Before an account's number.
+pub const ACCOUNTS: &str = "accounts/";
+/// Before an access key's id.
+pub const KEYS: &str = "keys/";
+/// Before a node id in the roster.
+pub const ROSTER: &str = "roster/";
+/// The deployed floor.
+pub const DEPLOYED: &str = "deployed";
 /// The shield map in force.
 pub const SHIELD_MAP: &str = "shield_map";
 

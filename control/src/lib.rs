@@ -13,18 +13,31 @@
 //! 4. [client::subscribe] checks that it follows what is known, publishes a new catalogue, saves it;
 //! 5. the next heartbeat reports the revision applied.
 //!
+//! Beside the file, operators and tools use the CloudFront [api] and the [console], both behind one [door]; [accounts] own what they make,
+//! [seal] keeps secrets closed at rest, [lifecycle] says when a change is deployed.
+//!
 //! A store that is away stops changes, not service: replicas keep publishing what they have mirrored, nodes keep serving
 //! what they last knew.
 
 pub mod client;
 
 #[cfg(feature = "server")]
+pub mod accounts;
+#[cfg(feature = "server")]
+pub mod api;
+#[cfg(feature = "server")]
+pub mod console;
+#[cfg(feature = "server")]
 pub mod declare;
 #[cfg(feature = "server")]
 pub mod documents;
+#[cfg(feature = "server")]
+pub mod door;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "server")]
+pub mod lifecycle;
 #[cfg(feature = "server")]
 pub mod membership;
 #[cfg(feature = "server")]
@@ -33,6 +46,8 @@ mod metrics;
 pub mod mirror;
 #[cfg(feature = "server")]
 pub mod publish;
+#[cfg(feature = "server")]
+pub mod seal;
 #[cfg(feature = "server")]
 pub mod service;
 #[cfg(feature = "server")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use prometheus::Registry;
+use proto::clock::SharedClock;
 use proto::distribution::is_host;
 use proto::token::{BadToken, Guard};
 use proto::v1::control_server::ControlServer;
@@ -21,12 +22,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::api::{ApiConfig, Context};
 use crate::declare::{self, Applied, ApplyError, DeclaredSet};
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::publish::PublishConfig;
+use crate::seal::Sealer;
 use crate::store::Store;
 use calls::Calls;
 
@@ -108,6 +111,25 @@ impl Control {
         };
         self.metrics.applies.with_label_values(&[outcome]).inc();
         result
+    }
+
+    /// What the API and the console of this replica work on. `shield_token` is what shields let control in by.
+    pub fn context(
+        &self,
+        config: ApiConfig,
+        clock: SharedClock,
+        sealer: Sealer,
+        shield_token: &str,
+    ) -> Context {
+        Context {
+            store: self.store.clone(),
+            views: self.views.subscribe(),
+            config: Arc::new(config),
+            clock,
+            sealer,
+            metrics: self.metrics.clone(),
+            shield_token: shield_token.into(),
+        }
     }
 
     /// Returns once the store has been read and its config can be published.

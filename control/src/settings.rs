@@ -58,6 +58,8 @@ The file of distributions: `distributions:`, a list of entries with these fields
   swf_verification        SWF files a player may be: a list of hash (64 hexadecimal digits, rtmpdump's
                           swfhash) and size_bytes (0: any)            [default: none, any player]
   audio_sample_access, video_sample_access  whether scripts may read sound and pixels   [default: false]
+  account                 the account that sees it in the console      [default: none]
+  trusted_signers         accounts whose signers may sign stream names [default: none, no signature]
   required_features       features an edge must have to serve it
 ";
 

@@ -164,6 +164,9 @@ pub trait ConfigStore: Send + Sync + 'static {
     /// All documents whose keys start with `prefix`, at one revision.
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError>;
 
+    /// At most `limit` documents whose keys start with `prefix` and are greater than `after` (empty: all are), by key.
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
     /// Does all of `transaction` as one revision, which it returns, or nothing.
     async fn commit(&self, transaction: Transaction) -> Result<u64, StoreError>;
 

@@ -12,6 +12,12 @@ pub const FEATURES: &[&str] = &["rtmp", SWF_VERIFICATION];
 /// The feature a distribution requires that has a rule for SWF files: a node that doesn't know the rule would let everyone in.
 pub const SWF_VERIFICATION: &str = "swf-verification";
 
+/// The feature a distribution requires that has trusted signers: a node that doesn't know the rule would serve it to everyone.
+pub const SIGNED_NAMES: &str = "signed-names";
+
+/// Most trusted signers of a distribution.
+pub const TRUSTED_SIGNERS_MAX: usize = 5;
+
 /// Most SWF files a distribution may allow: each costs a hash at every connect.
 pub const ALLOWED_SWFS_MAX: usize = 64;
 
@@ -79,7 +85,33 @@ pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
     if doc.chunk_size_bytes != 0 && !(128..=65_536).contains(&doc.chunk_size_bytes) {
         return invalid("chunk_size_bytes", format!("{} is not within 128 and 65536", doc.chunk_size_bytes));
     }
+    if !doc.account.is_empty() && !is_account(&doc.account) {
+        return invalid("account", format!("'{}' is not 12 digits", doc.account));
+    }
+    check_signers(doc)?;
     check_swfs(doc)
+}
+
+/// Whether `account` is the number of an account: 12 digits.
+pub fn is_account(account: &str) -> bool {
+    account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn check_signers(doc: &Distribution) -> Result<(), Invalid> {
+    let signers = &doc.trusted_signers;
+    if signers.is_empty() {
+        return Ok(());
+    }
+    if signers.len() > TRUSTED_SIGNERS_MAX {
+        return invalid("trusted_signers", format!("{} accounts, over {TRUSTED_SIGNERS_MAX}", signers.len()));
+    }
+    if let Some(signer) = signers.iter().find(|signer| !is_account(signer)) {
+        return invalid("trusted_signers", format!("'{signer}' is not 12 digits"));
+    }
+    if !doc.required_features.iter().any(|feature| feature == SIGNED_NAMES) {
+        return invalid("required_features", format!("lack {SIGNED_NAMES}, which trusted_signers need"));
+    }
+    Ok(())
 }
 
 fn check_swfs(doc: &Distribution) -> Result<(), Invalid> {

@@ -5,6 +5,7 @@
 //!
 //! * [`v1`]: the messages and services generated from `penstock/v1/*.proto`;
 //! * [`message`]: messages that carry blocks, on the wire without a copy;
+//! * [`clock`]: wall time, passed in;
 //! * [`object`]: what a cached byte belongs to: an origin, a key, a version;
 //! * [`range`]: byte ranges, and how they fall into blocks, runs and ring segments;
 //! * [`distribution`]: the documents edges act on, and when one is valid;
@@ -13,6 +14,7 @@
 //!
 //! Dependencies point one way: `proto ◀ control ◀ shield ◀ edge`.
 
+pub mod clock;
 pub mod distribution;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

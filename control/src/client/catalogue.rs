@@ -10,7 +10,11 @@ use std::sync::Arc;
 
 use proto::distribution::{lacking_features, validate};
 use proto::object::OriginId;
-use proto::v1::{Delta, Distribution, Purge, Revision};
+use proto::v1::{Delta, Distribution, Published, Purge, Revision};
+
+pub use access::Access;
+
+pub mod access;
 
 /// Purges a node remembers; the oldest go first. Owners act on a purge as it arrives, so this only has to span the
 /// changes that one slow reader of the catalogue may miss.
@@ -48,6 +52,8 @@ pub struct Catalogue {
     pub purges: Vec<Purge>,
     /// Documents refused, by id.
     pub refused: BTreeMap<String, Refused>,
+    /// Who may sign names, and by which keys shields read.
+    pub access: Access,
 }
 
 impl Catalogue {
@@ -79,6 +85,13 @@ impl Catalogue {
         next
     }
 
+    /// This catalogue with a snapshot's signers, secrets and grants in place of its own.
+    pub fn with_published(mut self, published: Published) -> Self {
+        self.access = Access::default();
+        self.access.take(published);
+        self
+    }
+
     /// The catalogue after one change. The caller has checked that the change follows this revision.
     pub fn apply(&self, delta: Delta) -> Self {
         let mut next = self.clone();
@@ -95,6 +108,10 @@ impl Catalogue {
         next.purges.extend(delta.purges.into_iter().filter(|p| !known.contains(p.id.as_str())));
         let over = next.purges.len().saturating_sub(PURGES_KEPT);
         next.purges.drain(..over);
+        for key in &delta.removed {
+            next.access.remove(key);
+        }
+        next.access.take(delta.published.unwrap_or_default());
         next.index();
         next
     }

@@ -77,6 +77,7 @@ fn page(catalogue: &Catalogue, documents: Vec<Distribution>, end: bool) -> Subsc
         revision: Some(catalogue.revision.clone()),
         distributions: documents,
         purges: if end { catalogue.purges.clone() } else { Vec::new() },
+        published: end.then(|| catalogue.access.published()),
         end,
     };
     SubscribeEvent { event: Some(Event::SnapshotPage(page)) }
@@ -106,11 +107,9 @@ fn decode(bytes: &[u8]) -> Result<(Catalogue, ShieldMap), &'static str> {
             SubscribeEvent::decode_length_delimited(&mut body).map_err(|_| "holds what is no event")?;
         match event.event {
             Some(Event::SnapshotPage(page)) if page.end => {
-                catalogue = Catalogue::empty().replace(
-                    page.revision.unwrap_or_default(),
-                    page.distributions,
-                    page.purges,
-                );
+                catalogue = Catalogue::empty()
+                    .replace(page.revision.unwrap_or_default(), page.distributions, page.purges)
+                    .with_published(page.published.unwrap_or_default());
             }
             Some(Event::SnapshotPage(page)) => {
                 catalogue = catalogue.apply(proto::v1::Delta {

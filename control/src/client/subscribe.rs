@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use proto::status::{Reason, RemoteError};
 use proto::v1::{
-    Delta, Distribution, Purge, Revision, ShieldMap, SnapshotPage, SubscribeRequest, subscribe_event::Event,
+    Delta, Distribution, Published, Purge, Revision, ShieldMap, SnapshotPage, SubscribeRequest,
+    subscribe_event::Event,
 };
 
 use super::backoff::Backoff;
@@ -101,6 +102,7 @@ struct Pages {
     revision: Revision,
     distributions: Vec<Distribution>,
     purges: Vec<Purge>,
+    published: Published,
 }
 
 struct Follower {
@@ -156,16 +158,23 @@ impl Follower {
             revision: revision.clone(),
             distributions: Vec::new(),
             purges: Vec::new(),
+            published: Published::default(),
         });
         if pages.revision != revision {
             return Err(broken("the pages of a snapshot differ in their revision"));
         }
         pages.distributions.extend(page.distributions);
         pages.purges.extend(page.purges);
+        let published = page.published.unwrap_or_default();
+        pages.published.signers.extend(published.signers);
+        pages.published.origin_secrets.extend(published.origin_secrets);
+        pages.published.grants.extend(published.grants);
         if !page.end {
             return Ok(());
         }
-        let Some(Pages { revision, distributions, purges }) = self.pages.take() else { return Ok(()) };
+        let Some(Pages { revision, distributions, purges, published }) = self.pages.take() else {
+            return Ok(());
+        };
         let known = self.shared.catalogue.borrow().clone();
         if known.revision.store_id == revision.store_id && revision.number < known.revision.number {
             self.shared.metrics.stale.inc();
@@ -178,7 +187,7 @@ impl Follower {
             let (old, new) = (&known.revision.store_id, &revision.store_id);
             tracing::warn!(node = %self.shared.config.node_id, %old, %new, "the store was replaced: taking its snapshot whole");
         }
-        self.publish(known.replace(revision, distributions, purges));
+        self.publish(known.replace(revision, distributions, purges).with_published(published));
         self.shared.metrics.snapshots.inc();
         self.resume = true;
         self.current();

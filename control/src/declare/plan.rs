@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use proto::distribution::{Invalid, SWF_VERIFICATION, validate};
+use proto::distribution::{Invalid, SIGNED_NAMES, SWF_VERIFICATION, validate};
 use proto::object::OriginId;
 use proto::v1::{AllowedSwf, Distribution, DistributionKind};
 
@@ -82,6 +82,9 @@ fn document(entry: &Declared, zone: &str, record: Option<&Record>) -> Distributi
     if !entry.swf_verification.is_empty() && !required_features.iter().any(|f| f == SWF_VERIFICATION) {
         required_features.push(SWF_VERIFICATION.to_owned());
     }
+    if !entry.trusted_signers.is_empty() && !required_features.iter().any(|f| f == SIGNED_NAMES) {
+        required_features.push(SIGNED_NAMES.to_owned());
+    }
     // What is no hash becomes an empty one, which is refused by its field's name.
     let allowed = entry.swf_verification.iter().map(|swf| AllowedSwf {
         hash: hex::decode(&swf.hash).unwrap_or_default().into(),
@@ -104,6 +107,8 @@ fn document(entry: &Declared, zone: &str, record: Option<&Record>) -> Distributi
         swf_verification,
         audio_sample_access: entry.audio_sample_access,
         video_sample_access: entry.video_sample_access,
+        account: entry.account.clone(),
+        trusted_signers: entry.trusted_signers.clone(),
     }
 }
 

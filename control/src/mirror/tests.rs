@@ -110,6 +110,9 @@ impl ConfigStore for Mute {
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
         self.0.list(prefix).await
     }
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.0.page(prefix, after, limit).await
+    }
     async fn commit(&self, transaction: Transaction) -> Result<u64, StoreError> {
         self.0.commit(transaction).await
     }

@@ -5,10 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use proto::v1::{Delta, Distribution, Purge, RegisterRequest, Revision, ShieldMap};
+use proto::v1::{
+    AccessKey, Account, Delta, Deployed, Distribution, Grant, OriginSecret, Purge, RegisterRequest, Revision,
+    RosterEntry, ShieldMap, Signer,
+};
 use tokio::time::Instant;
 
-use crate::documents::{DISTRIBUTIONS, MEMBERS, PURGES, SHIELD_MAP};
+use crate::documents::{
+    ACCOUNTS, DEPLOYED, DISTRIBUTIONS, GRANTS, KEYS, MEMBERS, ORIGIN_SECRETS, PURGES, ROSTER, SHIELD_MAP,
+    SIGNERS,
+};
 
 /// Documents a change may carry; a larger one (a repair of much) is left out of the history, so that subscribers get it
 /// as a snapshot, which comes in pages.
@@ -37,6 +43,20 @@ pub struct View {
     pub history: Arc<VecDeque<Arc<Delta>>>,
     /// Since when the store has been followed without a break; `None` before the first time.
     pub followed_since: Option<Instant>,
+    /// Accounts by number.
+    pub accounts: Arc<BTreeMap<String, Arc<Account>>>,
+    /// Access keys by id, secrets sealed.
+    pub access_keys: Arc<BTreeMap<String, Arc<AccessKey>>>,
+    /// Signers by account.
+    pub signers: Arc<BTreeMap<String, Arc<Signer>>>,
+    /// Secrets of origins by credential, sealed.
+    pub origin_secrets: Arc<BTreeMap<String, Arc<OriginSecret>>>,
+    /// Grants by `ACCOUNT/BUCKET`.
+    pub grants: Arc<BTreeMap<String, Arc<Grant>>>,
+    /// Nodes that count towards Deployed, by id.
+    pub roster: Arc<BTreeMap<String, Arc<RosterEntry>>>,
+    /// The highest config revision that every node has acknowledged; 0 while none has.
+    pub deployed_floor: u64,
     /// Keys of documents that can't be read.
     pub damaged: Arc<BTreeSet<String>>,
 }
@@ -116,6 +136,26 @@ impl View {
         } else if let Some(id) = key.strip_prefix(MEMBERS) {
             let member = Arc::new(decode::<RegisterRequest>(value).filter(|m| m.node_id == id)?);
             Arc::make_mut(&mut self.members).insert(id.to_owned(), member);
+        } else if let Some(account) = key.strip_prefix(ACCOUNTS) {
+            let document = Arc::new(decode::<Account>(value).filter(|d| d.account == account)?);
+            Arc::make_mut(&mut self.accounts).insert(account.to_owned(), document);
+        } else if let Some(id) = key.strip_prefix(KEYS) {
+            let document = Arc::new(decode::<AccessKey>(value).filter(|d| d.id == id)?);
+            Arc::make_mut(&mut self.access_keys).insert(id.to_owned(), document);
+        } else if let Some(account) = key.strip_prefix(SIGNERS) {
+            let document = Arc::new(decode::<Signer>(value).filter(|d| d.account == account)?);
+            Arc::make_mut(&mut self.signers).insert(account.to_owned(), document);
+        } else if let Some(credential) = key.strip_prefix(ORIGIN_SECRETS) {
+            let document = Arc::new(decode::<OriginSecret>(value).filter(|d| d.credential == credential)?);
+            Arc::make_mut(&mut self.origin_secrets).insert(credential.to_owned(), document);
+        } else if let Some(name) = key.strip_prefix(GRANTS) {
+            let document = Arc::new(decode::<Grant>(value)?);
+            Arc::make_mut(&mut self.grants).insert(name.to_owned(), document);
+        } else if let Some(id) = key.strip_prefix(ROSTER) {
+            let document = Arc::new(decode::<RosterEntry>(value).filter(|d| d.node_id == id)?);
+            Arc::make_mut(&mut self.roster).insert(id.to_owned(), document);
+        } else if key == DEPLOYED {
+            self.deployed_floor = decode::<Deployed>(value)?.revision;
         } else if key == SHIELD_MAP {
             let map = decode::<ShieldMap>(value)?;
             self.shield_map =
@@ -140,6 +180,20 @@ impl View {
             Arc::make_mut(&mut self.purges).remove(id);
         } else if let Some(id) = key.strip_prefix(MEMBERS) {
             Arc::make_mut(&mut self.members).remove(id);
+        } else if let Some(account) = key.strip_prefix(ACCOUNTS) {
+            Arc::make_mut(&mut self.accounts).remove(account);
+        } else if let Some(id) = key.strip_prefix(KEYS) {
+            Arc::make_mut(&mut self.access_keys).remove(id);
+        } else if let Some(account) = key.strip_prefix(SIGNERS) {
+            Arc::make_mut(&mut self.signers).remove(account);
+        } else if let Some(credential) = key.strip_prefix(ORIGIN_SECRETS) {
+            Arc::make_mut(&mut self.origin_secrets).remove(credential);
+        } else if let Some(name) = key.strip_prefix(GRANTS) {
+            Arc::make_mut(&mut self.grants).remove(name);
+        } else if let Some(id) = key.strip_prefix(ROSTER) {
+            Arc::make_mut(&mut self.roster).remove(id);
+        } else if key == DEPLOYED {
+            self.deployed_floor = 0;
         } else if key == SHIELD_MAP {
             self.shield_map_modified = 0;
         }
@@ -159,6 +213,7 @@ impl View {
             deletes: pending.deletes.into_iter().collect(),
             purges: pending.purges.into_values().collect(),
             after,
+            ..Default::default()
         }));
         while history.len() > keep {
             history.pop_front();

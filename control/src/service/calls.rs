@@ -135,7 +135,7 @@ impl Control for Calls {
         }
         self.metrics.registers.inc();
         let lease_ms = self.config.lease.as_millis() as u32;
-        Ok(Response::new(RegisterResponse { lease_ms, newest: self.newest() }))
+        Ok(Response::new(RegisterResponse { lease_ms, newest: self.newest(), drain: false }))
     }
 
     async fn deregister(

@@ -205,6 +205,31 @@ impl ConfigStore for Etcd {
         Ok(Listing { head: Head { revision, ..head }, entries })
     }
 
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let mut client = self.client().await?;
+        let end = after_prefix(&self.full(prefix));
+        let mut from = match after >= prefix {
+            true => [self.full(after).as_bytes(), &[0]].concat(),
+            false => self.full(prefix).into_bytes(),
+        };
+        let mut entries = Vec::new();
+        while entries.len() < limit && from < end {
+            let options = GetOptions::new()
+                .with_range(end.clone())
+                .with_limit(PAGE.min((limit - entries.len()) as i64))
+                .with_sort(SortTarget::Key, SortOrder::Ascend);
+            let answer = call(client.get(from, Some(options))).await?;
+            for kv in answer.kvs() {
+                entries.push(self.entry(kv)?);
+            }
+            match answer.kvs().last() {
+                Some(last) if answer.more() => from = [last.key(), &[0]].concat(),
+                _ => break,
+            }
+        }
+        Ok(entries)
+    }
+
     async fn commit(&self, transaction: Transaction) -> Result<u64, StoreError> {
         let mut client = self.client().await?;
         let mut compares = Vec::new();

@@ -5,6 +5,7 @@
 //! own.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -222,6 +223,14 @@ impl ConfigStore for Local {
             .map(|(key, item)| item.entry(key))
             .collect();
         Ok(Listing { head: head(&state)?, entries })
+    }
+
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let state = self.state.lock().await;
+        let from = if after >= prefix { Bound::Excluded(after) } else { Bound::Included(prefix) };
+        let items = state.items.range::<str, _>((from, Bound::Unbounded));
+        let below = items.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+        Ok(below.map(|(key, item)| item.entry(key)).collect())
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<u64, StoreError> {

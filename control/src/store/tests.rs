@@ -50,6 +50,17 @@ async fn lists_are_whole_sorted_and_at_one_revision(store: &Store) {
     );
 }
 
+async fn pages_are_bounded_sorted_and_go_on_after_a_key(store: &Store) {
+    let keys = |entries: Vec<Entry>| entries.into_iter().map(|e| e.key).collect::<Vec<_>>();
+    let all: Vec<String> = (0..600).map(|i| format!("list/{i:03}")).collect();
+    assert_eq!(keys(store.page("list/", "", 2).await.unwrap()), all[..2]);
+    assert_eq!(keys(store.page("list/", "list/001", 300).await.unwrap()), all[2..302]);
+    assert_eq!(keys(store.page("list/", "list/5980", 9).await.unwrap()), all[599..]);
+    assert!(store.page("list/", "list/599", 9).await.unwrap().is_empty());
+    assert!(store.page("list/", "lisu", 9).await.unwrap().is_empty());
+    assert!(store.page("list/", "", 0).await.unwrap().is_empty());
+}
+
 async fn a_watch_brings_each_revision_once_and_whole(store: &Store) {
     let start = store.commit(Transaction::default().put("w/old", "x")).await.unwrap();
     let first = store.commit(Transaction::default().put("w/1", "one").put("w/2", "two")).await.unwrap();
@@ -97,6 +108,7 @@ async fn the_store_id_changes_only_for_who_knows_it(store: &Store) {
 async fn conforms(store: Store) {
     documents_are_written_by_compare_and_set(&store).await;
     lists_are_whole_sorted_and_at_one_revision(&store).await;
+    pages_are_bounded_sorted_and_go_on_after_a_key(&store).await;
     a_watch_brings_each_revision_once_and_whole(&store).await;
     leases_are_renewed_without_a_revision_and_lapse(&store).await;
     the_store_id_changes_only_for_who_knows_it(&store).await;

@@ -243,6 +243,8 @@ fn declared(identity: &Identity, domain: &str, rules: &Rules) -> DeclaredSet {
             swf_verification: rules.swf_verification.clone(),
             audio_sample_access: rules.audio_sample_access,
             video_sample_access: rules.video_sample_access,
+            account: String::new(),
+            trusted_signers: Vec::new(),
             required_features: Vec::new(),
         }],
     }

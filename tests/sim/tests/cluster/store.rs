@@ -105,6 +105,11 @@ impl ConfigStore for Remote {
         self.ask(|store| Box::pin(async move { store.list(&prefix).await })).await
     }
 
+    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        self.ask(move |store| Box::pin(async move { store.page(&prefix, &after, limit).await })).await
+    }
+
     async fn commit(&self, transaction: Transaction) -> Result<u64, StoreError> {
         self.ask(|store| Box::pin(async move { store.commit(transaction).await })).await
     }

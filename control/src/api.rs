@@ -1,0 +1,109 @@
+//! The CloudFront control API.
+//!
+//! A request passes the [door](crate::door), is [authenticated](auth), becomes a [`Call`] and goes to the module of its resource, which answers
+//! with a [`Reply`] or an [`ApiError`]; both become documents in the schema of the version asked.
+
+pub mod auth;
+pub mod error;
+pub mod identity;
+pub mod invalidation;
+pub mod key_group;
+pub mod limits;
+pub mod paging;
+pub mod public_key;
+pub mod reply;
+pub mod streaming;
+pub mod tagging;
+pub mod version;
+pub mod web;
+pub mod xml;
+
+use std::sync::Arc;
+
+use http::Method;
+use proto::clock::SharedClock;
+use tokio::sync::watch;
+
+use crate::accounts::Principal;
+use crate::metrics::Metrics;
+use crate::mirror::view::View;
+use crate::seal::Sealer;
+use crate::store::Store;
+pub use error::ApiError;
+pub use limits::Limits;
+pub use reply::Reply;
+pub use version::Version;
+use xml::Element;
+
+/// What operations work on. Clones share all of it.
+#[derive(Clone)]
+pub struct Context {
+    /// The documents.
+    pub store: Store,
+    /// What this replica knows of nodes, keys and signers; resources themselves are read from the store.
+    pub views: watch::Receiver<Arc<View>>,
+    /// Behaviour.
+    pub config: Arc<ApiConfig>,
+    /// Wall time.
+    pub clock: SharedClock,
+    /// Opens and seals secrets.
+    pub sealer: Sealer,
+    /// Control's metrics.
+    #[allow(dead_code, reason = "operations meter themselves by it")]
+    pub(crate) metrics: Metrics,
+    /// The node token by which control asks shields to forget.
+    #[allow(dead_code, reason = "invalidations ask shields by it")]
+    pub(crate) shield_token: Arc<str>,
+}
+
+/// How the API behaves.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// The zone of generated domains.
+    pub zone: String,
+    /// Bounds of what an account may have and say.
+    pub limits: Limits,
+    /// How far a request's date may be from now, either way, in seconds.
+    pub clock_window_seconds: u64,
+    /// How long an order to forget is kept for nodes that are away.
+    pub purge_ttl: std::time::Duration,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            zone: "penstock.localhost".into(),
+            limits: Limits::default(),
+            clock_window_seconds: 900,
+            purge_ttl: std::time::Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// One authenticated request, as a resource's module gets it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The API version asked.
+    pub version: Version,
+    /// Who asks.
+    pub principal: Principal,
+    /// GET, POST, PUT or DELETE (a HEAD arrives as GET).
+    pub method: Method,
+    /// Path segments after the resource's name, decoded: `[]`, `[ID]`, `[ID, "config"]`, for identities `["cloudfront", …]`.
+    pub path: Vec<String>,
+    /// Query parameters in order, decoded; a bare name has an empty value.
+    pub query: Vec<(String, String)>,
+    /// `If-Match` as sent.
+    pub if_match: Option<String>,
+    /// The body's root element; `None` if there was no body.
+    pub body: Option<Element>,
+    /// `https://HOST` (or `http://`) as the client wrote it: what a Location begins with.
+    pub base_url: String,
+}
+
+impl Call {
+    /// The value of a query parameter.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}

@@ -1,0 +1,1 @@
+//! Who signed a request: the legacy scheme of 2009 and SigV4.

@@ -1,0 +1,9 @@
+//! Tags of resources.
+
+use super::{ApiError, Call, Context, Reply};
+
+/// Answers a call below `tagging`.
+pub async fn handle(context: &Context, call: &Call) -> Result<Reply, ApiError> {
+    let _ = (context, call);
+    Err(ApiError::method_not_allowed())
+}
