@@ -20,6 +20,9 @@ use crate::{eventually, http};
 
 const TOKEN: &str = "the-token-of-the-test-cluster";
 
+/// Under which control seals secrets.
+const SEALING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 /// The streaming distribution over the public bucket `media`.
 pub const PUBLIC: &str = "s0000000public.penstock.localhost";
 /// A CNAME of it.
@@ -45,6 +48,10 @@ pub const NOWHERE: &str = "s000000nowhere.penstock.localhost";
 pub struct Setup {
     /// What bucket `media` shows; the shared media if `None`.
     pub media: Option<PathBuf>,
+    /// More YAML of control's file.
+    pub control: String,
+    /// `IP:PORT` of the control API; any port if empty.
+    pub api: String,
     /// YAML under the edges' `edge:`.
     pub edge: String,
     /// YAML under the shields' `shield:`.
@@ -132,6 +139,8 @@ pub struct Cluster {
     pub shields: Vec<Node>,
     /// Control.
     pub control: Node,
+    /// `IP:PORT` of the control API and the console.
+    pub api: String,
     /// etcd.
     pub etcd: Node,
     /// What stands between the shields and S3.
@@ -200,7 +209,9 @@ impl Cluster {
 
         let distributions = write(folder, "distributions.yaml", &distributions(setup.faulty));
         let (grpc, metrics) = (free(), free());
-        let config = write(folder, "control.yaml", &control_yaml(&grpc, &metrics, &clients, &distributions));
+        let api = if setup.api.is_empty() { free() } else { setup.api };
+        let text = control_yaml(&grpc, &metrics, &clients, &distributions, &api) + &setup.control;
+        let config = write(folder, "control.yaml", &text);
         let mut control = Node::start(
             "control",
             product("penstock-control"),
@@ -262,7 +273,8 @@ impl Cluster {
             })
             .collect();
         edges.iter_mut().for_each(Node::wait_ready);
-        let cluster = Self { edges, shields, control, etcd, proxy, faulty, beside, links, s3, folder: temp };
+        let cluster =
+            Self { edges, shields, control, api, etcd, proxy, faulty, beside, links, s3, folder: temp };
         cluster.wait_shields(shield_count);
         cluster.wait_distributions();
         cluster
@@ -331,6 +343,20 @@ impl Cluster {
         edge
     }
 
+    /// Starts one more replica of control, set up like the first; gives it and the `IP:PORT` of its API. It ends when dropped.
+    pub fn another_control(&self, name: &str) -> (Node, String) {
+        let (first, folder) = (&self.control, self.folder.path());
+        let (addr, metrics, api) = (free(), free(), free());
+        let text = std::fs::read_to_string(folder.join("control.yaml")).unwrap();
+        let text =
+            text.replace(&first.addr, &addr).replace(&first.metrics, &metrics).replace(&self.api, &api);
+        let config = write(folder, &format!("{name}.yaml"), &text);
+        let mut control =
+            Node::start(name, first.program.clone(), with_config(&config), addr, metrics, folder);
+        control.wait_ready();
+        (control, api)
+    }
+
     /// The RTMP address of an edge.
     pub fn rtmp(&self, edge: usize) -> &str {
         &self.edges[edge].addr
@@ -359,10 +385,11 @@ fn plain(addr: &str) -> String {
     if addr.starts_with('[') { format!("'{addr}'") } else { addr.to_owned() }
 }
 
-fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str) -> String {
-    let (grpc, metrics) = (plain(grpc), plain(metrics));
+fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str, api: &str) -> String {
+    let (grpc, metrics, api) = (plain(grpc), plain(metrics), plain(api));
     format!(
-        "listen: {grpc}\nmetrics: {metrics}\ntoken: {TOKEN}\nstore:\n  etcd:\n    endpoints: ['http://{etcd}']\ndistributions_file: {distributions}\n"
+        "listen: {grpc}\nmetrics: {metrics}\ntoken: {TOKEN}\nstore:\n  etcd:\n    endpoints: ['http://{etcd}']\n\
+         distributions_file: {distributions}\nsecrets:\n  key: {SEALING_KEY}\napi:\n  listen: {api}\n"
     )
 }
 

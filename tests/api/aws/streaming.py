@@ -308,6 +308,13 @@ def fresh(case):
     case.facts = {"id": made["Id"], "domain": made["DomainName"], "etag": answer["ETag"]}
 
 
+def show(case):
+    """What boto3 reads of a distribution."""
+    one = case.api.get_streaming_distribution(Id=case.words[0])["StreamingDistribution"]
+    case.check("read", one["Id"] == case.words[0])
+    case.facts = one
+
+
 def denied(case):
     """Every operation with keys that may only read."""
     case.api.list_streaming_distributions()
@@ -331,4 +338,4 @@ def denied(case):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (create, again, update, quantities, cnames, refusals, limit, life, paging, tags, versions, fresh, denied)})
+    main({f.__name__: f for f in (create, again, update, quantities, cnames, refusals, limit, life, paging, tags, versions, fresh, show, denied)})
