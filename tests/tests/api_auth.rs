@@ -5,9 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime};
 
 use tests::api::sign::{self, Signed};
-use tests::api::{
-    Api, FIRST, Keys, NEWEST, ORIGIN, Request, assert_refused, config, first_config, text, unique,
-};
+use tests::api::{Api, Keys, ORIGIN, Request, assert_refused, config, first_config, text, unique};
 
 const LIST: &str = "/2020-05-31/streaming-distribution";
 const OLD_LIST: &str = "/2009-12-01/streaming-distribution";
@@ -63,8 +61,9 @@ fn c04_x_amz_date_is_what_counts_where_both_dates_are_sent() {
         )
     };
     assert_eq!(send(&old, &now, &over(&now)).status, 200);
-    assert_refused(&send(&now, &now.replace("GMT", "UTC"), &over(&now)), 403, "SignatureDoesNotMatch");
-    assert_eq!(send(&now, &old, &over(&now)).status, 403, "signed over Date while x-amz-date is there");
+    let other = sign::http_date(sign::shifted(3));
+    assert_refused(&send(&now, &other, &over(&now)), 403, "SignatureDoesNotMatch");
+    assert_eq!(send(&now, &other, &over(&other)).status, 200);
 }
 
 #[test]
@@ -203,7 +202,6 @@ fn a_key_that_was_disabled_or_deleted_is_as_unknown_as_one_that_never_was() {
     api.cluster.control_command(&["keys", "delete", &second.id]).expect(0);
     assert_refused(&list(&second), 403, "InvalidClientTokenId");
     assert_eq!(list(&keys).status, 200);
-    let _ = (NEWEST, FIRST);
 }
 
 /// One refused request on a connection that stays open; gives how long the answer took.

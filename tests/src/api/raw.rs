@@ -1,5 +1,6 @@
 //! One request to the control API, signed or not, right or wrong.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use super::Keys;
@@ -141,6 +142,17 @@ impl Request {
         let headers = self.signed(addr);
         let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         http::request(addr, &self.method, &self.target, &headers, &self.body)
+    }
+
+    /// As [`Request::try_send`], from another address of loopback, such as `127.0.0.2`.
+    pub fn send_from(&self, source: &str, addr: &str) -> anyhow::Result<Answer> {
+        let to: SocketAddr = addr.parse()?;
+        let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source.parse()?, 0).into())?;
+        socket.connect(&to.into())?;
+        let headers = self.signed(addr);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        http::request_over(socket.into(), addr, &self.method, &self.target, &headers, &self.body)
     }
 
     /// All its bytes as they go to `host`.
