@@ -69,11 +69,12 @@ impl Api {
     /// A new account with a key, made by the operator's command.
     pub fn account(&self) -> Keys {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.key(&format!("1111{number:08}"), &[])
+        let account = format!("1111{:08}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.cluster.control_command(&["accounts", "create", &account]).expect(0);
+        self.key(&account, &[])
     }
 
-    /// One more key of an account; makes the account if need be. `more` are options of `keys create`.
+    /// One more key of an account. `more` are options of `keys create`.
     pub fn key(&self, account: &str, more: &[&str]) -> Keys {
         let mut words = vec!["keys", "create", "--account", account];
         words.extend(more);
@@ -230,15 +231,11 @@ pub fn unique() -> String {
     format!("{:x}-{:x}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What `keys create` says.
+/// What `keys create` says: variables as a shell takes them.
 fn parse_keys(account: &str, said: &str) -> Keys {
     let value = |name: &str| {
-        said.lines()
-            .find_map(|l| {
-                l.trim().strip_prefix(name)?.trim_start_matches([':', '=', ' ']).split_whitespace().next()
-            })
-            .unwrap_or_else(|| panic!("no {name} in {said:?}"))
-            .to_owned()
+        let found = said.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_else(|| panic!("no {name} in {said:?}")).to_owned()
     };
-    Keys { account: account.into(), id: value("access_key_id"), secret: value("secret_access_key") }
+    Keys { account: account.into(), id: value("AWS_ACCESS_KEY_ID"), secret: value("AWS_SECRET_ACCESS_KEY") }
 }

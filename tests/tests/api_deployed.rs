@@ -28,7 +28,7 @@ fn newest(api: &Api) -> u64 {
 }
 
 fn quick() -> Setup {
-    Setup { control: "lease_ms: 3000\nexclude_after_seconds: 12\n".into(), ..Default::default() }
+    Setup { control: "lease_ms: 3000\nexclude_after_ms: 10000\n".into(), ..Default::default() }
 }
 
 #[test]
