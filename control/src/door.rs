@@ -179,3 +179,6 @@ impl Door {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
