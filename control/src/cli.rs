@@ -1,5 +1,7 @@
 //! The command line: its options, and the calls an operator makes to a running control.
 
+mod backup;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,6 +60,22 @@ pub(crate) enum Command {
     Nodes,
     /// Print the certificate of the local authority, PEM: what clients of the control API are to trust
     Ca,
+    /// Make the declared distributions those of a file, by the same rules as distributions_file
+    Apply {
+        /// The file; - for standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write the config (distributions, API resources, accounts and sealed keys) to standard output
+    Export,
+    /// Put an exported config into the store, which gets a new id
+    Import {
+        /// The file; - for standard input
+        file: PathBuf,
+        /// Make the store what the file says, even if it holds a config
+        #[arg(long)]
+        replace: bool,
+    },
     /// Make shields and edges forget what they cached of a distribution
     Purge {
         /// The distribution's id
@@ -81,6 +99,9 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 purge(&mut admin, distribution, prefix).await
             }
             Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
+            Command::Apply { file } => backup::apply(&mut admin, file).await?,
+            Command::Export => backup::export(&mut admin).await?,
+            Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
             Command::Serve => Ok(()),
         };
         match outcome {

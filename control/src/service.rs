@@ -5,7 +5,9 @@
 //! unavailable; later, a store that is away fails only what must write.
 
 mod calls;
+mod operator;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +50,8 @@ pub struct ControlConfig {
     pub compare_every: Duration,
     /// How subscriptions are served.
     pub publish: PublishConfig,
+    /// The declarative file this replica follows; while there is one, no other is applied by a call.
+    pub distributions_file: Option<PathBuf>,
 }
 
 impl Default for ControlConfig {
@@ -59,6 +63,7 @@ impl Default for ControlConfig {
             history: 1024,
             compare_every: Duration::from_secs(180),
             publish: PublishConfig::default(),
+            distributions_file: None,
         }
     }
 }

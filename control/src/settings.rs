@@ -225,6 +225,7 @@ impl Settings {
                 queue: self.subscriber_queue_events,
                 ..PublishConfig::default()
             },
+            distributions_file: self.distributions_file.clone(),
         }
     }
 

@@ -8,7 +8,8 @@ use proto::status::RemoteError;
 use proto::token::{BadToken, Bearer};
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
-    GetCertificateAuthorityRequest,     Distribution, ListDistributionsRequest, ListNodesRequest, ListNodesResponse, PurgeDistributionRequest,
+    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, Distribution, ExportRequest, GetCertificateAuthorityRequest, ImportResponse,
+    ListDistributionsRequest, ListNodesRequest, ListNodesResponse, PurgeDistributionRequest,
     PurgeDistributionResponse, Revision,
 };
 use tonic::service::interceptor::InterceptedService;
@@ -23,6 +24,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL: Duration = Duration::from_secs(30);
+/// For calls that read or write the whole config.
+const LONG_CALL: Duration = Duration::from_secs(300);
 
 /// A client whose calls carry the node token.
 pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
@@ -106,6 +109,43 @@ impl Admin {
         let mut request = tonic::Request::new(GetCertificateAuthorityRequest {});
         request.set_timeout(CALL);
         Ok(self.client.get_certificate_authority(request).await?.into_inner().certificate_pem)
+    }
+
+    /// Makes the declared distributions those of the file `yaml`.
+    pub async fn apply(&mut self, yaml: &str) -> Result<ApplyResponse, RemoteError> {
+        let mut request = tonic::Request::new(ApplyRequest { yaml: yaml.into() });
+        request.set_timeout(LONG_CALL);
+        Ok(self.client.apply(request).await?.into_inner())
+    }
+
+    /// The config at one revision: where the store stood, and its documents by key.
+    pub async fn export(&mut self) -> Result<(Revision, Vec<BackupEntry>), RemoteError> {
+        let mut request = tonic::Request::new(ExportRequest {});
+        request.set_timeout(LONG_CALL);
+        let mut pages = self.client.export(request).await?.into_inner();
+        let (mut revision, mut entries) = (Revision::default(), Vec::new());
+        while let Some(page) = pages.message().await? {
+            revision = page.revision.unwrap_or(revision);
+            entries.extend(page.entries);
+        }
+        Ok((revision, entries))
+    }
+
+    /// Puts a backup's documents into the store.
+    pub async fn import(
+        &mut self,
+        entries: Vec<BackupEntry>,
+        replace: bool,
+    ) -> Result<ImportResponse, RemoteError> {
+        // A document is a few kilobytes: these pages stay far below the bound of a message.
+        let mut pages: Vec<BackupPage> = entries
+            .chunks(100)
+            .map(|entries| BackupPage { entries: entries.to_vec(), ..Default::default() })
+            .collect();
+        pages.insert(0, BackupPage { replace, ..Default::default() });
+        let mut request = tonic::Request::new(futures::stream::iter(pages));
+        request.set_timeout(LONG_CALL);
+        Ok(self.client.import(request).await?.into_inner())
     }
 
     /// Makes the cluster forget what it cached of a distribution's keys below `key_prefix` (empty: all).

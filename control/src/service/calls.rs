@@ -11,18 +11,18 @@ use proto::token::Bearer;
 use proto::v1::control_server::Control;
 use proto::v1::shield_client::ShieldClient;
 use proto::v1::{
-    DeregisterRequest, DeregisterResponse, ListDistributionsRequest, ListDistributionsResponse,
-    GetCertificateAuthorityRequest, GetCertificateAuthorityResponse, ListNodesRequest, ListNodesResponse, NodeRole, NodeStatus, PurgeDistributionRequest,
-    PurgeDistributionResponse, PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent,
-    SubscribeRequest,
+    ApplyRequest, ApplyResponse, BackupPage, DeregisterRequest, DeregisterResponse, ExportRequest, GetCertificateAuthorityRequest, GetCertificateAuthorityResponse,
+    ImportResponse, ListDistributionsRequest, ListDistributionsResponse, ListNodesRequest, ListNodesResponse,
+    NodeRole, NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest,
+    RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::ControlConfig;
+use super::{ControlConfig, operator};
 use crate::client::node::is_node_id;
 use crate::documents::{self, MEMBERS};
 use crate::door::authority;
@@ -48,11 +48,11 @@ pub(super) struct Calls {
     pub(super) shutdown: CancellationToken,
 }
 
-fn refused(reason: Reason, message: impl Into<String>) -> Status {
+pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Status {
     RemoteError::new(reason, message).into()
 }
 
-fn of_store(error: StoreError) -> Status {
+pub(super) fn of_store(error: StoreError) -> Status {
     let reason = match error {
         StoreError::Away(_) => Reason::Unavailable,
         StoreError::Conflict { .. } => Reason::Overloaded,
@@ -150,6 +150,23 @@ impl Control for Calls {
         membership::deregister(&self.store, &node_id).await.map_err(of_store)?;
         tracing::info!(node = %node_id, "node left");
         Ok(Response::new(DeregisterResponse {}))
+    }
+
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        operator::apply(self, &request.into_inner().yaml).await.map(Response::new)
+    }
+
+    type ExportStream = operator::Pages;
+
+    async fn export(&self, _: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        operator::export(self).await.map(Response::new)
+    }
+
+    async fn import(
+        &self,
+        request: Request<Streaming<BackupPage>>,
+    ) -> Result<Response<ImportResponse>, Status> {
+        operator::import(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
