@@ -35,8 +35,7 @@ use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
 use crate::store::Store;
-pub(crate) use desk::Desk;
-pub use desk::Verify;
+pub(crate) use desk::{Desk, Verify};
 pub use error::ApiError;
 pub use limits::Limits;
 pub use reply::Reply;
@@ -73,6 +72,8 @@ pub struct ApiConfig {
     pub limits: Limits,
     /// How far a request's date may be from now, either way, in seconds.
     pub clock_window_seconds: u64,
+    /// The regions a SigV4 scope may name.
+    pub regions: Vec<String>,
     /// How long an order to forget is kept for nodes that are away.
     pub purge_ttl: std::time::Duration,
 }
@@ -83,6 +84,7 @@ impl Default for ApiConfig {
             zone: "penstock.localhost".into(),
             limits: Limits::default(),
             clock_window_seconds: 900,
+            regions: vec![auth::REGION.into()],
             purge_ttl: std::time::Duration::from_secs(24 * 3600),
         }
     }

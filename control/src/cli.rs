@@ -1,5 +1,6 @@
 //! The command line: its options, and the calls an operator makes to a running control.
 
+mod access;
 mod backup;
 
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use penstock_control::client::config::load_token;
 use penstock_control::membership::{role_name, state_name};
 use penstock_control::settings::reference;
 use proto::v1::DistributionKind;
+
+use access::{AccountsCommand, KeysCommand};
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
@@ -29,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) check_config: bool,
 
     /// Where control listens: http://HOST:PORT; of several, separated by commas, the first that answers (status, nodes,
-    /// purge)
+    /// purge, accounts, keys)
     #[arg(
         long = "control",
         value_name = "URL",
@@ -40,11 +43,11 @@ pub(crate) struct Options {
     )]
     pub(crate) endpoints: Vec<String>,
 
-    /// The node token (status, nodes, purge)
+    /// The node token (status, nodes, purge, accounts, keys)
     #[arg(long, value_name = "TOKEN", env = "PENSTOCK_TOKEN", hide_env_values = true, global = true)]
     pub(crate) token: Option<String>,
 
-    /// A file that holds the node token (status, nodes, purge)
+    /// A file that holds the node token (status, nodes, purge, accounts, keys)
     #[arg(long, value_name = "FILE", env = "PENSTOCK_TOKEN_FILE", global = true)]
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -83,6 +86,12 @@ pub(crate) enum Command {
         /// Only keys that start with this [default: all]
         path: Option<String>,
     },
+    /// Accounts of the control API
+    #[command(subcommand)]
+    Accounts(AccountsCommand),
+    /// Access keys, by which requests of the control API are signed
+    #[command(subcommand)]
+    Keys(KeysCommand),
 }
 
 /// Carries out an operator's call.
@@ -102,6 +111,8 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
             Command::Apply { file } => backup::apply(&mut admin, file).await?,
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
+            Command::Accounts(command) => access::accounts(&mut admin, command).await,
+            Command::Keys(command) => access::keys(&mut admin, command).await?,
             Command::Serve => Ok(()),
         };
         match outcome {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use penstock_control::api::auth::Verifier;
 use penstock_control::client::telemetry::{self, Readiness};
 use penstock_control::door::{self, Door};
-use penstock_control::seal::Sealer;
 use penstock_control::settings::Settings;
 use penstock_control::{Control, DeclaredSet, declare};
 use prometheus::Registry;
@@ -52,6 +52,7 @@ async fn main() -> ExitCode {
 fn check(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
     settings.node_token()?;
+    settings.sealer()?;
     if let Some(file) = &settings.distributions_file {
         let set = DeclaredSet::read(file).context("distributions_file")?;
         set.check(&settings.zone).with_context(|| format!("distributions_file {}", file.display()))?;
@@ -64,19 +65,22 @@ fn check(config: Option<&Path>) -> Result<()> {
 async fn serve(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
     let token = settings.node_token()?;
+    let sealer = settings.sealer()?;
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let control = Control::new(store, settings.control(), &registry)?;
-    let context = control.context(settings.api(), proto::clock::system(), Sealer::none(), &token);
-    let door = Door::new(context, verify(), None, settings.api.door()).context("api.tls")?;
+    let control = Control::new(store, settings.control(sealer.clone()), &registry)?;
+    let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &token);
+    let verifier = Verifier::of(&context)?;
+    let door = Door::new(context, verifier, None, settings.api.door()).context("api.tls")?;
 
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
     let metrics =
         TcpListener::bind(settings.metrics).await.with_context(|| format!("metrics {}", settings.metrics))?;
-    let api =
-        TcpListener::bind(settings.api.listen).await.with_context(|| format!("api.listen {}", settings.api.listen))?;
+    let api = TcpListener::bind(settings.api.listen)
+        .await
+        .with_context(|| format!("api.listen {}", settings.api.listen))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %listener.local_addr()?,
@@ -84,13 +88,20 @@ async fn serve(config: Option<&Path>) -> Result<()> {
         metrics = %metrics.local_addr()?,
         "control starts"
     );
+    if !sealer.has_key() {
+        tracing::warn!(
+            "there is no key for secrets (secrets.key_file or secrets.key): access keys can't be made here, and those that \
+             exist verify nothing"
+        );
+    }
 
     let shutdown = CancellationToken::new();
     let (readiness, again, hangup) = (Readiness::new(), Arc::new(Notify::new()), Arc::new(Notify::new()));
     readiness.set("store read", false);
     tokio::spawn(signals(shutdown.clone(), vec![again.clone(), hangup.clone()], readiness.clone())?);
     tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log.clone(), shutdown.clone()));
-    let reload = Reload { file: config.map(Path::to_owned), settings: settings.clone(), log, door: door.clone() };
+    let reload =
+        Reload { file: config.map(Path::to_owned), settings: settings.clone(), log, door: door.clone() };
     tokio::spawn(reload.run(hangup, shutdown.clone()));
     tokio::spawn({
         let control = control.clone();
@@ -114,12 +125,6 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     served?;
     tracing::info!("control stopped");
     Ok(())
-}
-
-/// Nobody is known yet.
-fn verify() -> penstock_control::api::Verify {
-    use penstock_control::api::ApiError;
-    Arc::new(|_, _| Err(ApiError::forbidden("InvalidClientTokenId", "the access key is not known")))
 }
 
 /// SIGTERM and SIGINT stop the service: it takes no more calls and ends subscriptions, whose nodes go to another replica. SIGHUP wakes those in `again`.

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) unreached_shields: IntCounter,
     pub(crate) applies: IntCounterVec,
     pub(crate) door: door::DoorMetrics,
+    pub(crate) api_refusals: IntCounterVec,
 }
 
 impl Metrics {
@@ -55,6 +56,14 @@ impl Metrics {
             &["outcome"],
         )?;
         registry.register(Box::new(applies.clone()))?;
+        let api_refusals = IntCounterVec::new(
+            Opts::new(
+                "penstock_control_api_refusals_total",
+                "API requests and logins refused for their signature, by code",
+            ),
+            &["code"],
+        )?;
+        registry.register(Box::new(api_refusals.clone()))?;
         Ok(Self {
             store_up: gauge("store_up", "1 while the store is followed")?,
             store_failures: counter("store_failures_total", "Calls and watches of the store that failed")?,
@@ -88,6 +97,7 @@ impl Metrics {
             unreached_shields: counter("unreached_shields_total", "Shields a Purge call did not reach")?,
             applies,
             door: door::DoorMetrics::new(registry)?,
+            api_refusals,
         })
     }
 }

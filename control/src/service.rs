@@ -4,8 +4,10 @@
 //! run over one store. Before the store has been read once, subscriptions wait and the operator's calls are refused as
 //! unavailable; later, a store that is away fails only what must write.
 
+mod access;
 mod calls;
 mod operator;
+mod rights;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::accounts::{AccountLimits, Accounts};
 use crate::api::{ApiConfig, Context};
 use crate::declare::{self, Applied, ApplyError, DeclaredSet};
 use crate::membership;
@@ -52,6 +55,12 @@ pub struct ControlConfig {
     pub publish: PublishConfig,
     /// The declarative file this replica follows; while there is one, no other is applied by a call.
     pub distributions_file: Option<PathBuf>,
+    /// Seals the secrets of access keys; without a key none can be made.
+    pub sealer: Sealer,
+    /// Wall time.
+    pub clock: SharedClock,
+    /// How many accounts and access keys there may be.
+    pub accounts: AccountLimits,
 }
 
 impl Default for ControlConfig {
@@ -64,6 +73,9 @@ impl Default for ControlConfig {
             compare_every: Duration::from_secs(180),
             publish: PublishConfig::default(),
             distributions_file: None,
+            sealer: Sealer::none(),
+            clock: proto::clock::system(),
+            accounts: AccountLimits::default(),
         }
     }
 }
@@ -137,6 +149,12 @@ impl Control {
         }
     }
 
+    /// Makes and changes accounts and access keys.
+    pub fn accounts(&self) -> Accounts {
+        let ControlConfig { sealer, clock, accounts, .. } = &self.config;
+        Accounts::new(self.store.clone(), sealer.clone(), clock.clone(), *accounts)
+    }
+
     /// Returns once the store has been read and its config can be published.
     pub async fn loaded(&self) {
         // The sender lives in `self`, so waiting can't fail.
@@ -193,6 +211,7 @@ impl Control {
             metrics: self.metrics.clone(),
             views: self.views.subscribe(),
             token: token.to_owned(),
+            accounts: self.accounts(),
             shutdown: stop.clone(),
         };
         let server = tonic::transport::Server::builder()

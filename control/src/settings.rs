@@ -2,6 +2,7 @@
 //! port opens. [`REFERENCE`] describes each field; `--help` shows it.
 
 pub mod api;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::accounts::AccountLimits;
 use crate::api::ApiConfig;
 use crate::client::config::{self, ConfigError};
 use crate::client::telemetry::LogFormat;
 use crate::publish::PublishConfig;
+use crate::seal::Sealer;
 use crate::service::ControlConfig;
 use crate::store::etcd::{Etcd, EtcdConfig};
 use crate::store::{Store, StoreError, redb};
+pub use secrets::SecretsSettings;
 
 /// Every field with its unit and default.
 pub const REFERENCE: &str = "\
@@ -44,6 +48,12 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
                           compared, in seconds                        [default: 180]
   page_documents          documents a snapshot page holds, 1 to 1000  [default: 200]
   subscriber_queue_events events that wait for a slow node            [default: 64]
+  secrets.key             seals secrets in the store: 32 bytes as 64 hexadecimal digits or base64, the
+                          same for all replicas; or
+  secrets.key_file        a file that holds it; without either no access keys can be made or used
+  secrets.old_key_files   files of keys used before: they still open  [default: none]
+  accounts.accounts_max   accounts of the control API                 [default: 10000]
+  accounts.access_keys_max  access keys of an account                 [default: 100]
   log.format              text or json                                [default: text]
   log.filter              such as info or warn,penstock_control=debug [default: info]
 
@@ -101,6 +111,10 @@ pub struct Settings {
     pub page_documents: usize,
     #[serde(default = "default_subscriber_queue_events")]
     pub subscriber_queue_events: usize,
+    #[serde(default)]
+    pub secrets: SecretsSettings,
+    #[serde(default)]
+    pub accounts: AccountLimits,
     #[serde(default)]
     pub log: LogSettings,
     #[serde(default)]
@@ -200,6 +214,9 @@ impl Settings {
         within("page_documents", self.page_documents as u64, 1, 1000)?;
         within("subscriber_queue_events", self.subscriber_queue_events as u64, 1, 1 << 16)?;
         self.api.check()?;
+        within("accounts.accounts_max", self.accounts.accounts_max as u64, 1, 100_000)?;
+        within("accounts.access_keys_max", self.accounts.access_keys_max as u64, 1, 1000)?;
+        self.secrets.check()?;
         match (&self.store.etcd, &self.store.redb) {
             (Some(etcd), None) => check_etcd(etcd),
             (None, Some(_)) => Ok(()),
@@ -212,8 +229,15 @@ impl Settings {
         config::load_token(self.token.as_deref(), self.token_file.as_deref())
     }
 
-    /// How the replica works.
-    pub fn control(&self) -> ControlConfig {
+    /// What seals secrets at rest; one without a key if none is configured.
+    pub fn sealer(&self) -> Result<Sealer, ConfigError> {
+        self.secrets
+            .sealer()
+            .map_err(|e| ConfigError::Field { origin: "secrets".into(), reason: e.to_string() })
+    }
+
+    /// How the replica works; secrets are sealed by `sealer`.
+    pub fn control(&self, sealer: Sealer) -> ControlConfig {
         ControlConfig {
             zone: self.zone.clone(),
             lease: Duration::from_millis(self.lease_ms),
@@ -226,6 +250,9 @@ impl Settings {
                 ..PublishConfig::default()
             },
             distributions_file: self.distributions_file.clone(),
+            sealer,
+            clock: proto::clock::system(),
+            accounts: self.accounts,
         }
     }
 
@@ -235,6 +262,7 @@ impl Settings {
             zone: self.zone.clone(),
             limits: self.api.limits.clone(),
             clock_window_seconds: self.api.clock_window_seconds,
+            regions: self.api.regions.clone(),
             purge_ttl: Duration::from_secs(self.purge_kept_seconds),
         }
     }
@@ -245,6 +273,7 @@ impl Settings {
             let api = api::ApiSettings {
                 listen: settings.api.listen,
                 clock_window_seconds: settings.api.clock_window_seconds,
+                regions: settings.api.regions.clone(),
                 ..api::ApiSettings::default()
             };
             // As text, for not all parts can be compared; it is shown to nobody.
@@ -305,7 +334,10 @@ mod tests {
     fn what_a_reload_can_change_needs_no_restart() {
         let settings = |more: &str| parse(&format!("store: {{redb: {{path: /x}}}}\n{more}")).unwrap();
         let known = settings("");
-        for live in ["log: {filter: debug}", "api: {requests_burst: 7, limits: {aliases: 3}, host_names: [a.example]}"] {
+        for live in [
+            "log: {filter: debug}",
+            "api: {requests_burst: 7, limits: {aliases: 3}, host_names: [a.example]}",
+        ] {
             assert!(!known.needs_restart(&settings(live)), "{live}");
         }
         for fixed in ["zone: a.example", "api: {listen: '127.0.0.1:1'}", "api: {clock_window_seconds: 5}"] {
@@ -329,6 +361,10 @@ mod tests {
             ("store: {redb: {path: /x}}\nlease_ms: 1", "lease_ms:"),
             ("store: {redb: {path: /x}}\nlisten: here", "listen:"),
             ("store: {redb: {path: /x}}\ncolour: red", "colour"),
+            ("store: {redb: {path: /x}}\nsecrets: {key: short}", "secrets.key:"),
+            ("store: {redb: {path: /x}}\nsecrets: {key: a, key_file: /k}", "secrets.key:"),
+            ("store: {redb: {path: /x}}\nsecrets: {old_key_files: [/k]}", "secrets.old_key_files:"),
+            ("store: {redb: {path: /x}}\naccounts: {access_keys_max: 0}", "accounts.access_keys_max:"),
         ];
         for (yaml, says) in cases {
             let error = parse(yaml).unwrap_err();

@@ -2,15 +2,17 @@
 //!
 //! A channel connects when first used and again after a failure; a dead peer is noticed by HTTP/2 pings.
 
+mod access;
+
 use std::time::Duration;
 
 use proto::status::RemoteError;
 use proto::token::{BadToken, Bearer};
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
-    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, Distribution, ExportRequest, GetCertificateAuthorityRequest, ImportResponse,
-    ListDistributionsRequest, ListNodesRequest, ListNodesResponse, PurgeDistributionRequest,
-    PurgeDistributionResponse, Revision,
+    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, Distribution, ExportRequest,
+    GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest, ListNodesRequest,
+    ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
 };
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};

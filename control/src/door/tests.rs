@@ -4,16 +4,20 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use http::header::AUTHORIZATION;
+use proto::clock::SetClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
+use prost::Message;
+use proto::v1::CertificateAuthority as SealedKey;
+
 use super::*;
 use crate::accounts::Principal;
 use crate::api::{ApiConfig, ApiError};
-use crate::seal::Sealer;
-use crate::store::memory;
+use crate::seal::{Sealer, SealingKey};
+use crate::store::{Store, memory};
 use crate::{Control, ControlConfig};
 
 /// No step of a test takes longer, on however slow a machine.
@@ -47,11 +51,8 @@ fn verify() -> Verify {
 }
 
 impl House {
-    async fn open(config: DoorConfig) -> Self {
-        Self::open_on(config, "127.0.0.1:0").await
-    }
-
-    async fn open_on(mut config: DoorConfig, address: &str) -> Self {
+    /// With a certificate of its own.
+    async fn open(mut config: DoorConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let names = vec![CLOUDFRONT.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).unwrap();
@@ -59,17 +60,22 @@ impl House {
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         config.tls = Some((certificate, key));
-        let control =
-            Control::new(memory::open().await.unwrap(), ControlConfig::default(), &prometheus::Registry::new()).unwrap();
-        let context = control.context(
-            ApiConfig::default(),
-            proto::clock::SetClock::at_ms(1_795_259_262_000),
-            Sealer::none(),
-            "a token of sixteen letters",
-        );
+        let store = memory::open().await.unwrap();
+        Self::of(store, SetClock::at_ms(1_795_259_262_000), Sealer::none(), folder, config).await
+    }
+
+    async fn of(
+        store: Store,
+        clock: Arc<SetClock>,
+        sealer: Sealer,
+        folder: tempfile::TempDir,
+        config: DoorConfig,
+    ) -> Self {
+        let control = Control::new(store, ControlConfig::default(), &prometheus::Registry::new()).unwrap();
+        let context = control.context(ApiConfig::default(), clock, sealer, "a token of sixteen letters");
         let console = Router::new().route("/", axum::routing::get(async || "a page"));
-        let door = Door::new(context, verify(), Some(console), config).unwrap();
-        let listener = TcpListener::bind(address).await.unwrap();
+        let door = Door::with(context, verify(), Some(console), config).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let open = tokio::spawn({
             let (door, stop) = (door.clone(), stop.clone());
@@ -213,7 +219,16 @@ async fn c02_only_cloudfront_is_proxied_and_only_into_tls() {
     // A tunnel within a tunnel.
     let proxy = format!("http://{}", house.address);
     let answer = house
-        .curl(&["-p", "-x", &proxy, "-X", "CONNECT", "--request-target", "cf.example:443", &format!("https://{CLOUDFRONT}/")])
+        .curl(&[
+            "-p",
+            "-x",
+            &proxy,
+            "-X",
+            "CONNECT",
+            "--request-target",
+            "cf.example:443",
+            &format!("https://{CLOUDFRONT}/"),
+        ])
         .await;
     assert!(answer.contains("HTTP/1.1 400 ") && answer.contains("tunnel within a tunnel"), "{answer}");
     house.close().await;
@@ -255,7 +270,9 @@ async fn every_refusal_is_a_document_with_its_code() {
         let answer = house.curl(&[arguments, &[&format!("{base}{path}")]].concat()).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {code}: {answer}");
         assert!(answer.contains(&format!("<Code>{code}</Code>")), "{path} {code}: {answer}");
-        assert!(answer.contains("content-type: application/xml\r\n") && !answer.to_lowercase().contains("<html"));
+        assert!(
+            answer.contains("content-type: application/xml\r\n") && !answer.to_lowercase().contains("<html")
+        );
     }
     let named = house.curl(&["-H", key, &format!("{base}/2020-05-31/elephant/E1")]).await;
     assert!(named.contains("elephant"), "{named}");
@@ -291,12 +308,17 @@ async fn bodies_too_long_are_refused_unread_and_others_are_taken_however_they_ar
     let web = format!("{base}/2020-05-31/distribution");
     let (chunked, expect) = ("Transfer-Encoding: chunked", "Expect: 100-continue");
     for framing in ["Content-Type: text/xml", chunked, expect] {
-        let answer =
-            house.curl(&["-H", key, "-H", framing, "--data-binary", &long, &streaming]).await;
-        assert!(answer.contains("HTTP/1.1 413 ") && answer.contains("<Code>RequestEntityTooLarge</Code>"), "{framing}: {answer}");
+        let answer = house.curl(&["-H", key, "-H", framing, "--data-binary", &long, &streaming]).await;
+        assert!(
+            answer.contains("HTTP/1.1 413 ") && answer.contains("<Code>RequestEntityTooLarge</Code>"),
+            "{framing}: {answer}"
+        );
         for url in [&web, &streaming] {
             let answer = house.curl(&["-H", key, "-H", framing, "--data-binary", &short, url]).await;
-            assert!(!answer.contains("HTTP/1.1 413 ") && answer.contains("<RequestId>"), "{framing}: {answer}");
+            assert!(
+                !answer.contains("HTTP/1.1 413 ") && answer.contains("<RequestId>"),
+                "{framing}: {answer}"
+            );
             assert_eq!(answer.contains("HTTP/1.1 100 Continue"), framing == expect, "{answer}");
         }
     }
@@ -317,9 +339,14 @@ async fn bodies_too_long_are_refused_unread_and_others_are_taken_however_they_ar
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_too_long_get_a_document_and_endless_ones_an_end() {
     let house = House::open(DoorConfig::default()).await;
-    let head = |bytes: usize| format!("GET {NOWHERE} HTTP/1.1\r\nHost: x\r\nX: {}\r\nConnection: close\r\n\r\n", "y".repeat(bytes));
+    let head = |bytes: usize| {
+        format!("GET {NOWHERE} HTTP/1.1\r\nHost: x\r\nX: {}\r\nConnection: close\r\n\r\n", "y".repeat(bytes))
+    };
     let answer = house.say(head(20_000).as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431 ") && answer.contains("<Code>RequestHeaderSectionTooLarge</Code>"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 431 ") && answer.contains("<Code>RequestHeaderSectionTooLarge</Code>"),
+        "{answer}"
+    );
     let answer = house.say(head(1_000_000).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431 ") || answer.is_empty(), "{answer}");
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(1000));
@@ -344,7 +371,9 @@ async fn those_who_dawdle_are_let_go_while_others_are_served() {
     let mut loris = TcpStream::connect(house.address).await.unwrap();
     loris.write_all(b"GET /healthz HTTP/1.1\r\nX: ").await.unwrap();
     let mut body = TcpStream::connect(house.address).await.unwrap();
-    body.write_all(b"POST /2020-05-31/tagging HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n<Ta").await.unwrap();
+    body.write_all(b"POST /2020-05-31/tagging HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n<Ta")
+        .await
+        .unwrap();
     let mut hello = TcpStream::connect(house.address).await.unwrap();
     hello.write_all(&[0x16, 3, 1, 2, 0, 1]).await.unwrap();
     let mut tunnel = TcpStream::connect(house.address).await.unwrap();
@@ -354,7 +383,9 @@ async fn those_who_dawdle_are_let_go_while_others_are_served() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    assert!(house.say(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ends_with("ok\n"));
+    assert!(
+        house.say(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ends_with("ok\n")
+    );
     let late = heard(&mut body).await;
     assert!(late.starts_with("HTTP/1.1 408 ") && late.contains("<Code>RequestTimeout</Code>"), "{late}");
     assert_eq!(heard(&mut hello).await, "");
@@ -370,7 +401,8 @@ async fn those_who_dawdle_are_let_go_while_others_are_served() {
 async fn a_full_house_lets_nobody_else_in_until_somebody_leaves() {
     let config = DoorConfig { connections_per_address_max: 2, ..DoorConfig::default() };
     let house = House::open(config).await;
-    let guests = [TcpStream::connect(house.address).await.unwrap(), TcpStream::connect(house.address).await.unwrap()];
+    let guests =
+        [TcpStream::connect(house.address).await.unwrap(), TcpStream::connect(house.address).await.unwrap()];
     let metrics = house.door.shared.metrics.clone();
     until("both are in", || metrics.connections.get() == 2).await;
     let ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -436,4 +468,64 @@ async fn a_door_that_closes_lets_those_inside_finish_and_then_goes() {
     let _ = heard(&mut idle).await;
     tokio::time::timeout(PATIENCE, open).await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_replicas_serve_one_local_authority_and_renew_their_leaves_before_they_end() {
+    let (store, folder) = (memory::open().await.unwrap(), tempfile::tempdir);
+    // Today: curl has a clock of its own.
+    let clock = SetClock::at_ms(proto::clock::system().now_ms());
+    let sealer = || Sealer::new(&SealingKey::parse(&"ab".repeat(32), "a test").unwrap(), &[]);
+    let config =
+        DoorConfig { host_names: vec!["cf.example".into(), "10.9.8.7".into()], ..DoorConfig::default() };
+    let open =
+        async || House::of(store.clone(), clock.clone(), sealer(), folder().unwrap(), config.clone()).await;
+    let (one, two) = tokio::join!(open(), open());
+    let mut endings = Vec::new();
+    for house in [&one, &two] {
+        let metrics = &house.door.shared.metrics;
+        until("there is a leaf", || metrics.tls_expiry.get() > 0).await;
+        endings.push(metrics.tls_expiry.get());
+        let authority = authority::certificate(&*store).await.unwrap().unwrap();
+        std::fs::write(house.path("a.crt"), authority).unwrap();
+        let port = house.address.port();
+        for name in [CLOUDFRONT, "cf.example", "10.9.8.7", "localhost", "127.0.0.1"] {
+            let there = format!("{name}:{port}:127.0.0.1:{port}");
+            let url = format!("https://{name}:{port}/healthz");
+            let answer = house.curl(&["--connect-to", &there, &url]).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{name}: {answer}");
+        }
+        let stranger = format!("other.example:{port}:127.0.0.1:{port}");
+        let answer =
+            house.curl(&["--connect-to", &stranger, &format!("https://other.example:{port}/")]).await;
+        assert!(!answer.contains("HTTP/1.1"), "{answer}");
+    }
+    // The key lies in the store sealed.
+    let document = store.get(crate::documents::CERTIFICATE_AUTHORITY).await.unwrap().unwrap();
+    let opened = SealedKey::decode(document.value).unwrap().sealed_key;
+    assert!(rcgen::KeyPair::try_from(opened.to_vec()).is_err());
+
+    clock.advance_ms(59 * 86_400_000);
+    one.door.look_again();
+    clock.advance_ms(2 * 86_400_000);
+    one.door.look_again();
+    let metrics = &one.door.shared.metrics;
+    until("the leaf is renewed", || metrics.tls_expiry.get() > endings[0]).await;
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_for_secrets_tls_is_refused_and_plain_http_goes_on() {
+    let store = memory::open().await.unwrap();
+    let clock = SetClock::at_ms(1_795_259_262_000);
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::of(store.clone(), clock, Sealer::none(), folder, DoorConfig::default()).await;
+    let metrics = house.door.shared.metrics.clone();
+    until("it was tried", || metrics.tls_changes.with_label_values(&["failed"]).get() > 0).await;
+    assert!(house.say(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n").await.ends_with("ok\n"));
+    assert_eq!(house.say(&[0x16, 3, 1, 0, 0]).await, "");
+    assert_eq!(metrics.refused.with_label_values(&["no_certificate"]).get(), 1);
+    assert_eq!(authority::certificate(&*store).await.unwrap(), None);
+    house.close().await;
 }

@@ -11,10 +11,14 @@ use proto::token::Bearer;
 use proto::v1::control_server::Control;
 use proto::v1::shield_client::ShieldClient;
 use proto::v1::{
-    ApplyRequest, ApplyResponse, BackupPage, DeregisterRequest, DeregisterResponse, ExportRequest, GetCertificateAuthorityRequest, GetCertificateAuthorityResponse,
-    ImportResponse, ListDistributionsRequest, ListDistributionsResponse, ListNodesRequest, ListNodesResponse,
-    NodeRole, NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest,
-    RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
+    AccessKeyInfo, AccountInfo, ApplyRequest, ApplyResponse, BackupPage, ChangeAccessKeyRequest,
+    CreateAccessKeyRequest, CreateAccessKeyResponse, CreateAccountRequest, DeleteAccountRequest,
+    DeleteAccountResponse, DeregisterRequest, DeregisterResponse, ExportRequest,
+    GetCertificateAuthorityRequest, GetCertificateAuthorityResponse, ImportResponse, ListAccessKeysRequest,
+    ListAccessKeysResponse, ListAccountsRequest, ListAccountsResponse, ListDistributionsRequest,
+    ListDistributionsResponse, ListNodesRequest, ListNodesResponse, NodeRole, NodeStatus,
+    PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest, RegisterResponse,
+    Revision, SubscribeEvent, SubscribeRequest,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ControlConfig, operator};
+use super::{ControlConfig, access, operator, rights};
+use crate::accounts::Accounts;
 use crate::client::node::is_node_id;
 use crate::documents::{self, MEMBERS};
 use crate::door::authority;
@@ -45,6 +50,7 @@ pub(super) struct Calls {
     pub(super) metrics: Metrics,
     pub(super) views: watch::Receiver<Arc<View>>,
     pub(super) token: String,
+    pub(super) accounts: Accounts,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -62,7 +68,7 @@ pub(super) fn of_store(error: StoreError) -> Status {
 }
 
 impl Calls {
-    fn view(&self) -> Result<Arc<View>, Status> {
+    pub(super) fn view(&self) -> Result<Arc<View>, Status> {
         let view = self.views.borrow().clone();
         if view.is_loaded() {
             Ok(view)
@@ -258,5 +264,53 @@ impl Control for Calls {
             return Err(refused(Reason::NotFound, reason));
         };
         Ok(Response::new(GetCertificateAuthorityResponse { certificate_pem }))
+    }
+
+    async fn create_account(
+        &self,
+        request: Request<CreateAccountRequest>,
+    ) -> Result<Response<AccountInfo>, Status> {
+        rights::operator(&request, "making accounts")?;
+        access::create_account(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<ListAccountsRequest>,
+    ) -> Result<Response<ListAccountsResponse>, Status> {
+        rights::operator(&request, "listing accounts")?;
+        access::list_accounts(self, &request.into_inner()).map(Response::new)
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<DeleteAccountRequest>,
+    ) -> Result<Response<DeleteAccountResponse>, Status> {
+        rights::operator(&request, "deleting accounts")?;
+        access::delete_account(self, &request.into_inner().account).await.map(Response::new)
+    }
+
+    async fn create_access_key(
+        &self,
+        request: Request<CreateAccessKeyRequest>,
+    ) -> Result<Response<CreateAccessKeyResponse>, Status> {
+        rights::operator(&request, "making access keys")?;
+        access::create_key(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_access_keys(
+        &self,
+        request: Request<ListAccessKeysRequest>,
+    ) -> Result<Response<ListAccessKeysResponse>, Status> {
+        rights::operator(&request, "listing access keys")?;
+        access::list_keys(self, &request.into_inner()).map(Response::new)
+    }
+
+    async fn change_access_key(
+        &self,
+        request: Request<ChangeAccessKeyRequest>,
+    ) -> Result<Response<AccessKeyInfo>, Status> {
+        rights::operator(&request, "changing access keys")?;
+        access::change_key(self, &request.into_inner()).await.map(Response::new)
     }
 }

@@ -27,6 +27,7 @@ The control API and the console.
   api.tls.reload_seconds  how often both are looked at again          [default: 10]
   api.clock_window_seconds  how far a request's date may be from now,
                           either way, in seconds                      [default: 900]
+  api.regions             regions a SigV4 signature may name          [default: us-east-1]
   api.body_max_bytes      longest body of a request                   [default: 65536]
   api.web_body_max_bytes  the same of web distributions and of
                           invalidations                               [default: 1048576]
@@ -45,7 +46,8 @@ The control API and the console.
   api.requests_per_second  of an account, in the long run             [default: 100]
   api.requests_burst      of an account, at once                      [default: 400]
 
-What an account may have. SIGHUP puts all of this in force that the file says now, but api.listen and api.clock_window_seconds.
+What an account may have. SIGHUP puts all of this in force that the file says now, but api.listen, api.clock_window_seconds and
+api.regions.
 
   api.limits.streaming_distributions                                  [default: 100]
   api.limits.web_distributions                                        [default: 200]
@@ -72,6 +74,7 @@ pub struct ApiSettings {
     pub proxy_hosts: Vec<String>,
     pub tls: TlsSettings,
     pub clock_window_seconds: u64,
+    pub regions: Vec<String>,
     pub body_max_bytes: usize,
     pub web_body_max_bytes: usize,
     pub bodies_max_bytes: usize,
@@ -119,6 +122,7 @@ impl Default for ApiSettings {
             proxy_hosts: door.proxy_hosts,
             tls: TlsSettings::default(),
             clock_window_seconds: ApiConfig::default().clock_window_seconds,
+            regions: ApiConfig::default().regions,
             body_max_bytes: door.body_max_bytes,
             web_body_max_bytes: door.web_body_max_bytes,
             bodies_max_bytes: door.bodies_max_bytes,
@@ -165,6 +169,11 @@ impl ApiSettings {
             return Err(format!("api.proxy_hosts: '{name}' is not a lower-case host name"));
         }
         within("clock_window_seconds", self.clock_window_seconds, 1, 86_400)?;
+        if self.regions.is_empty()
+            || self.regions.iter().any(|region| region.is_empty() || region.contains('/'))
+        {
+            return Err("api.regions: names no region that a signature could".into());
+        }
         let bytes: [(&str, usize, u64, u64); 4] = [
             ("body_max_bytes", self.body_max_bytes, 4096, 16 << 20),
             ("web_body_max_bytes", self.web_body_max_bytes, 4096, 16 << 20),
@@ -239,6 +248,7 @@ mod tests {
             ("{tls: {reload_seconds: 0}}", "api.tls.reload_seconds"),
             ("{host_names: ['CF.example']}", "api.host_names"),
             ("{proxy_hosts: ['cf.example:443']}", "api.proxy_hosts"),
+            ("{regions: []}", "api.regions"),
             ("{body_max_bytes: 1}", "api.body_max_bytes"),
             ("{bodies_max_bytes: 65536}", "api.bodies_max_bytes"),
             ("{head_timeout_ms: 1}", "api.head_timeout_ms"),
