@@ -7,6 +7,7 @@ pub mod auth;
 mod body;
 mod desk;
 pub mod error;
+pub(crate) mod held;
 pub mod identity;
 pub mod invalidation;
 pub mod key_group;
@@ -17,9 +18,11 @@ mod rate;
 mod render;
 pub mod reply;
 pub mod request_id;
+pub mod resource;
 pub mod route;
 pub mod streaming;
 pub mod tagging;
+pub mod timestamp;
 pub mod version;
 pub mod web;
 pub mod xml;
@@ -34,8 +37,10 @@ use crate::accounts::Principal;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
+use crate::shields::Shields;
 use crate::store::Store;
-pub(crate) use desk::{Desk, Verify};
+pub(crate) use desk::Desk;
+pub use desk::Verify;
 pub use error::ApiError;
 pub use limits::Limits;
 pub use reply::Reply;
@@ -58,9 +63,8 @@ pub struct Context {
     /// Control's metrics.
     #[allow(dead_code, reason = "operations meter themselves by it")]
     pub(crate) metrics: Metrics,
-    /// The node token by which control asks shields to forget.
-    #[allow(dead_code, reason = "invalidations ask shields by it")]
-    pub(crate) shield_token: Arc<str>,
+    /// The way to the shields: orders to forget.
+    pub shields: Shields,
 }
 
 /// How the API behaves.
@@ -70,6 +74,8 @@ pub struct ApiConfig {
     pub zone: String,
     /// Bounds of what an account may have and say.
     pub limits: Limits,
+    /// Beside AWS's own, what may follow a bucket's name in an origin, such as `minio.internal`: the suffixes that shields have an entry for.
+    pub origin_suffixes: Vec<String>,
     /// How far a request's date may be from now, either way, in seconds.
     pub clock_window_seconds: u64,
     /// The regions a SigV4 scope may name.
@@ -83,6 +89,7 @@ impl Default for ApiConfig {
         Self {
             zone: "penstock.localhost".into(),
             limits: Limits::default(),
+            origin_suffixes: Vec::new(),
             clock_window_seconds: 900,
             regions: vec![auth::REGION.into()],
             purge_ttl: std::time::Duration::from_secs(24 * 3600),

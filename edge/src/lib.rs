@@ -34,7 +34,7 @@
 //!
 //! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute),
 //! [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), [`descriptors`] (open files), and [`drain`] (how an edge
-//! stops). All of them show in [`metrics`].
+//! stops), [`orders`] (what control wants of it). All of them show in [`metrics`].
 //!
 //! The other way round, [`probe`] is a viewer: it plays a URL and says how that went.
 //!
@@ -68,6 +68,7 @@ pub mod listener;
 pub mod media;
 pub mod metrics;
 pub mod object;
+pub mod orders;
 pub mod probe;
 pub mod rtmp;
 pub mod session;
@@ -153,6 +154,7 @@ impl Edge {
 
     /// Accepts viewers on `listeners` until `shutdown`; then tells every session goodbye and returns when the last has ended.
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
+        self.shared.drain.serves_until(&shutdown);
         let purges = tokio::spawn(follow_purges(self.shared.clone(), shutdown.clone()));
         let gauges = tokio::spawn(refresh_gauges(self.shared.clone(), shutdown.clone()));
         if let Some(certificates) = self.shared.certificates.clone() {

@@ -74,7 +74,7 @@ impl House {
         let control = Control::new(store, ControlConfig::default(), &prometheus::Registry::new()).unwrap();
         let context = control.context(ApiConfig::default(), clock, sealer, "a token of sixteen letters");
         let console = Router::new().route("/", axum::routing::get(async || "a page"));
-        let door = Door::with(context, verify(), Some(console), config).unwrap();
+        let door = Door::new(context, verify(), Some(console), config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let open = tokio::spawn({
