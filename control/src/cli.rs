@@ -18,6 +18,8 @@ use proto::v1::{DistributionKind, NodeRole, NodeState, NodeStatus, Revision};
 
 use access::{AccountsCommand, KeysCommand};
 
+pub(crate) mod sign;
+
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
 #[command(name = "penstock-control", version, after_help = reference())]
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Status,
     /// Show the live nodes
     Nodes,
+    /// Sign a stream name for a distribution with trusted signers, and print it
+    Sign(sign::SignOptions),
     /// Make the declared distributions those of a file, by the same rules as distributions_file
     Apply {
         /// The file; - for standard input
@@ -146,7 +150,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
             Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
-            Command::Serve | Command::Token { .. } => Ok(()),
+            Command::Serve | Command::Token { .. } | Command::Sign(_) => Ok(()),
         };
         match outcome {
             Ok(()) => return Ok(()),

@@ -39,6 +39,7 @@ async fn main() -> ExitCode {
     let result = match &options.command {
         _ if options.check_config => check(config),
         None | Some(Command::Serve) => serve(config).await,
+        Some(Command::Sign(sign)) => cli::sign::run(sign),
         Some(command) => cli::call(&options, command).await,
     };
     match result {
