@@ -143,7 +143,8 @@ impl Door {
         // Also ended when this future is dropped.
         let stop = shutdown.child_token();
         let _stopped = stop.clone().drop_guard();
-        let keeper = certificate::Keeper::new(shared.context.clone(), shared.config.subscribe(), shared.tls.clone());
+        let keeper =
+            certificate::Keeper::new(shared.context.clone(), shared.config.subscribe(), shared.tls.clone());
         tokio::spawn(keeper.run(shared.again.clone(), stop.clone()));
         loop {
             let accepted = tokio::select! {
@@ -166,7 +167,9 @@ impl Door {
             shared.desk.finish().await;
         };
         if tokio::time::timeout(shared.config().drain, finished).await.is_err() {
-            tracing::warn!("requests of API clients were cut off: they took longer than the door may stay open");
+            tracing::warn!(
+                "requests of API clients were cut off: they took longer than the door may stay open"
+            );
         }
     }
 }

@@ -21,8 +21,8 @@ use super::render::{Stamp, unavailable};
 use super::request_id::RequestId;
 use super::route::{self, Resource, Route};
 use super::{
-    ApiError, Call, Context, Reply, Version, identity, invalidation, key_group, public_key, streaming, tagging,
-    web, xml,
+    ApiError, Call, Context, Reply, Version, identity, invalidation, key_group, public_key, streaming,
+    tagging, web, xml,
 };
 use crate::accounts::Principal;
 use crate::door::{CLOUDFRONT, DoorConfig};
@@ -66,7 +66,12 @@ impl Desk {
     }
 
     /// Answers `request`, which came over TLS or not.
-    pub(crate) async fn answer<B>(&self, config: &DoorConfig, tls: bool, request: Request<B>) -> Response<Body>
+    pub(crate) async fn answer<B>(
+        &self,
+        config: &DoorConfig,
+        tls: bool,
+        request: Request<B>,
+    ) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
@@ -77,7 +82,9 @@ impl Desk {
         let label = route.as_ref().map_or("none", |route| route.resource.label());
         let began = Instant::now();
         let base_url = base_url(&head, tls);
-        let outcome = match AssertUnwindSafe(self.outcome(config, &head, route, body, &base_url)).catch_unwind().await
+        let outcome = match AssertUnwindSafe(self.outcome(config, &head, route, body, &base_url))
+            .catch_unwind()
+            .await
         {
             Ok(outcome) => outcome,
             Err(_) => Err(self.panicked()),
@@ -113,10 +120,8 @@ impl Desk {
         if principal.read_only && !reads {
             return Err(ApiError::forbidden("AccessDenied", "this access key may only read"));
         }
-        let rate = Rate {
-            per_second: config.requests_per_second.into(),
-            burst: config.requests_burst.into(),
-        };
+        let rate =
+            Rate { per_second: config.requests_per_second.into(), burst: config.requests_burst.into() };
         if !self.rates.admit(&principal.account, rate, Instant::now()) {
             self.context.metrics.door.throttled.inc();
             return Err(ApiError::bad_request("Throttling", "the account asks too fast; try again later"));
@@ -142,7 +147,9 @@ impl Desk {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(self.panicked()),
             // The change may yet be made: as with a store that goes away, the client is told to find out.
-            Err(_) => Err(unavailable("the request took too long; look whether it was carried out, and try again")),
+            Err(_) => {
+                Err(unavailable("the request took too long; look whether it was carried out, and try again"))
+            }
         }
     }
 
@@ -177,7 +184,11 @@ fn base_url(head: &request::Parts, tls: bool) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b".-_:[]".contains(&c);
     let host = host.filter(|host| !host.is_empty() && host.bytes().all(plain)).unwrap_or(CLOUDFRONT);
     let name = host.strip_suffix(":443").unwrap_or(host);
-    if tls || name.eq_ignore_ascii_case(CLOUDFRONT) { format!("https://{host}") } else { format!("http://{host}") }
+    if tls || name.eq_ignore_ascii_case(CLOUDFRONT) {
+        format!("https://{host}")
+    } else {
+        format!("http://{host}")
+    }
 }
 
 /// One line a request: changes and failures are told, reading is not. Signatures stay out of it.

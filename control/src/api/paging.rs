@@ -74,7 +74,8 @@ impl Page<Entry> {
         prefix: &str,
         request: PageRequest,
     ) -> Result<Self, StoreError> {
-        let after = if request.marker.is_empty() { String::new() } else { format!("{prefix}{}", request.marker) };
+        let after =
+            if request.marker.is_empty() { String::new() } else { format!("{prefix}{}", request.marker) };
         let mut items = store.page(prefix, &after, request.max_items + 1).await?;
         let truncated = items.len() > request.max_items;
         items.truncate(request.max_items);

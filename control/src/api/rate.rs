@@ -42,9 +42,8 @@ impl Rates {
         if buckets.len() >= KEPT && !buckets.contains_key(account) {
             buckets.retain(|_, bucket| filled(bucket) < rate.burst);
         }
-        let bucket = buckets
-            .entry(account.to_owned())
-            .or_insert_with(|| Bucket { requests: rate.burst, at: now });
+        let bucket =
+            buckets.entry(account.to_owned()).or_insert_with(|| Bucket { requests: rate.burst, at: now });
         let requests = filled(bucket);
         let admitted = requests >= 1.0;
         *bucket = Bucket { requests: if admitted { requests - 1.0 } else { requests }, at: now };

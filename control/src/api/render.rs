@@ -138,15 +138,22 @@ mod tests {
     #[tokio::test]
     async fn a_creation_tells_where_the_thing_is_and_its_tag() {
         let stamp = stamp("2020-05-31");
-        let reply = Reply::created("streaming-distribution/E1", Element::new("StreamingDistribution")).with_etag("E2QWRUHAPOMQZL");
+        let reply = Reply::created("streaming-distribution/E1", Element::new("StreamingDistribution"))
+            .with_etag("E2QWRUHAPOMQZL");
         let response = stamp.reply(reply, "https://cloudfront.amazonaws.com");
         assert_eq!(response.status(), 201);
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
-        assert_eq!(header("location"), "https://cloudfront.amazonaws.com/2020-05-31/streaming-distribution/E1");
+        assert_eq!(
+            header("location"),
+            "https://cloudfront.amazonaws.com/2020-05-31/streaming-distribution/E1"
+        );
         assert_eq!(header("etag"), "E2QWRUHAPOMQZL");
         assert_eq!(header("content-type"), "text/xml");
         let response = stamp.reply(Reply::no_content(), "x");
-        assert_eq!((response.status().as_u16(), response.headers().contains_key("content-type")), (204, false));
+        assert_eq!(
+            (response.status().as_u16(), response.headers().contains_key("content-type")),
+            (204, false)
+        );
         assert_eq!(text(response).await, "");
     }
 }

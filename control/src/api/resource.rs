@@ -79,7 +79,8 @@ pub struct Stored {
 /// Reads an entry.
 pub fn decode(entry: Entry) -> Result<Stored, StoreError> {
     let damaged = |why: &str| StoreError::Damaged(format!("{} {why}", entry.key));
-    let resource = Resource::decode(entry.value.clone()).map_err(|e| damaged(&format!("can't be read: {e}")))?;
+    let resource =
+        Resource::decode(entry.value.clone()).map_err(|e| damaged(&format!("can't be read: {e}")))?;
     if entry.key.rsplit('/').next() != Some(resource.id.as_str()) {
         return Err(damaged(&format!("holds the resource {}", resource.id)));
     }
@@ -109,7 +110,8 @@ pub async fn tags(
 ) -> Result<(Tags, u64), StoreError> {
     let key = tags_key(kind, account, id);
     let Some(entry) = store.get(&key).await? else { return Ok((Tags::default(), 0)) };
-    let tags = Tags::decode(entry.value).map_err(|e| StoreError::Damaged(format!("{key} can't be read: {e}")))?;
+    let tags =
+        Tags::decode(entry.value).map_err(|e| StoreError::Damaged(format!("{key} can't be read: {e}")))?;
     Ok((tags, entry.modified))
 }
 

@@ -168,7 +168,9 @@ fn not_implemented(what: &str) -> ApiError {
     ApiError::new(
         StatusCode::NOT_IMPLEMENTED,
         "NotImplemented",
-        format!("Penstock has no {what}: of CloudFront's API it has streaming-distribution, distribution, invalidation, origin-access-identity, public-key, key-group and tagging"),
+        format!(
+            "Penstock has no {what}: of CloudFront's API it has streaming-distribution, distribution, invalidation, origin-access-identity, public-key, key-group and tagging"
+        ),
     )
 }
 
@@ -214,29 +216,47 @@ mod tests {
                 Resource::Invalidation,
                 &["E1", "invalidation", "I1"],
             ),
-            (
-                "/2010-11-01/origin-access-identity/cloudfront/E2",
-                Resource::Identity,
-                &["cloudfront", "E2"],
-            ),
+            ("/2010-11-01/origin-access-identity/cloudfront/E2", Resource::Identity, &["cloudfront", "E2"]),
             ("/2031-01-09/public-key/K%31", Resource::PublicKey, &["K1"]),
             ("/2020-05-31/key-group", Resource::KeyGroup, &[]),
             ("/2020-05-31/tagging", Resource::Tagging, &[]),
         ] {
             let found = route(path).unwrap();
-            assert_eq!((found.resource, &found.segments[..]), (resource, &segments.iter().map(|s| s.to_string()).collect::<Vec<_>>()[..]), "{path}");
+            assert_eq!(
+                (found.resource, &found.segments[..]),
+                (resource, &segments.iter().map(|s| s.to_string()).collect::<Vec<_>>()[..]),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn what_leads_nowhere_is_told_by_name() {
-        for path in ["/", "", "/2020-05-31", "/2020-05-31/", "/2020-05-31//E1", "/latest/distribution", "/2009-04-02/distribution", "/2020-05-31/%ff", "/%C3"] {
+        for path in [
+            "/",
+            "",
+            "/2020-05-31",
+            "/2020-05-31/",
+            "/2020-05-31//E1",
+            "/latest/distribution",
+            "/2009-04-02/distribution",
+            "/2020-05-31/%ff",
+            "/%C3",
+        ] {
             assert_eq!(code(path), (400, "InvalidURI"), "{path}");
         }
-        for path in ["/2020-05-31/function/f1/publish", "/2020-05-31/cache-policy", "/2020-05-31/distribution/E1/copy"] {
+        for path in [
+            "/2020-05-31/function/f1/publish",
+            "/2020-05-31/cache-policy",
+            "/2020-05-31/distribution/E1/copy",
+        ] {
             assert_eq!(code(path), (501, "NotImplemented"), "{path}");
         }
-        for path in ["/2020-05-31/bucket", "/2020-05-31/distribution/E1/nonsense", "/2020-05-31/Streaming-Distribution"] {
+        for path in [
+            "/2020-05-31/bucket",
+            "/2020-05-31/distribution/E1/nonsense",
+            "/2020-05-31/Streaming-Distribution",
+        ] {
             assert_eq!(code(path), (404, "NotFound"), "{path}");
         }
         assert!(route("/2020-05-31/bucket").unwrap_err().message.contains("bucket"));

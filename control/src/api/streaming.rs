@@ -120,7 +120,11 @@ fn of_stored(context: &Context, stored: Stored) -> Result<StreamingDistribution,
 ///
 /// # Errors
 /// `NoSuchStreamingDistribution`, or when the store fails.
-pub async fn get(context: &Context, principal: &Principal, id: &str) -> Result<StreamingDistribution, ApiError> {
+pub async fn get(
+    context: &Context,
+    principal: &Principal,
+    id: &str,
+) -> Result<StreamingDistribution, ApiError> {
     let found = resource::load(&*context.store, KIND, &principal.account, id).await?;
     of_stored(context, found.ok_or_else(|| no_such(id))?)
 }
@@ -138,7 +142,8 @@ pub async fn list(
     let page = Page::read(&*context.store, &prefix, page).await?;
     Ok(page.filter_map(|entry| {
         let key = entry.key.clone();
-        let read = resource::decode(entry).map_err(ApiError::from).and_then(|stored| of_stored(context, stored));
+        let read =
+            resource::decode(entry).map_err(ApiError::from).and_then(|stored| of_stored(context, stored));
         // One that can't be read must not hide the others.
         read.inspect_err(|error| tracing::error!(%key, %error, "left out of a list")).ok()
     }))

@@ -124,8 +124,11 @@ async fn change(
         let transaction = Transaction::default()
             .when(resource::key(target.kind, &principal.account, &target.id), target.modified)
             .when(&key, modified);
-        let transaction =
-            if next.tags.is_empty() { transaction.delete(key) } else { transaction.put(key, encode(next.tags)) };
+        let transaction = if next.tags.is_empty() {
+            transaction.delete(key)
+        } else {
+            transaction.put(key, encode(next.tags))
+        };
         match context.store.commit(transaction).await {
             Err(StoreError::Conflict { .. }) => continue,
             done => return Ok(done.map(|_| ())?),
@@ -145,8 +148,9 @@ struct Target {
 
 impl Target {
     async fn find(context: &Context, principal: &Principal, arn: &str) -> Result<Self, ApiError> {
-        let (account, kind, id) = parse_arn(arn)
-            .ok_or_else(|| ApiError::invalid_argument(format!("Resource: {arn:?} is no ARN of CloudFront")))?;
+        let (account, kind, id) = parse_arn(arn).ok_or_else(|| {
+            ApiError::invalid_argument(format!("Resource: {arn:?} is no ARN of CloudFront"))
+        })?;
         let kind = [Kind::StreamingDistribution, Kind::Distribution].into_iter().find(|k| k.as_str() == kind);
         let kind = kind.filter(|_| account == principal.account).ok_or_else(|| no_such_resource(arn))?;
         let stored = resource::load(&*context.store, kind, account, id).await?;
@@ -253,7 +257,9 @@ mod tests {
     fn an_arn_names_account_kind_and_id() {
         let arn = arn("123456789012", Kind::StreamingDistribution, "E1");
         assert_eq!(parse_arn(&arn), Some(("123456789012", "streaming-distribution", "E1")));
-        for wrong in ["", "E1", "arn:aws:s3:::bucket", "arn:aws:cloudfront::12:x", "arn:aws:cloudfront::a:x/E1"] {
+        for wrong in
+            ["", "E1", "arn:aws:s3:::bucket", "arn:aws:cloudfront::12:x", "arn:aws:cloudfront::a:x/E1"]
+        {
             assert_eq!(parse_arn(wrong), None, "{wrong}");
         }
     }

@@ -105,7 +105,8 @@ impl Authority {
 
     fn open(document: &CertificateAuthority, sealer: &Sealer) -> Result<Self, AuthorityError> {
         let damaged = |e: &dyn std::fmt::Display| AuthorityError::Damaged(e.to_string());
-        let der = CertificateDer::from_pem_slice(document.certificate_pem.as_bytes()).map_err(|e| damaged(&e))?;
+        let der =
+            CertificateDer::from_pem_slice(document.certificate_pem.as_bytes()).map_err(|e| damaged(&e))?;
         let key = sealer.open(CERTIFICATE_AUTHORITY, &document.sealed_key)?;
         let key = KeyPair::try_from(key)?;
         Ok(Self { issuer: Issuer::from_ca_cert_der(&der, key)? })

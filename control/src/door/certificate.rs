@@ -136,7 +136,11 @@ impl Keeper {
         }
         match self.issue(names.clone(), now).await {
             Ok(ends) => {
-                info!(names = names.join(","), until = x509::date(ends), "certificate of the local authority issued");
+                info!(
+                    names = names.join(","),
+                    until = x509::date(ends),
+                    "certificate of the local authority issued"
+                );
                 self.told(Look::Loaded);
                 self.context.metrics.door.tls_expiry.set(ends);
                 self.used = Used::Leaf { names, ends };

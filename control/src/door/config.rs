@@ -112,7 +112,15 @@ mod tests {
         for yes in ["cloudfront.amazonaws.com:443", "CloudFront.AmazonAWS.com:443", "cf.example:443"] {
             assert!(config.is_proxied(yes), "{yes}");
         }
-        for no in ["cloudfront.amazonaws.com:80", "cloudfront.amazonaws.com", "example.com:443", "x.cf.example:443", ":443", "127.0.0.1:443", "[::1]:443"] {
+        for no in [
+            "cloudfront.amazonaws.com:80",
+            "cloudfront.amazonaws.com",
+            "example.com:443",
+            "x.cf.example:443",
+            ":443",
+            "127.0.0.1:443",
+            "[::1]:443",
+        ] {
             assert!(!config.is_proxied(no), "{no}");
         }
     }

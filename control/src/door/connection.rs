@@ -46,11 +46,7 @@ struct Guest {
 /// Starts to serve a connection, if there is a place for it.
 pub(super) fn begin(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr, stop: &CancellationToken) {
     let config = shared.config();
-    let place = shared.census.enter(
-        address.ip(),
-        config.connections_max,
-        config.connections_per_address_max,
-    );
+    let place = shared.census.enter(address.ip(), config.connections_max, config.connections_per_address_max);
     match place {
         Ok(place) => {
             let guest = Guest { shared: shared.clone(), stop: stop.clone(), _place: Arc::new(place) };
@@ -146,7 +142,11 @@ async fn speak(guest: Guest, stream: Box<dyn Stream>, peer: Peer) {
     }
 }
 
-async fn answer(guest: Guest, mut request: Request<Incoming>, peer: Peer) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    guest: Guest,
+    mut request: Request<Incoming>,
+    peer: Peer,
+) -> Result<Response<Body>, Infallible> {
     if request.method() != Method::CONNECT {
         return Ok(hall::answer(&guest.shared, request, peer).await);
     }

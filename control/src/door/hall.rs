@@ -82,7 +82,9 @@ pub(super) fn connect<B>(
         let shown: String = target.chars().take(200).collect();
         Some(ApiError::forbidden(
             "AccessDenied",
-            format!("CONNECT to {shown:?} is refused: this is no proxy, it answers for cloudfront.amazonaws.com:443 and api.proxy_hosts only"),
+            format!(
+                "CONNECT to {shown:?} is refused: this is no proxy, it answers for cloudfront.amazonaws.com:443 and api.proxy_hosts only"
+            ),
         ))
     } else {
         None

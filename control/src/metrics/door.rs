@@ -61,7 +61,10 @@ impl DoorMetrics {
                 &["resource", "status"],
             )?,
             request_seconds,
-            throttled: counter("api_throttled_total", "Requests refused because their account asks too fast")?,
+            throttled: counter(
+                "api_throttled_total",
+                "Requests refused because their account asks too fast",
+            )?,
             panics: counter("api_panics_total", "Requests that ended in a panic")?,
             body_bytes: gauge("api_body_bytes", "Bytes of request bodies held")?,
             tls_expiry: gauge(

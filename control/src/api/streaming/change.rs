@@ -104,7 +104,8 @@ pub async fn create(
             .put(key, stored::encode(&resource));
         transaction.conditions.extend(guards);
         if !tags.is_empty() {
-            transaction = transaction.put(resource::tags_key(KIND, account, &id), tagging::encode(tags.clone()));
+            transaction =
+                transaction.put(resource::tags_key(KIND, account, &id), tagging::encode(tags.clone()));
         }
         match context.store.commit(transaction).await {
             Ok(modified) => return super::of_stored(context, Stored { resource, modified }),
@@ -170,7 +171,8 @@ pub(super) async fn update_with(
         check_if_match(if_match, &known.resource.etag)?;
         let old = stored::config(&known.resource)?;
         let config = change(&old)?;
-        if config.caller_reference != old.caller_reference || !config.origin.eq_ignore_ascii_case(&old.origin) {
+        if config.caller_reference != old.caller_reference || !config.origin.eq_ignore_ascii_case(&old.origin)
+        {
             let message = "CallerReference and the origin can't be changed: create another distribution";
             return Err(ApiError::bad_request("IllegalUpdate", message));
         }
@@ -192,7 +194,9 @@ pub(super) async fn update_with(
         transaction.conditions.extend(guards);
         match context.store.commit(transaction).await {
             Ok(modified) => return super::of_stored(context, Stored { resource, modified }),
-            Err(StoreError::Conflict { key: lost }) if lost == key => return Err(ApiError::precondition_failed()),
+            Err(StoreError::Conflict { key: lost }) if lost == key => {
+                return Err(ApiError::precondition_failed());
+            }
             Err(StoreError::Conflict { key }) => {
                 if let Some(alias) = taken_alias(&key, &next) {
                     return Err(rules::alias_taken(alias));
@@ -242,7 +246,9 @@ pub async fn delete(
         let transaction = join(first, documents::delete_distribution(&published(context, id).await?));
         match context.store.commit(transaction).await {
             Ok(_) => return Ok(()),
-            Err(StoreError::Conflict { key: lost }) if lost == key => return Err(ApiError::precondition_failed()),
+            Err(StoreError::Conflict { key: lost }) if lost == key => {
+                return Err(ApiError::precondition_failed());
+            }
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -148,7 +148,9 @@ impl Given {
         for child in &element.children {
             match child.name.as_str() {
                 "DNSName" | "DomainName" => once(&mut host, "S3Origin/DomainName", word(child)?.to_owned())?,
-                "OriginAccessIdentity" => once(&mut id, "S3Origin/OriginAccessIdentity", identity(word(child)?)?)?,
+                "OriginAccessIdentity" => {
+                    once(&mut id, "S3Origin/OriginAccessIdentity", identity(word(child)?)?)?
+                }
                 _ => self.extras.push(Level::Origin, child.clone()),
             }
         }
@@ -259,7 +261,8 @@ impl Given {
     pub fn over(self, known: &StreamingConfig, schema: Schema) -> Result<StreamingConfig, ApiError> {
         let forgets = schema.keeps_what_jets3t_forgets() && !known.caller_reference.is_empty();
         // Of 2012-05-05 the one client is jets3t, which invents a reference for each update.
-        let caller_reference = if forgets { Some(known.caller_reference.clone()) } else { self.caller_reference };
+        let caller_reference =
+            if forgets { Some(known.caller_reference.clone()) } else { self.caller_reference };
         // An origin left out there keeps its identity too; else an origin without identity has none, where the version knows them.
         let keeps_origin = forgets && self.origin.is_none();
         let known_identity = keeps_origin || !schema.says_private();

@@ -20,7 +20,10 @@ pub fn config(config: &StreamingConfig, schema: Schema) -> Element {
     match schema.form() {
         Form::Items => {
             let root = root.with_text("CallerReference", &config.caller_reference);
-            let root = root.with(s3_origin(config, schema)).with(aliases(config)).with_text("Comment", &config.comment);
+            let root = root
+                .with(s3_origin(config, schema))
+                .with(aliases(config))
+                .with_text("Comment", &config.comment);
             let root = price_class(root.with(logging(config)).with(signers(config)), config, schema);
             extra(root, config, Level::Config).with_text("Enabled", config.enabled.to_string())
         }
@@ -56,7 +59,11 @@ fn s3_origin(config: &StreamingConfig, schema: Schema) -> Element {
         origin.with_text("DomainName", &config.origin).with_text("OriginAccessIdentity", identity(config))
     } else {
         let origin = origin.with_text("DNSName", &config.origin);
-        if config.identity.is_empty() { origin } else { origin.with_text("OriginAccessIdentity", identity(config)) }
+        if config.identity.is_empty() {
+            origin
+        } else {
+            origin.with_text("OriginAccessIdentity", identity(config))
+        }
     };
     extra(origin, config, Level::Origin)
 }

@@ -219,7 +219,10 @@ mod tests {
             |c| c.aliases = (0..100).map(|i| format!("a{i}.example.com")).collect(),
             |c| c.aliases = vec!["media.penstock.localhost".into()],
             |c| c.trusted_signers = TrustedSigners::of(vec!["self".into(), "111122223333".into()]),
-            |c| c.logging = Logging { enabled: true, bucket: "l-o-g.s3.amazonaws.com".into(), prefix: "a/".into() },
+            |c| {
+                c.logging =
+                    Logging { enabled: true, bucket: "l-o-g.s3.amazonaws.com".into(), prefix: "a/".into() }
+            },
         ];
         for change in well {
             let mut config = good();
@@ -251,7 +254,9 @@ mod tests {
                 c.trusted_signers = TrustedSigners::of((0..6).map(|i| format!("{i:012}")).collect());
             }),
             ("TrustedSignerDoesNotExist", |c| c.trusted_signers = TrustedSigners::of(vec!["1".into()])),
-            ("InvalidArgument", |c| c.trusted_signers = TrustedSigners::of(vec!["self".into(), "self".into()])),
+            ("InvalidArgument", |c| {
+                c.trusted_signers = TrustedSigners::of(vec!["self".into(), "self".into()])
+            }),
             ("InvalidArgument", |c| c.logging = Logging { enabled: true, ..Logging::default() }),
             ("InvalidArgument", |c| c.logging.prefix = "p".repeat(257)),
         ];

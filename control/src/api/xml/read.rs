@@ -238,7 +238,9 @@ impl Builder {
         match self.open.last_mut() {
             Some(open) => open.element.text.push_str(text),
             None if text.chars().all(|c| c.is_ascii_whitespace()) => {}
-            None => return Err(XmlError::Form { at, reason: "there is text outside the root element".into() }),
+            None => {
+                return Err(XmlError::Form { at, reason: "there is text outside the root element".into() });
+            }
         }
         Ok(())
     }

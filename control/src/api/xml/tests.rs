@@ -47,8 +47,29 @@ fn nothing_is_no_document_and_is_told_apart_from_a_bad_one() {
         assert_eq!(read(nothing.as_bytes(), Bounds::default()), Ok(None), "{nothing:?}");
     }
     for bad in [
-        "text", "<A>", "<A></B>", "</A>", "<A/><B/>", "<A/>x", "x<A/>", "<A><B></A></B>", "<!-- x -->", "<A", "<A b></A><", "<A>&</A>", "<A>&lt</A>",
-        "<1/>", "<A:B:C/>", "<:A/>", "<A/><?xml version='1.0'?>", "<A>&#x110000;</A>", "<A>&#;</A>", "< A/>", "<>x</>", "<A b=c/>", "<A b='c/>",
+        "text",
+        "<A>",
+        "<A></B>",
+        "</A>",
+        "<A/><B/>",
+        "<A/>x",
+        "x<A/>",
+        "<A><B></A></B>",
+        "<!-- x -->",
+        "<A",
+        "<A b></A><",
+        "<A>&</A>",
+        "<A>&lt</A>",
+        "<1/>",
+        "<A:B:C/>",
+        "<:A/>",
+        "<A/><?xml version='1.0'?>",
+        "<A>&#x110000;</A>",
+        "<A>&#;</A>",
+        "< A/>",
+        "<>x</>",
+        "<A b=c/>",
+        "<A b='c/>",
     ] {
         assert!(matches!(parse(bad), Err(XmlError::Form { .. })), "{bad}: {:?}", parse(bad));
     }
