@@ -173,7 +173,12 @@ impl DeclaredSet {
     pub fn read(path: &Path) -> Result<Self, ApplyError> {
         let failed = |reason: String| ApplyError::File { path: path.to_owned(), reason };
         let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
-        serde_yaml_ng::from_str(&text).map_err(|e| failed(e.to_string()))
+        Self::parse(&text).map_err(|e| failed(e.to_string()))
+    }
+
+    /// Reads a file's text; the error names line and field.
+    pub fn parse(yaml: &str) -> Result<Self, serde_yaml_ng::Error> {
+        serde_yaml_ng::from_str(yaml)
     }
 
     /// Checks all that can be known without the store, naming the entry and the field.

@@ -42,7 +42,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{Context, Desk, Verify};
+use crate::api::{ApiConfig, Context, Desk, Verify};
 use crate::client::tls::CertificateError;
 use crate::metrics::door::DoorMetrics;
 use census::Census;
@@ -79,6 +79,14 @@ struct Shared {
     again: Arc<Notify>,
     connections: TaskTracker,
     context: Context,
+}
+
+/// Reads the certificate files that `config` names, if it does.
+///
+/// # Errors
+/// When they can't be used.
+pub fn check(config: &DoorConfig) -> Result<(), CertificateError> {
+    config.tls.as_ref().map_or(Ok(()), |named| certificate::load(named).map(drop))
 }
 
 impl Shared {
@@ -121,8 +129,9 @@ impl Door {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Puts `config` in force for connections and requests that come from now on.
-    pub fn reconfigure(&self, config: DoorConfig) {
+    /// Puts `config` and `api` in force for connections and requests that come from now on.
+    pub fn reconfigure(&self, config: DoorConfig, api: ApiConfig) {
+        self.shared.desk.reconfigure(api);
         self.shared.config.send_if_modified(|known| {
             let changed = **known != config;
             if changed {

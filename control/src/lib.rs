@@ -26,6 +26,8 @@ pub mod accounts;
 #[cfg(feature = "server")]
 pub mod api;
 #[cfg(feature = "server")]
+pub mod backup;
+#[cfg(feature = "server")]
 pub mod console;
 #[cfg(feature = "server")]
 pub mod declare;
@@ -36,6 +38,8 @@ pub mod door;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "server")]
+pub mod lending;
 #[cfg(feature = "server")]
 pub mod lifecycle;
 #[cfg(feature = "server")]
@@ -52,6 +56,8 @@ pub mod seal;
 pub mod service;
 #[cfg(feature = "server")]
 pub mod settings;
+#[cfg(feature = "server")]
+pub mod shields;
 #[cfg(feature = "server")]
 pub mod store;
 

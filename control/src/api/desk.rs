@@ -12,6 +12,7 @@ use futures::FutureExt;
 use http::header::{HOST, IF_MATCH};
 use http::{Method, Request, Response, request};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -21,8 +22,8 @@ use super::render::{Stamp, unavailable};
 use super::request_id::RequestId;
 use super::route::{self, Resource, Route};
 use super::{
-    ApiError, Call, Context, Reply, Version, identity, invalidation, key_group, public_key, streaming,
-    tagging, web, xml,
+    ApiConfig, ApiError, Call, Context, Reply, Version, identity, invalidation, key_group, public_key,
+    streaming, tagging, web, xml,
 };
 use crate::accounts::Principal;
 use crate::door::{CLOUDFRONT, DoorConfig};
@@ -33,6 +34,8 @@ pub type Verify = Arc<dyn Fn(&request::Parts, &[u8; 32]) -> Result<Principal, Ap
 /// Where requests of the API are answered.
 pub(crate) struct Desk {
     context: Context,
+    /// In force now: what is in `context` is what was at the start.
+    config: watch::Sender<Arc<ApiConfig>>,
     verify: Verify,
     rates: Rates,
     bodies: Bodies,
@@ -43,7 +46,8 @@ impl Desk {
     /// Answers by `context` those whom `verify` knows.
     pub(crate) fn new(context: Context, verify: Verify) -> Self {
         let bodies = Bodies::new(context.metrics.door.body_bytes.clone());
-        Self { context, verify, rates: Rates::default(), bodies, work: TaskTracker::new() }
+        let config = watch::Sender::new(context.config.clone());
+        Self { context, config, verify, rates: Rates::default(), bodies, work: TaskTracker::new() }
     }
 
     /// What an answer to a request for `path` that comes now says about itself.
@@ -142,7 +146,8 @@ impl Desk {
             base_url: base_url.to_owned(),
         };
         // On a task of its own: a client that leaves, or a time that is up, must not stop a change halfway.
-        let work = self.work.spawn(dispatch(self.context.clone(), resource, call));
+        let context = Context { config: self.config.borrow().clone(), ..self.context.clone() };
+        let work = self.work.spawn(dispatch(context, resource, call));
         match timeout(config.request_timeout, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(self.panicked()),
@@ -156,6 +161,11 @@ impl Desk {
     fn panicked(&self) -> ApiError {
         self.context.metrics.door.panics.inc();
         ApiError::internal("the request could not be carried out; its id is in control's log")
+    }
+
+    /// Puts `config` in force for requests that come from now on.
+    pub(crate) fn reconfigure(&self, config: ApiConfig) {
+        self.config.send_replace(Arc::new(config));
     }
 
     /// Returns once what was begun is done.

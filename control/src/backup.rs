@@ -1,0 +1,116 @@
+//! Taking the config out of a store and putting it into one.
+//!
+//! A backup holds what operators made: distributions and their names, resources of the control API, accounts and keys (sealed as they lie in the
+//! store: a backup is of use only beside the key that sealed them), grants, the local CA. It does not hold what the cluster makes of itself:
+//! members, the shield map, the roster, the deployed floor, orders to forget.
+//!
+//! Importing writes every document and, last, gives the store a new id: whatever revisions nodes have seen of it, they take what follows as a
+//! full snapshot. An import that breaks off leaves the store with a part of the backup and its old id; the same import again goes on.
+//!
+//! [`file`] is the form it has on disk.
+
+pub mod file;
+
+use bytes::Bytes;
+
+use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
+use crate::documents::{
+    ACCOUNTS, API, API_REFS, CERTIFICATE_AUTHORITY, DECLARED, DISTRIBUTIONS, KEYS, NAMES, TAGS,
+};
+use crate::store::{ConfigStore, Entry, HEAD_KEY, Head, StoreError, Transaction};
+
+/// What a backup holds, by the beginning of its keys.
+const KINDS: &[&str] = &[
+    DISTRIBUTIONS,
+    NAMES,
+    DECLARED,
+    API,
+    API_REFS,
+    TAGS,
+    ACCOUNTS,
+    KEYS,
+    SIGNERS,
+    ORIGIN_SECRETS,
+    GRANTS,
+    CERTIFICATE_AUTHORITY,
+];
+
+/// Documents one transaction writes: etcd takes 128 operations by default.
+const TOGETHER: usize = 100;
+
+/// Why an import was refused or broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// There is a config already, and replacing it was not asked for.
+    #[error("the store is not empty ({key} exists): import with --replace makes it what the backup says")]
+    NotEmpty {
+        /// A key of it.
+        key: String,
+    },
+    /// A key that is no document of a config.
+    #[error("'{0}' is no key of a backup")]
+    Key(String),
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether the document at `key` belongs into a backup.
+fn is_config(key: &str) -> bool {
+    KINDS.iter().any(|kind| key.starts_with(kind))
+}
+
+/// The config at one revision, by key.
+pub async fn export(store: &dyn ConfigStore) -> Result<(Head, Vec<Entry>), StoreError> {
+    let mut listing = store.list("").await?;
+    listing.entries.retain(|entry| is_config(&entry.key));
+    Ok((listing.head, listing.entries))
+}
+
+/// What an import came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Documents written.
+    pub documents: u64,
+    /// Documents deleted because the backup lacks them.
+    pub deleted: u64,
+}
+
+/// Writes `entries` into `store`, which must hold no config unless `replace` is said, then gives the store a new id.
+pub async fn import(
+    store: &dyn ConfigStore,
+    entries: &[(String, Bytes)],
+    replace: bool,
+) -> Result<Imported, ImportError> {
+    if let Some((key, _)) = entries.iter().find(|(key, _)| !is_config(key)) {
+        return Err(ImportError::Key(key.clone()));
+    }
+    let (head, there) = export(store).await?;
+    let wanted: std::collections::BTreeMap<&str, &Bytes> =
+        entries.iter().map(|(k, v)| (k.as_str(), v)).collect();
+    // What an import that broke off has written is no reason to refuse the next.
+    // Nor is the authority that control makes at its first start.
+    let foreign = there.iter().find(|entry| {
+        entry.key != CERTIFICATE_AUTHORITY && wanted.get(entry.key.as_str()) != Some(&&entry.value)
+    });
+    if let Some(entry) = foreign.filter(|_| !replace) {
+        return Err(ImportError::NotEmpty { key: entry.key.clone() });
+    }
+    let mut imported = Imported { documents: entries.len() as u64, deleted: 0 };
+    // First what is new, then what goes: a name that moved is never nobody's for long.
+    for batch in entries.chunks(TOGETHER) {
+        let put = batch.iter().fold(Transaction::default(), |t, (key, value)| t.put(key, value.clone()));
+        store.commit(put.put(HEAD_KEY, "")).await?;
+    }
+    let gone: Vec<&Entry> = there.iter().filter(|e| !wanted.contains_key(e.key.as_str())).collect();
+    for batch in gone.chunks(TOGETHER) {
+        let delete = batch.iter().fold(Transaction::default(), |t, entry| t.delete(&entry.key));
+        store.commit(delete.put(HEAD_KEY, "")).await?;
+        imported.deleted += batch.len() as u64;
+    }
+    store.renew_id(&head.store_id).await?;
+    Ok(imported)
+}
+
+#[cfg(test)]
+mod tests;
