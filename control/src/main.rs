@@ -70,8 +70,8 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
     let sealer = Sealer::none();
-    let config = ControlConfig { tls, sealer: sealer.clone(), ..settings.control() };
-    let control = Control::new(store, config, &registry)?;
+    let replica = ControlConfig { tls, sealer: sealer.clone(), ..settings.control() };
+    let control = Control::new(store, replica, &registry)?;
     let context = control.context(settings.api(), proto::clock::system(), sealer, &master);
     let door = Door::new(context, verify(), None, settings.api.door()).context("api.tls")?;
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::client::{Credentials, Dialer};
 use control::client::credentials::Tls;
+use control::client::{Credentials, Dialer};
 use futures::Stream;
 use prometheus::Registry;
 use proto::object::OriginId;

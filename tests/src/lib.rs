@@ -11,6 +11,7 @@
 //! `tests/media/make` (into `PENSTOCK_TEST_MEDIA`, else cargo's target folder). Counts that a long run raises are read by
 //! [`scale`].
 
+pub mod authority;
 pub mod broken;
 pub mod cluster;
 pub mod counting_proxy;

@@ -9,8 +9,8 @@ use proto::token::Bearer;
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
     ApplyRequest, ApplyResponse, BackupEntry, BackupPage, DeploymentStatus, Distribution, DrainRequest,
-    ExportRequest, GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest, ListNodesRequest,
-    ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
+    ExportRequest, GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest,
+    ListNodesRequest, ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
 };
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -58,11 +58,12 @@ pub fn connect(
     if parsed.uri().port().is_none() {
         return Err(bad("a port must be named".into()));
     }
-    let parsed = match (parsed.uri().scheme_str(), &credentials.tls) {
-        (Some("http"), None) => parsed,
-        (Some("https"), Some(tls)) => parsed.tls_config(tls.client()).map_err(|e| bad(e.to_string()))?,
-        (Some("https"), None) => return Err(bad("https needs the cluster's CA: give tls.ca".into())),
-        (Some("http"), Some(_)) => return Err(bad("TLS files are given, so the scheme must be https".into())),
+    let scheme = parsed.uri().scheme_str().unwrap_or_default().to_owned();
+    let parsed = match (scheme.as_str(), &credentials.tls) {
+        ("http", None) => parsed,
+        ("https", Some(tls)) => parsed.tls_config(tls.client()).map_err(|e| bad(e.to_string()))?,
+        ("https", None) => return Err(bad("https needs the cluster's CA: give tls.ca".into())),
+        ("http", Some(_)) => return Err(bad("TLS files are given, so the scheme must be https".into())),
         _ => return Err(bad("the scheme must be http or https".into())),
     };
     let parsed = parsed
@@ -72,7 +73,8 @@ pub fn connect(
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let channel = dial::channel(&parsed, dialer);
-    Ok(ControlClient::with_interceptor(channel, credentials.bearer()).max_decoding_message_size(MESSAGE_BYTES))
+    Ok(ControlClient::with_interceptor(channel, credentials.bearer())
+        .max_decoding_message_size(MESSAGE_BYTES))
 }
 
 /// All distributions, as of the last page.

@@ -170,7 +170,9 @@ impl ApiSettings {
             return Err(format!("api.proxy_hosts: '{name}' is not a lower-case host name"));
         }
         if let Some(suffix) = self.origin_suffixes.iter().find(|s| !proto::distribution::is_host(s)) {
-            return Err(format!("api.origin_suffixes: '{suffix}' is not a lower-case host name without a leading dot"));
+            return Err(format!(
+                "api.origin_suffixes: '{suffix}' is not a lower-case host name without a leading dot"
+            ));
         }
         within("clock_window_seconds", self.clock_window_seconds, 1, 86_400)?;
         let bytes: [(&str, usize, u64, u64); 4] = [
