@@ -7,6 +7,7 @@ pub mod auth;
 mod body;
 mod desk;
 pub mod error;
+pub(crate) mod held;
 pub mod identity;
 pub mod invalidation;
 pub mod key_group;
@@ -77,6 +78,8 @@ pub struct ApiConfig {
     pub origin_suffixes: Vec<String>,
     /// How far a request's date may be from now, either way, in seconds.
     pub clock_window_seconds: u64,
+    /// The regions a SigV4 scope may name.
+    pub regions: Vec<String>,
     /// How long an order to forget is kept for nodes that are away.
     pub purge_ttl: std::time::Duration,
 }
@@ -88,6 +91,7 @@ impl Default for ApiConfig {
             limits: Limits::default(),
             origin_suffixes: Vec::new(),
             clock_window_seconds: 900,
+            regions: vec![auth::REGION.into()],
             purge_ttl: std::time::Duration::from_secs(24 * 3600),
         }
     }

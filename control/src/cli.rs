@@ -1,5 +1,6 @@
 //! The command line: its options, and the calls an operator makes to a running control.
 
+mod access;
 mod backup;
 
 use std::path::PathBuf;
@@ -14,6 +15,10 @@ use penstock_control::membership::{role_name, state_name};
 use penstock_control::settings::{Settings, reference};
 use proto::token::{Role, is_node_id};
 use proto::v1::{DistributionKind, NodeRole, NodeState, NodeStatus, Revision};
+
+use access::{AccountsCommand, KeysCommand};
+
+pub(crate) mod sign;
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
@@ -31,7 +36,7 @@ pub(crate) struct Options {
     pub(crate) check_config: bool,
 
     /// Where control listens: http://HOST:PORT; of several, separated by commas, the first that answers (status, nodes,
-    /// purge, drain)
+    /// purge, drain, apply, export, import, ca, accounts, keys)
     #[arg(
         long = "control",
         value_name = "URL",
@@ -42,7 +47,7 @@ pub(crate) struct Options {
     )]
     pub(crate) endpoints: Vec<String>,
 
-    /// An operator's token (status, nodes, purge, drain); the master token (token)
+    /// An operator's token (all calls to a control); the master token (token)
     #[arg(long, value_name = "TOKEN", env = "PENSTOCK_TOKEN", hide_env_values = true, global = true)]
     pub(crate) token: Option<String>,
 
@@ -72,6 +77,8 @@ pub(crate) enum Command {
     Status,
     /// Show the live nodes
     Nodes,
+    /// Sign a stream name for a distribution with trusted signers, and print it
+    Sign(sign::SignOptions),
     /// Make the declared distributions those of a file, by the same rules as distributions_file
     Apply {
         /// The file; - for standard input
@@ -97,6 +104,12 @@ pub(crate) enum Command {
         /// Only keys that start with this [default: all]
         path: Option<String>,
     },
+    /// Accounts of the control API
+    #[command(subcommand)]
+    Accounts(AccountsCommand),
+    /// Access keys, by which requests of the control API are signed
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Take a node out of service without stopping it: an edge takes no new viewers and tells the rest goodbye, a shield is asked last
     Drain {
         /// The node's id
@@ -131,11 +144,13 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
+            Command::Accounts(command) => access::accounts(&mut admin, command).await,
+            Command::Keys(command) => access::keys(&mut admin, command).await?,
             Command::Apply { file } => backup::apply(&mut admin, file).await?,
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
             Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
-            Command::Serve | Command::Token { .. } => Ok(()),
+            Command::Serve | Command::Token { .. } | Command::Sign(_) => Ok(()),
         };
         match outcome {
             Ok(()) => return Ok(()),

@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) applies: IntCounterVec,
     pub(crate) declared_rejected: IntGauge,
     pub(crate) door: door::DoorMetrics,
+    pub(crate) api_refusals: IntCounterVec,
 }
 
 impl Metrics {
@@ -71,6 +72,14 @@ impl Metrics {
             &["outcome"],
         )?;
         registry.register(Box::new(applies.clone()))?;
+        let api_refusals = IntCounterVec::new(
+            Opts::new(
+                "penstock_control_api_refusals_total",
+                "API requests and logins refused for their signature, by code",
+            ),
+            &["code"],
+        )?;
+        registry.register(Box::new(api_refusals.clone()))?;
         Ok(Self {
             store_up: gauge("store_up", "1 while the store is followed")?,
             store_failures: counter("store_failures_total", "Calls and watches of the store that failed")?,
@@ -121,6 +130,7 @@ impl Metrics {
                 "1 while the declarative file as it is now was not applied; what was before stays in force",
             )?,
             door: door::DoorMetrics::new(registry)?,
+            api_refusals,
         })
     }
 }

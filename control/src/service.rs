@@ -4,6 +4,7 @@
 //! run over one store. Before the store has been read once, subscriptions wait and the operator's calls are refused as
 //! unavailable; later, a store that is away fails only what must write.
 
+mod access;
 mod calls;
 mod operator;
 mod rights;
@@ -26,6 +27,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::accounts::{AccountLimits, Accounts};
 use crate::api::{ApiConfig, Context};
 use crate::client::credentials::Tls;
 use crate::declare::{self, Applied, ApplyError, DeclaredSet};
@@ -56,9 +58,11 @@ pub struct ControlConfig {
     pub compare_every: Duration,
     /// How subscriptions are served.
     pub publish: PublishConfig,
+    /// How many accounts and access keys there may be.
+    pub accounts: AccountLimits,
     /// TLS on the gRPC port and towards shields; `None`: neither.
     pub tls: Option<Tls>,
-    /// Opens the secrets of origins that shields are sent.
+    /// Seals the secrets of access keys and opens those of origins that shields are sent; without a key neither can be made.
     pub sealer: Sealer,
     /// Wall time.
     pub clock: SharedClock,
@@ -81,6 +85,7 @@ impl Default for ControlConfig {
             history: 1024,
             compare_every: Duration::from_secs(180),
             publish: PublishConfig::default(),
+            accounts: AccountLimits::default(),
             tls: None,
             sealer: Sealer::none(),
             clock: proto::clock::system(),
@@ -170,6 +175,12 @@ impl Control {
         }
     }
 
+    /// Makes and changes accounts and access keys.
+    pub fn accounts(&self) -> Accounts {
+        let ControlConfig { sealer, clock, accounts, .. } = &self.config;
+        Accounts::new(self.store.clone(), sealer.clone(), clock.clone(), *accounts)
+    }
+
     /// Returns once the store has been read and its config can be published.
     pub async fn loaded(&self) {
         // The sender lives in `self`, so waiting can't fail.
@@ -241,6 +252,7 @@ impl Control {
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             views: self.views.subscribe(),
+            accounts: self.accounts(),
             reports: self.reports.subscribe(),
             shields: Shields::new(master, self.config.tls.clone()),
             shutdown: stop.clone(),

@@ -2,6 +2,7 @@
 //! port opens. [`REFERENCE`] describes each field; `--help` shows it.
 
 pub mod api;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,14 +12,18 @@ use std::time::Duration;
 use proto::token::MasterToken;
 use serde::Deserialize;
 
+use crate::accounts::AccountLimits;
 use crate::api::ApiConfig;
 use crate::client::config::{self, ConfigError};
 use crate::client::credentials::{Tls, TlsFiles};
 use crate::client::telemetry::LogFormat;
+use crate::console::ConsoleConfig;
 use crate::publish::PublishConfig;
+use crate::seal::Sealer;
 use crate::service::ControlConfig;
 use crate::store::etcd::{Etcd, EtcdConfig};
 use crate::store::{Store, StoreError, redb};
+pub use secrets::SecretsSettings;
 
 /// Every field with its unit and default.
 pub const REFERENCE: &str = "\
@@ -57,6 +62,30 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
                           compared, in seconds                        [default: 180]
   page_documents          documents a snapshot page holds, 1 to 1000  [default: 200]
   subscriber_queue_events events that wait for a slow node            [default: 64]
+  secrets.key             seals secrets in the store: 32 bytes as 64 hexadecimal digits or base64, the
+                          same for all replicas; or
+  secrets.key_file        a file that holds it; without either no access keys can be made or used
+  secrets.old_key_files   files of keys used before: they still open  [default: none]
+  accounts.accounts_max   accounts of the control API                 [default: 10000]
+  accounts.access_keys_max  access keys of an account                 [default: 100]
+  console.idle_seconds    a session in the web console ends after so many
+                          seconds without a request                   [default: 1800]
+  console.session_seconds and so many after its login in any case     [default: 43200]
+  console.login_failures  logins of an address that may fail within   [default: 10]
+  console.login_window_seconds  so many seconds                       [default: 300]
+  console.players.rtmp_port     where viewers reach edges, for the    [default: 1935]
+  console.players.tunnel_port   URLs the console shows: RTMP and      [default: 80]
+  console.players.tls_port      RTMPE, RTMPT and RTMPTE, RTMPS        [default: 443]
+  console.players.edge_host     an edge to connect to while a name
+                          doesn't resolve                             [default: none]
+  console.buckets.endpoint      http://HOST:PORT of the S3 endpoint whose
+                          buckets are offered as origins to accounts
+                          that are granted '*'                        [default: none]
+  console.buckets.region  its region                                  [default: us-east-1]
+  console.buckets.access_key_id          the key that lists buckets
+  console.buckets.secret_access_key      its secret; or
+  console.buckets.secret_access_key_file a file that holds it
+  console.buckets.cache_seconds how long a list is good               [default: 30]
   log.format              text or json                                [default: text]
   log.filter              such as info or warn,penstock_control=debug [default: info]
 
@@ -122,6 +151,12 @@ pub struct Settings {
     pub page_documents: usize,
     #[serde(default = "default_subscriber_queue_events")]
     pub subscriber_queue_events: usize,
+    #[serde(default)]
+    pub secrets: SecretsSettings,
+    #[serde(default)]
+    pub accounts: AccountLimits,
+    #[serde(default)]
+    pub console: ConsoleConfig,
     #[serde(default)]
     pub log: LogSettings,
     #[serde(default)]
@@ -233,6 +268,10 @@ impl Settings {
         within("page_documents", self.page_documents as u64, 1, 1000)?;
         within("subscriber_queue_events", self.subscriber_queue_events as u64, 1, 1 << 16)?;
         self.api.check()?;
+        within("accounts.accounts_max", self.accounts.accounts_max as u64, 1, 100_000)?;
+        within("accounts.access_keys_max", self.accounts.access_keys_max as u64, 1, 1000)?;
+        self.secrets.check()?;
+        self.console.check()?;
         match (&self.store.etcd, &self.store.redb) {
             (Some(etcd), None) => check_etcd(etcd),
             (None, Some(_)) => Ok(()),
@@ -256,8 +295,15 @@ impl Settings {
         Err(ConfigError::Field { origin: "tls".into(), reason })
     }
 
-    /// How the replica works.
-    pub fn control(&self) -> ControlConfig {
+    /// What seals secrets at rest; one without a key if none is configured.
+    pub fn sealer(&self) -> Result<Sealer, ConfigError> {
+        self.secrets
+            .sealer()
+            .map_err(|e| ConfigError::Field { origin: "secrets".into(), reason: e.to_string() })
+    }
+
+    /// How the replica works; secrets are sealed by `sealer`.
+    pub fn control(&self, sealer: Sealer) -> ControlConfig {
         ControlConfig {
             zone: self.zone.clone(),
             lease: Duration::from_millis(self.lease_ms),
@@ -269,6 +315,9 @@ impl Settings {
                 queue: self.subscriber_queue_events,
                 ..PublishConfig::default()
             },
+            sealer,
+            clock: proto::clock::system(),
+            accounts: self.accounts,
             distributions_file: self.distributions_file.clone(),
             exclude_after: Duration::from_millis(self.exclude_after_ms),
             forget_after: Duration::from_secs(self.forget_after_seconds),
@@ -283,6 +332,7 @@ impl Settings {
             zone: self.zone.clone(),
             limits: self.api.limits.clone(),
             origin_suffixes: self.api.origin_suffixes.clone(),
+            regions: self.api.regions.clone(),
             clock_window_seconds: self.api.clock_window_seconds,
             purge_ttl: Duration::from_secs(self.purge_kept_seconds),
         }
@@ -382,6 +432,10 @@ mod tests {
             ("store: {redb: {path: /x}}\nexclude_after_ms: 1", "exclude_after_ms:"),
             ("store: {redb: {path: /x}}\nlisten: here", "listen:"),
             ("store: {redb: {path: /x}}\ncolour: red", "colour"),
+            ("store: {redb: {path: /x}}\nsecrets: {key: short}", "secrets.key:"),
+            ("store: {redb: {path: /x}}\nsecrets: {key: a, key_file: /k}", "secrets.key:"),
+            ("store: {redb: {path: /x}}\nsecrets: {old_key_files: [/k]}", "secrets.old_key_files:"),
+            ("store: {redb: {path: /x}}\naccounts: {access_keys_max: 0}", "accounts.access_keys_max:"),
         ];
         for (yaml, says) in cases {
             let error = parse(yaml).unwrap_err();

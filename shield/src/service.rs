@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::Shield;
-use crate::origin::table::Source;
+use crate::origin::table::{Known, Source};
 use crate::stat::Question;
 
 pub(crate) mod blocks;
@@ -42,8 +42,13 @@ pub(crate) struct Service(pub(crate) Arc<Shield>);
 
 impl Service {
     fn source(&self, origin: &OriginId) -> Result<Arc<Source>, RemoteError> {
-        let unknown = || RemoteError::new(Reason::UnknownOrigin, format!("{origin}: unknown origin"));
-        self.0.origins.get(origin).ok_or_else(unknown)
+        match self.0.origins.find(origin) {
+            Some(Known::Open(source, _)) => Ok(source),
+            Some(Known::Refused(reason)) => {
+                Err(RemoteError::new(Reason::Forbidden, format!("{origin}: {reason}")))
+            }
+            None => Err(RemoteError::new(Reason::UnknownOrigin, format!("{origin}: unknown origin"))),
+        }
     }
 
     fn deadline(&self, deadline_ms: u32) -> Duration {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::client::catalogue::Access;
 use control::client::credentials::Tls;
-use control::client::{Credentials, Dialer};
+use control::client::{Credentials, Dialer, OriginEntry};
 use futures::Stream;
 use prometheus::Registry;
 use proto::object::OriginId;
@@ -28,7 +29,7 @@ use crate::config::{ConfigError, ShieldConfig};
 use crate::fill::{Fills, coalesce};
 use crate::metrics::Metrics;
 use crate::origin::Origin;
-use crate::origin::table::Table;
+use crate::origin::table::{Stale, Table};
 use crate::service::Service;
 use crate::service::blocks::Door;
 use crate::service::budget::Budget;
@@ -102,12 +103,19 @@ impl Shield {
         }))
     }
 
-    /// From now on exactly these origins are known: id → (bucket host, name of the credential or "").
+    /// From now on exactly these origins are known, each read by the keys that `access` gives it.
     ///
     /// One that can't be used is logged and left out; the next call tries it again. Bytes cached of an origin that is gone
-    /// stay until they are evicted, unreachable.
-    pub fn set_origins(&self, origins: &HashMap<OriginId, (String, String)>) {
-        self.origins.set(origins);
+    /// stay until they are evicted, unreachable; what an origin access identity opened is forgotten when it may be read no longer.
+    pub fn set_origins(&self, origins: &HashMap<OriginId, OriginEntry>, access: &Access) {
+        for (id, stale) in self.origins.set(origins, access) {
+            let entries = match stale {
+                Stale::Everything => self.purge(&id, ""),
+                // Bytes that were read by the old keys are the same under the new ones, if those may read them: the next HEAD tells.
+                Stale::Descriptions => self.stats.purge(&id, ""),
+            };
+            tracing::info!(origin = %id, ?stale, entries, "the keys of an origin changed");
+        }
     }
 
     /// Adds an origin that is not S3 (until the next [`set_origins`](Self::set_origins)).

@@ -51,7 +51,7 @@ pub struct Setup {
     pub api: String,
     /// YAML under the edges' `edge:`.
     pub edge: String,
-    /// YAML under the shields' `shield:`.
+    /// YAML under the shields' `shield:`; `'ID'` and `'SECRET'` in it stand for the keys that open all buckets.
     pub shield: String,
     /// Whether gRPC uses TLS with certificates that name the nodes, who then have no tokens.
     pub tls: bool,
@@ -63,6 +63,8 @@ pub struct Setup {
     pub faulty: bool,
     /// Whether edges reach each shield through a [`Link`].
     pub links: bool,
+    /// More entries of the declarative file, a line each.
+    pub distributions: String,
     /// YAML of the credential `reader` instead of the right keys; `ID` and `SECRET` in it stand for these.
     pub reader: Option<String>,
 }
@@ -206,7 +208,8 @@ impl Cluster {
         let (clients, etcd_others) = (clients.join(", "), etcds.split_off(1));
         let etcd = etcds.remove(0);
 
-        let distributions = write(folder, "distributions.yaml", &distributions(setup.faulty));
+        let own = distributions(setup.faulty);
+        let distributions = write(folder, "distributions.yaml", &format!("{own}{}", setup.distributions));
         let (grpc, metrics) = (free(), free());
         let api = if setup.api.is_empty() { free() } else { setup.api };
         let authority = setup.tls.then(|| Authority::make(folder));
@@ -229,7 +232,9 @@ impl Cluster {
         if setup.faulty {
             own = own.replacen("origins:\n", &format!("origins:\n{}", faulty_origins(beside.addr())), 1);
         }
-        own = format!("{own}\n{}", setup.shield);
+        let more =
+            setup.shield.replace("'ID'", &format!("'{id}'")).replace("'SECRET'", &format!("'{secret}'"));
+        own = format!("{own}\n{more}");
         let shield_count = if setup.shields == 0 { 2 } else { setup.shields };
         let mut links = Vec::new();
         let mut shields: Vec<Node> = (1..=shield_count)
@@ -386,6 +391,15 @@ impl Cluster {
     /// Where the boxes keep their files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Makes the declarative file its own entries and these, a line each, and has control look at it.
+    pub fn declare(&self, entries: &str) {
+        let text = format!("{}{entries}", distributions(self.faulty.is_some()));
+        // Whole or not at all: control may be looking.
+        let new = write(self.folder(), "distributions.new", &text);
+        std::fs::rename(new, self.folder().join("distributions.yaml")).unwrap();
+        self.control.process.signal("HUP");
     }
 
     /// Runs `penstock-control` with these words against the cluster's control.

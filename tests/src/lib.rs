@@ -16,6 +16,7 @@ pub mod broken;
 pub mod cluster;
 pub mod counting_proxy;
 pub mod crowd;
+pub mod etcd;
 pub mod faulty_s3;
 pub mod flv;
 pub mod http;

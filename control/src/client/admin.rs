@@ -2,6 +2,8 @@
 //!
 //! A channel connects when first used and again after a failure; a dead peer is noticed by HTTP/2 pings.
 
+mod access;
+
 use std::time::Duration;
 
 use proto::status::RemoteError;

@@ -7,7 +7,7 @@
 //!
 //! Catalogues share what did not change between them, and a change costs what it changes: a node may know ten thousand distributions.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use proto::distribution::{lacking_features, validate};
@@ -31,6 +31,8 @@ pub struct OriginEntry {
     pub host: String,
     /// Name of the credential; empty means anonymous.
     pub credential: String,
+    /// The accounts whose distributions read it; an empty one is the operator.
+    pub accounts: BTreeSet<String>,
 }
 
 /// A document this node did not take, and why.
@@ -53,8 +55,8 @@ pub struct Catalogue {
     by_host: Shards<String, Vec<Arc<Distribution>>>,
     /// Origins of all documents, enabled or not.
     pub origins: Arc<HashMap<OriginId, OriginEntry>>,
-    /// How many documents an origin has.
-    uses: Shards<OriginId, usize>,
+    /// How many documents an origin has, by account.
+    uses: Shards<OriginId, BTreeMap<String, usize>>,
     /// Orders to forget, oldest first. Owners compare ids with those they have carried out.
     pub purges: Vec<Purge>,
     /// Documents refused, by id.
@@ -113,10 +115,7 @@ impl Catalogue {
             next.upsert(document, known);
         }
         for origin in left {
-            if next.uses.get(&origin).is_some_and(|uses| *uses == 0) {
-                next.uses.remove(&origin);
-                Arc::make_mut(&mut next.origins).remove(&origin);
-            }
+            next.settle(&origin);
         }
         let known: HashSet<&str> = self.purges.iter().map(|p| p.id.as_str()).collect();
         next.purges.extend(delta.purges.into_iter().filter(|p| !known.contains(p.id.as_str())));
@@ -157,11 +156,14 @@ impl Catalogue {
             claims.insert(at, document.clone());
         }
         let origin = OriginId::from_wire(&document.origin_id);
-        *self.uses.entry(origin.clone()) += 1;
-        let entry =
-            OriginEntry { host: document.origin_host.clone(), credential: document.credential.clone() };
-        if self.origins.get(&origin) != Some(&entry) {
-            Arc::make_mut(&mut self.origins).insert(origin, entry);
+        *self.uses.entry(origin.clone()).entry(document.account.clone()).or_default() += 1;
+        if self.origins.get(&origin).is_none_or(|entry| !entry.accounts.contains(&document.account)) {
+            let entry = Arc::make_mut(&mut self.origins).entry(origin).or_insert_with(|| OriginEntry {
+                host: document.origin_host.clone(),
+                credential: document.credential.clone(),
+                accounts: BTreeSet::new(),
+            });
+            entry.accounts.insert(document.account.clone());
         }
         self.distributions.insert(document.id.clone(), document);
     }
@@ -177,8 +179,27 @@ impl Catalogue {
             }
         }
         let uses = self.uses.entry(OriginId::from_wire(&document.origin_id));
-        *uses = uses.saturating_sub(1);
+        if let Some(count) = uses.get_mut(&document.account) {
+            *count = count.saturating_sub(1);
+        }
         Some(document)
+    }
+
+    /// Forgets accounts that use an origin no more, and one that nobody uses.
+    fn settle(&mut self, origin: &OriginId) {
+        let Some(uses) = self.uses.get(origin) else { return };
+        let idle: Vec<String> = uses.iter().filter(|(_, n)| **n == 0).map(|(account, _)| account.clone()).collect();
+        if idle.is_empty() {
+            return;
+        }
+        self.uses.entry(origin.clone()).retain(|_, count| *count > 0);
+        let origins = Arc::make_mut(&mut self.origins);
+        if self.uses.get(origin).is_none_or(BTreeMap::is_empty) {
+            self.uses.remove(origin);
+            origins.remove(origin);
+        } else if let Some(entry) = origins.get_mut(origin) {
+            entry.accounts.retain(|account| !idle.contains(account));
+        }
     }
 }
 

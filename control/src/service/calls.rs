@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use proto::object::KeyError;
 use proto::status::{Reason, RemoteError};
 use proto::token::{Caller, Role, is_node_id};
 use proto::v1::control_server::Control;
+use proto::v1::{
+    AccessKeyInfo, AccountInfo, ChangeAccessKeyRequest, CreateAccessKeyRequest, CreateAccessKeyResponse,
+    CreateAccountRequest, DeleteAccountRequest, DeleteAccountResponse, ListAccessKeysRequest,
+    ListAccessKeysResponse, ListAccountsRequest, ListAccountsResponse,
+};
 use proto::v1::{
     ApplyRequest, ApplyResponse, BackupPage, DeploymentStatus, DeregisterRequest, DeregisterResponse,
     Distribution, DrainRequest, DrainResponse, ExportRequest, GetCertificateAuthorityRequest,
@@ -22,7 +26,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ControlConfig, operator, rights};
+use super::{ControlConfig, access, operator, rights};
+use crate::accounts::Accounts;
 use crate::documents::{self, DISTRIBUTIONS, MEMBERS};
 use crate::door::authority;
 use crate::lifecycle::{Condition, Report, is_deployed, roster};
@@ -43,6 +48,7 @@ pub(super) struct Calls {
     pub(super) config: ControlConfig,
     pub(super) metrics: Metrics,
     pub(super) views: watch::Receiver<Arc<View>>,
+    pub(super) accounts: Accounts,
     pub(super) reports: watch::Receiver<Arc<BTreeMap<String, Report>>>,
     pub(super) shields: Shields,
     pub(super) shutdown: CancellationToken,
@@ -62,7 +68,7 @@ pub(super) fn of_store(error: StoreError) -> Status {
 }
 
 impl Calls {
-    fn view(&self) -> Result<Arc<View>, Status> {
+    pub(super) fn view(&self) -> Result<Arc<View>, Status> {
         let view = self.views.borrow().clone();
         if view.is_loaded() {
             Ok(view)
@@ -302,7 +308,7 @@ impl Control for Calls {
             PurgeRequest { origin_id: distribution.origin_id.clone(), key_prefix: key_prefix.clone() };
         // Shields first: an edge that then refetches must not find the old bytes there.
         let Purged { entries: shield_entries, unreached } =
-            self.shields.purge(&view, &order, &self.metrics).await;
+            self.shields.purge(&view, std::slice::from_ref(&order), &self.metrics).await;
         let (purge, number) =
             documents::put_purge(&*self.store, &order.origin_id, &key_prefix, self.config.purge_ttl)
                 .await
@@ -326,5 +332,53 @@ impl Control for Calls {
             return Err(refused(Reason::NotFound, reason));
         };
         Ok(Response::new(GetCertificateAuthorityResponse { certificate_pem }))
+    }
+
+    async fn create_account(
+        &self,
+        request: Request<CreateAccountRequest>,
+    ) -> Result<Response<AccountInfo>, Status> {
+        rights::operator(&request, "making accounts")?;
+        access::create_account(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<ListAccountsRequest>,
+    ) -> Result<Response<ListAccountsResponse>, Status> {
+        rights::operator(&request, "listing accounts")?;
+        access::list_accounts(self, &request.into_inner()).map(Response::new)
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<DeleteAccountRequest>,
+    ) -> Result<Response<DeleteAccountResponse>, Status> {
+        rights::operator(&request, "deleting accounts")?;
+        access::delete_account(self, &request.into_inner().account).await.map(Response::new)
+    }
+
+    async fn create_access_key(
+        &self,
+        request: Request<CreateAccessKeyRequest>,
+    ) -> Result<Response<CreateAccessKeyResponse>, Status> {
+        rights::operator(&request, "making access keys")?;
+        access::create_key(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_access_keys(
+        &self,
+        request: Request<ListAccessKeysRequest>,
+    ) -> Result<Response<ListAccessKeysResponse>, Status> {
+        rights::operator(&request, "listing access keys")?;
+        access::list_keys(self, &request.into_inner()).map(Response::new)
+    }
+
+    async fn change_access_key(
+        &self,
+        request: Request<ChangeAccessKeyRequest>,
+    ) -> Result<Response<AccessKeyInfo>, Status> {
+        rights::operator(&request, "changing access keys")?;
+        access::change_key(self, &request.into_inner()).await.map(Response::new)
     }
 }

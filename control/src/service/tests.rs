@@ -1,5 +1,7 @@
 //! Control and nodes in one process, joined by real gRPC.
 
+mod access;
+
 use super::*;
 use crate::client::catalogue::tests::document;
 use crate::client::{Node, NodeConfig, NodeRole, NodeState};

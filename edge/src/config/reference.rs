@@ -77,6 +77,8 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
                               included); sessions get what it leaves      [default: 0, their sum]
   edge.egress_bytes_per_second   sent to all viewers together, bytes/s    [default: 0, no cap]
   edge.session_bytes_per_second  sent to one viewer, bytes/s              [default: 0, no cap]
+  edge.signature_checks_per_address_per_second  RSA checks of signed
+                              names; 0: no limit                          [default: 2000]
   edge.rtmpe.dh_concurrency   key exchanges computed at once; 0: on half
                               of the cores                                [default: 0]
   edge.rtmpe.dh_queue         more of them that may wait                  [default: 512]

@@ -59,4 +59,6 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
                               an entry goes to AWS
   shield.credentials.NAME     access_key_id or access_key_id_file; secret_access_key, secret_access_key_file or
                               secret_access_key_env; session_token_file with temporary keys. Files may change at any time
+  shield.node_role            the same fields: keys of the node's own role, used for origin access identities without
+                              keys of their own, where the account was granted the bucket [default: none, AccessDenied]
 ";
