@@ -4,6 +4,8 @@
 //! with a [`Reply`] or an [`ApiError`]; both become documents in the schema of the version asked.
 
 pub mod auth;
+mod body;
+mod desk;
 pub mod error;
 pub mod identity;
 pub mod invalidation;
@@ -11,7 +13,11 @@ pub mod key_group;
 pub mod limits;
 pub mod paging;
 pub mod public_key;
+mod rate;
+mod render;
 pub mod reply;
+pub mod request_id;
+pub mod route;
 pub mod streaming;
 pub mod tagging;
 pub mod version;
@@ -29,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
 use crate::store::Store;
+pub(crate) use desk::{Desk, Verify};
 pub use error::ApiError;
 pub use limits::Limits;
 pub use reply::Reply;

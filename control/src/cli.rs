@@ -11,14 +11,14 @@ use clap::{Parser, Subcommand};
 use penstock_control::client::admin::Admin;
 use penstock_control::client::config::load_token;
 use penstock_control::membership::{role_name, state_name};
-use penstock_control::settings::REFERENCE;
+use penstock_control::settings::reference;
 use proto::v1::DistributionKind;
 
 use access::{AccountsCommand, KeysCommand};
 
 /// Penstock's control service: keeps the config, publishes it to edges and shields, and knows who is alive.
 #[derive(Parser)]
-#[command(name = "penstock-control", version, after_help = REFERENCE)]
+#[command(name = "penstock-control", version, after_help = reference())]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Status,
     /// Show the live nodes
     Nodes,
+    /// Print the certificate of the local authority, PEM: what clients of the control API are to trust
+    Ca,
     /// Make the declared distributions those of a file, by the same rules as distributions_file
     Apply {
         /// The file; - for standard input
@@ -105,11 +107,12 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
-            Command::Accounts(command) => access::accounts(&mut admin, command).await,
-            Command::Keys(command) => access::keys(&mut admin, command).await?,
+            Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
             Command::Apply { file } => backup::apply(&mut admin, file).await?,
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
+            Command::Accounts(command) => access::accounts(&mut admin, command).await,
+            Command::Keys(command) => access::keys(&mut admin, command).await?,
             Command::Serve => Ok(()),
         };
         match outcome {

@@ -10,6 +10,7 @@
 //! * [`stop`]: SIGTERM and SIGINT;
 //! * [`descriptors`]: the limit of open files;
 //! * [`telemetry`]: logs, `/healthz`, `/readyz`, `/metrics`;
+//! * [`tls`]: certificates in files, followed as they change;
 //! * [`config`]: YAML files, environment variables and tokens.
 //!
 //! Control being away is not an error here: a node that has once known a catalogue keeps serving by it.
@@ -28,6 +29,7 @@ pub mod node;
 pub mod stop;
 pub mod subscribe;
 pub mod telemetry;
+pub mod tls;
 
 pub use catalogue::{Catalogue, OriginEntry};
 pub use dial::Dialer;

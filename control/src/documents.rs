@@ -14,6 +14,7 @@
 //! | `origin-secrets/CREDENTIAL` | an `OriginSecret`, sealed; published to shields |
 //! | `grants/ACCOUNT/BUCKET` | a `Grant`; published to shields |
 //! | `roster/NODE` | a `RosterEntry`: a node that counts towards Deployed |
+//! | `certificate-authority` | the local `CertificateAuthority`, its key sealed, see [`crate::door`] |
 //! | `deployed` | the `Deployed` floor, see [`crate::lifecycle`] |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
@@ -54,6 +55,8 @@ pub const ACCOUNTS: &str = "accounts/";
 pub const KEYS: &str = "keys/";
 /// Before a node id in the roster.
 pub const ROSTER: &str = "roster/";
+/// The local certificate authority.
+pub const CERTIFICATE_AUTHORITY: &str = "certificate-authority";
 /// The deployed floor.
 pub const DEPLOYED: &str = "deployed";
 /// The shield map in force.

@@ -3,6 +3,7 @@
 //! In reading order: the command line, the service (flags → config → store → ports → run → drain), then the calls.
 
 mod cli;
+mod reload;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use penstock_control::api::auth::Verifier;
 use penstock_control::client::telemetry::{self, Readiness};
+use penstock_control::door::{self, Door};
 use penstock_control::settings::Settings;
 use penstock_control::{Control, DeclaredSet, declare};
 use prometheus::Registry;
@@ -20,6 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use cli::{Command, Options};
+use reload::Reload;
 
 /// Long-lived documents and short-lived messages share the heap: glibc's fragments under it. Its threads give back what lies unused for
 /// ten seconds, however quiet the process is.
@@ -53,6 +57,7 @@ fn check(config: Option<&Path>) -> Result<()> {
         let set = DeclaredSet::read(file).context("distributions_file")?;
         set.check(&settings.zone).with_context(|| format!("distributions_file {}", file.display()))?;
     }
+    door::check(&settings.api.door()).context("api.tls")?;
     println!("the configuration is valid");
     Ok(())
 }
@@ -65,14 +70,21 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
     let control = Control::new(store, settings.control(sealer.clone()), &registry)?;
+    let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &token);
+    let verifier = Verifier::of(&context)?;
+    let door = Door::new(context, verifier, None, settings.api.door()).context("api.tls")?;
 
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
     let metrics =
         TcpListener::bind(settings.metrics).await.with_context(|| format!("metrics {}", settings.metrics))?;
+    let api = TcpListener::bind(settings.api.listen)
+        .await
+        .with_context(|| format!("api.listen {}", settings.api.listen))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %listener.local_addr()?,
+        api = %api.local_addr()?,
         metrics = %metrics.local_addr()?,
         "control starts"
     );
@@ -84,10 +96,13 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     }
 
     let shutdown = CancellationToken::new();
-    let (readiness, again) = (Readiness::new(), Arc::new(Notify::new()));
+    let (readiness, again, hangup) = (Readiness::new(), Arc::new(Notify::new()), Arc::new(Notify::new()));
     readiness.set("store read", false);
-    tokio::spawn(signals(shutdown.clone(), again.clone(), readiness.clone())?);
-    tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
+    tokio::spawn(signals(shutdown.clone(), vec![again.clone(), hangup.clone()], readiness.clone())?);
+    tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log.clone(), shutdown.clone()));
+    let reload =
+        Reload { file: config.map(Path::to_owned), settings: settings.clone(), log, door: door.clone() };
+    tokio::spawn(reload.run(hangup, shutdown.clone()));
     tokio::spawn({
         let control = control.clone();
         async move {
@@ -99,15 +114,23 @@ async fn serve(config: Option<&Path>) -> Result<()> {
         let (control, shutdown) = (control.clone(), shutdown.clone());
         tokio::spawn(async move { declare::watch::follow(&control, &file, &again, &shutdown, || ()).await });
     }
-    control.serve(listener, &token, shutdown).await?;
+    let doors = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { door.serve(api, shutdown).await }
+    });
+    let served = control.serve(listener, &token, shutdown.clone()).await;
+    // Without gRPC there is no point in an API; with a stop, its requests under way are finished.
+    shutdown.cancel();
+    doors.await?;
+    served?;
     tracing::info!("control stopped");
     Ok(())
 }
 
-/// SIGTERM and SIGINT stop the service: it takes no more calls and ends subscriptions, whose nodes go to another replica. SIGHUP applies the declarative file again.
+/// SIGTERM and SIGINT stop the service: it takes no more calls and ends subscriptions, whose nodes go to another replica. SIGHUP wakes those in `again`.
 fn signals(
     stop: CancellationToken,
-    again: Arc<Notify>,
+    again: Vec<Arc<Notify>>,
     readiness: Readiness,
 ) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -118,7 +141,7 @@ fn signals(
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => again.notify_one(),
+                _ = hangup.recv() => again.iter().for_each(|one| one.notify_one()),
             }
         }
         tracing::info!("stopping");

@@ -1,5 +1,7 @@
 //! Control's metrics, each defined once.
 
+pub(crate) mod door;
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// See the help texts.
@@ -27,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) purges: IntCounter,
     pub(crate) unreached_shields: IntCounter,
     pub(crate) applies: IntCounterVec,
+    pub(crate) door: door::DoorMetrics,
     pub(crate) api_refusals: IntCounterVec,
 }
 
@@ -93,6 +96,7 @@ impl Metrics {
             purges: counter("purges_total", "Purge calls carried out")?,
             unreached_shields: counter("unreached_shields_total", "Shields a Purge call did not reach")?,
             applies,
+            door: door::DoorMetrics::new(registry)?,
             api_refusals,
         })
     }

@@ -53,14 +53,14 @@ pub struct ControlConfig {
     pub compare_every: Duration,
     /// How subscriptions are served.
     pub publish: PublishConfig,
+    /// The declarative file this replica follows; while there is one, no other is applied by a call.
+    pub distributions_file: Option<PathBuf>,
     /// Seals the secrets of access keys; without a key none can be made.
     pub sealer: Sealer,
     /// Wall time.
     pub clock: SharedClock,
     /// How many accounts and access keys there may be.
     pub accounts: AccountLimits,
-    /// The declarative file this replica follows; while there is one, no other is applied by a call.
-    pub distributions_file: Option<PathBuf>,
 }
 
 impl Default for ControlConfig {
@@ -72,10 +72,10 @@ impl Default for ControlConfig {
             history: 1024,
             compare_every: Duration::from_secs(180),
             publish: PublishConfig::default(),
+            distributions_file: None,
             sealer: Sealer::none(),
             clock: proto::clock::system(),
             accounts: AccountLimits::default(),
-            distributions_file: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What `penstock-control serve` is configured with: a YAML file and `PENSTOCK_*` variables, checked whole before any
 //! port opens. [`REFERENCE`] describes each field; `--help` shows it.
 
+pub mod api;
 mod secrets;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::accounts::AccountLimits;
+use crate::api::ApiConfig;
 use crate::client::config::{self, ConfigError};
 use crate::client::telemetry::LogFormat;
 use crate::publish::PublishConfig;
@@ -74,6 +76,11 @@ The file of distributions: `distributions:`, a list of entries with these fields
   required_features       features an edge must have to serve it
 ";
 
+/// All of it: [`REFERENCE`] and the fields of the control API.
+pub fn reference() -> String {
+    format!("{REFERENCE}\n{}", api::REFERENCE)
+}
+
 /// See [`REFERENCE`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +117,8 @@ pub struct Settings {
     pub accounts: AccountLimits,
     #[serde(default)]
     pub log: LogSettings,
+    #[serde(default)]
+    pub api: api::ApiSettings,
 }
 
 /// Exactly one of the two.
@@ -204,6 +213,7 @@ impl Settings {
         within("compare_every_seconds", self.compare_every_seconds, 1, 86_400)?;
         within("page_documents", self.page_documents as u64, 1, 1000)?;
         within("subscriber_queue_events", self.subscriber_queue_events as u64, 1, 1 << 16)?;
+        self.api.check()?;
         within("accounts.accounts_max", self.accounts.accounts_max as u64, 1, 100_000)?;
         within("accounts.access_keys_max", self.accounts.access_keys_max as u64, 1, 1000)?;
         self.secrets.check()?;
@@ -239,11 +249,37 @@ impl Settings {
                 queue: self.subscriber_queue_events,
                 ..PublishConfig::default()
             },
+            distributions_file: self.distributions_file.clone(),
             sealer,
             clock: proto::clock::system(),
             accounts: self.accounts,
-            distributions_file: self.distributions_file.clone(),
         }
+    }
+
+    /// How the API works.
+    pub fn api(&self) -> ApiConfig {
+        ApiConfig {
+            zone: self.zone.clone(),
+            limits: self.api.limits.clone(),
+            clock_window_seconds: self.api.clock_window_seconds,
+            regions: self.api.regions.clone(),
+            purge_ttl: Duration::from_secs(self.purge_kept_seconds),
+        }
+    }
+
+    /// Whether `other` differs in what can't change while the service runs.
+    pub fn needs_restart(&self, other: &Self) -> bool {
+        let fixed = |settings: &Self| {
+            let api = api::ApiSettings {
+                listen: settings.api.listen,
+                clock_window_seconds: settings.api.clock_window_seconds,
+                regions: settings.api.regions.clone(),
+                ..api::ApiSettings::default()
+            };
+            // As text, for not all parts can be compared; it is shown to nobody.
+            format!("{:?}", Self { api, log: LogSettings::default(), ..settings.clone() })
+        };
+        fixed(self) != fixed(other)
     }
 
     /// Opens the store. etcd is not asked yet; a redb file is opened.
@@ -290,7 +326,22 @@ mod tests {
     fn each_field_stands_in_the_reference() {
         for field in config::fields::of::<Settings>() {
             let path = field.path.join(".");
-            assert!(REFERENCE.contains(&format!("  {path} ")), "{path}");
+            assert!(reference().contains(&format!("  {path} ")), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_reload_can_change_needs_no_restart() {
+        let settings = |more: &str| parse(&format!("store: {{redb: {{path: /x}}}}\n{more}")).unwrap();
+        let known = settings("");
+        for live in [
+            "log: {filter: debug}",
+            "api: {requests_burst: 7, limits: {aliases: 3}, host_names: [a.example]}",
+        ] {
+            assert!(!known.needs_restart(&settings(live)), "{live}");
+        }
+        for fixed in ["zone: a.example", "api: {listen: '127.0.0.1:1'}", "api: {clock_window_seconds: 5}"] {
+            assert!(known.needs_restart(&settings(fixed)), "{fixed}");
         }
     }
 

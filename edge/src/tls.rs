@@ -7,15 +7,13 @@
 //! TLS 1.2 and 1.3 are spoken, with rustls's own choice of ciphers; older clients are refused with an alert. Clients that name a host
 //! (SNI) are answered with that host's certificate where there is one, all others with the first.
 //!
-//! * [`certificates`]: pairs of files, loaded, looked at again, replaced;
-//! * [`pair`]: one of them, and the choice between them;
-//! * [`x509`]: what a certificate says, for people;
+//! * [`certificates`]: the files in the edge's config, through what edges and control share ([`control::client::tls`]);
 //! * [`self_signed`]: one to begin with.
 
 pub mod accept;
 pub mod certificates;
-pub mod pair;
 pub mod self_signed;
-pub mod x509;
+
+pub use control::client::tls::x509;
 
 pub use certificates::{CertificateError, Certificates};

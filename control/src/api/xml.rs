@@ -1,11 +1,25 @@
 //! XML as the API needs it: a tree of elements without attributes and namespaces.
+//!
+//! [`read`] takes a client's text, [`document`] makes the text of an answer, [`fragment`] what the store keeps. Whatever they take and make is
+//! bounded and well-formed; what is refused becomes `MalformedXML` (400).
+
+mod read;
+mod write;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
+
+pub use read::{Bounds, XmlError, is_allowed, is_name, read};
+pub use write::{document, fragment};
+
+use super::ApiError;
 
 /// An element. Text and children may stand side by side (jets3t 0.9.4 sends such).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element {
     /// Its local name.
     pub name: String,
-    /// Its text, all pieces joined, not trimmed.
+    /// Its text: as it is in an element without children, else all pieces joined, without the white space around each.
     pub text: String,
     /// Its children in order.
     pub children: Vec<Element>,
@@ -48,3 +62,12 @@ impl Element {
         self.children.iter().filter(move |c| c.name == name)
     }
 }
+
+impl From<XmlError> for ApiError {
+    fn from(error: XmlError) -> Self {
+        Self::bad_request("MalformedXML", error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,9 @@ use proto::status::RemoteError;
 use proto::token::{BadToken, Bearer};
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
-    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, Distribution, ExportRequest, ImportResponse,
-    ListDistributionsRequest, ListNodesRequest, ListNodesResponse, PurgeDistributionRequest,
-    PurgeDistributionResponse, Revision,
+    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, Distribution, ExportRequest,
+    GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest, ListNodesRequest,
+    ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
 };
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -104,6 +104,13 @@ impl Admin {
                 return Ok((all, page.newest.unwrap_or_default()));
             }
         }
+    }
+
+    /// The certificate, PEM, of the authority that clients of the control API are to trust.
+    pub async fn certificate_authority(&mut self) -> Result<String, RemoteError> {
+        let mut request = tonic::Request::new(GetCertificateAuthorityRequest {});
+        request.set_timeout(CALL);
+        Ok(self.client.get_certificate_authority(request).await?.into_inner().certificate_pem)
     }
 
     /// Makes the declared distributions those of the file `yaml`.

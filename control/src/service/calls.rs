@@ -11,15 +11,14 @@ use proto::token::Bearer;
 use proto::v1::control_server::Control;
 use proto::v1::shield_client::ShieldClient;
 use proto::v1::{
-    AccessKeyInfo, AccountInfo, ChangeAccessKeyRequest, CreateAccessKeyRequest, CreateAccessKeyResponse,
-    CreateAccountRequest, DeleteAccountRequest, DeleteAccountResponse, ListAccessKeysRequest,
-    ListAccessKeysResponse, ListAccountsRequest, ListAccountsResponse,
-};
-use proto::v1::{
-    ApplyRequest, ApplyResponse, BackupPage, DeregisterRequest, DeregisterResponse, ExportRequest,
-    ImportResponse, ListDistributionsRequest, ListDistributionsResponse, ListNodesRequest, ListNodesResponse,
-    NodeRole, NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest,
-    RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
+    AccessKeyInfo, AccountInfo, ApplyRequest, ApplyResponse, BackupPage, ChangeAccessKeyRequest,
+    CreateAccessKeyRequest, CreateAccessKeyResponse, CreateAccountRequest, DeleteAccountRequest,
+    DeleteAccountResponse, DeregisterRequest, DeregisterResponse, ExportRequest,
+    GetCertificateAuthorityRequest, GetCertificateAuthorityResponse, ImportResponse, ListAccessKeysRequest,
+    ListAccessKeysResponse, ListAccountsRequest, ListAccountsResponse, ListDistributionsRequest,
+    ListDistributionsResponse, ListNodesRequest, ListNodesResponse, NodeRole, NodeStatus,
+    PurgeDistributionRequest, PurgeDistributionResponse, PurgeRequest, RegisterRequest, RegisterResponse,
+    Revision, SubscribeEvent, SubscribeRequest,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +30,7 @@ use super::{ControlConfig, access, operator, rights};
 use crate::accounts::Accounts;
 use crate::client::node::is_node_id;
 use crate::documents::{self, MEMBERS};
+use crate::door::authority;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
@@ -252,6 +252,18 @@ impl Control for Calls {
         );
         let revision = Some(Revision { store_id: view.store_id.clone(), number });
         Ok(Response::new(PurgeDistributionResponse { shield_entries, unreached, revision }))
+    }
+
+    async fn get_certificate_authority(
+        &self,
+        _: Request<GetCertificateAuthorityRequest>,
+    ) -> Result<Response<GetCertificateAuthorityResponse>, Status> {
+        let certificate = authority::certificate(&*self.store).await.map_err(of_store)?;
+        let Some(certificate_pem) = certificate else {
+            let reason = "there is no local authority: a control without api.tls makes one at its start, if it has a key for secrets";
+            return Err(refused(Reason::NotFound, reason));
+        };
+        Ok(Response::new(GetCertificateAuthorityResponse { certificate_pem }))
     }
 
     async fn create_account(

@@ -1,5 +1,11 @@
 //! Certificates on disk, good and bad.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use control::client::tls::pair::{ByName, parse};
+use rustls::crypto::ring::default_provider;
+
 use super::*;
 use crate::config::tls::NamedCertificate;
 use crate::tls::self_signed;
