@@ -17,9 +17,11 @@ mod rate;
 mod render;
 pub mod reply;
 pub mod request_id;
+pub mod resource;
 pub mod route;
 pub mod streaming;
 pub mod tagging;
+pub mod timestamp;
 pub mod version;
 pub mod web;
 pub mod xml;
@@ -70,6 +72,8 @@ pub struct ApiConfig {
     pub zone: String,
     /// Bounds of what an account may have and say.
     pub limits: Limits,
+    /// Beside AWS's own, what may follow a bucket's name in an origin, such as `minio.internal`: the suffixes that shields have an entry for.
+    pub origin_suffixes: Vec<String>,
     /// How far a request's date may be from now, either way, in seconds.
     pub clock_window_seconds: u64,
     /// The regions a SigV4 scope may name.
@@ -83,6 +87,7 @@ impl Default for ApiConfig {
         Self {
             zone: "penstock.localhost".into(),
             limits: Limits::default(),
+            origin_suffixes: Vec::new(),
             clock_window_seconds: 900,
             regions: vec![auth::REGION.into()],
             purge_ttl: std::time::Duration::from_secs(24 * 3600),

@@ -14,11 +14,10 @@ pub mod file;
 use bytes::Bytes;
 
 use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
-use crate::documents::{ACCOUNTS, API, API_REFS, DECLARED, DISTRIBUTIONS, KEYS, NAMES, TAGS};
+use crate::documents::{
+    ACCOUNTS, API, API_REFS, CERTIFICATE_AUTHORITY, DECLARED, DISTRIBUTIONS, KEYS, NAMES, TAGS,
+};
 use crate::store::{ConfigStore, Entry, HEAD_KEY, Head, StoreError, Transaction};
-
-/// Before the documents of the local CA.
-pub const LOCAL_CA: &str = "local-ca";
 
 /// What a backup holds, by the beginning of its keys.
 const KINDS: &[&str] = &[
@@ -33,7 +32,7 @@ const KINDS: &[&str] = &[
     SIGNERS,
     ORIGIN_SECRETS,
     GRANTS,
-    LOCAL_CA,
+    CERTIFICATE_AUTHORITY,
 ];
 
 /// Documents one transaction writes: etcd takes 128 operations by default.
@@ -90,7 +89,10 @@ pub async fn import(
     let wanted: std::collections::BTreeMap<&str, &Bytes> =
         entries.iter().map(|(k, v)| (k.as_str(), v)).collect();
     // What an import that broke off has written is no reason to refuse the next.
-    let foreign = there.iter().find(|entry| wanted.get(entry.key.as_str()) != Some(&&entry.value));
+    // Nor is the authority that control makes at its first start.
+    let foreign = there.iter().find(|entry| {
+        entry.key != CERTIFICATE_AUTHORITY && wanted.get(entry.key.as_str()) != Some(&&entry.value)
+    });
     if let Some(entry) = foreign.filter(|_| !replace) {
         return Err(ImportError::NotEmpty { key: entry.key.clone() });
     }

@@ -61,8 +61,6 @@ pub(crate) enum Command {
     Status,
     /// Show the live nodes
     Nodes,
-    /// Print the certificate of the local authority, PEM: what clients of the control API are to trust
-    Ca,
     /// Make the declared distributions those of a file, by the same rules as distributions_file
     Apply {
         /// The file; - for standard input
@@ -79,6 +77,8 @@ pub(crate) enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Print the certificate of the local authority, PEM: what clients of the control API are to trust
+    Ca,
     /// Make shields and edges forget what they cached of a distribution
     Purge {
         /// The distribution's id

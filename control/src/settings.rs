@@ -261,6 +261,7 @@ impl Settings {
         ApiConfig {
             zone: self.zone.clone(),
             limits: self.api.limits.clone(),
+            origin_suffixes: self.api.origin_suffixes.clone(),
             clock_window_seconds: self.api.clock_window_seconds,
             regions: self.api.regions.clone(),
             purge_ttl: Duration::from_secs(self.purge_kept_seconds),

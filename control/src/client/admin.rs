@@ -106,13 +106,6 @@ impl Admin {
         }
     }
 
-    /// The certificate, PEM, of the authority that clients of the control API are to trust.
-    pub async fn certificate_authority(&mut self) -> Result<String, RemoteError> {
-        let mut request = tonic::Request::new(GetCertificateAuthorityRequest {});
-        request.set_timeout(CALL);
-        Ok(self.client.get_certificate_authority(request).await?.into_inner().certificate_pem)
-    }
-
     /// Makes the declared distributions those of the file `yaml`.
     pub async fn apply(&mut self, yaml: &str) -> Result<ApplyResponse, RemoteError> {
         let mut request = tonic::Request::new(ApplyRequest { yaml: yaml.into() });
@@ -148,6 +141,13 @@ impl Admin {
         let mut request = tonic::Request::new(futures::stream::iter(pages));
         request.set_timeout(LONG_CALL);
         Ok(self.client.import(request).await?.into_inner())
+    }
+
+    /// The certificate, PEM, of the authority that clients of the control API are to trust.
+    pub async fn certificate_authority(&mut self) -> Result<String, RemoteError> {
+        let mut request = tonic::Request::new(GetCertificateAuthorityRequest {});
+        request.set_timeout(CALL);
+        Ok(self.client.get_certificate_authority(request).await?.into_inner().certificate_pem)
     }
 
     /// Makes the cluster forget what it cached of a distribution's keys below `key_prefix` (empty: all).

@@ -22,6 +22,9 @@ The control API and the console.
                           cloudfront.amazonaws.com and localhost      [default: none]
   api.proxy_hosts         hosts that CONNECT HOST:443 may name, beside
                           cloudfront.amazonaws.com                    [default: none]
+  api.origin_suffixes     what may follow a bucket's name in an origin,
+                          beside AWS's own: the hosts that shields
+                          have an endpoint for                        [default: none]
   api.tls.certificate_file  PEM: the certificate and its chain        [default: of the local authority]
   api.tls.key_file        PEM: its private key
   api.tls.reload_seconds  how often both are looked at again          [default: 10]
@@ -72,6 +75,7 @@ pub struct ApiSettings {
     pub allow_plain_http: bool,
     pub host_names: Vec<String>,
     pub proxy_hosts: Vec<String>,
+    pub origin_suffixes: Vec<String>,
     pub tls: TlsSettings,
     pub clock_window_seconds: u64,
     pub regions: Vec<String>,
@@ -120,6 +124,7 @@ impl Default for ApiSettings {
             allow_plain_http: door.allow_plain_http,
             host_names: door.host_names,
             proxy_hosts: door.proxy_hosts,
+            origin_suffixes: Vec::new(),
             tls: TlsSettings::default(),
             clock_window_seconds: ApiConfig::default().clock_window_seconds,
             regions: ApiConfig::default().regions,
@@ -167,6 +172,11 @@ impl ApiSettings {
         }
         if let Some(name) = self.proxy_hosts.iter().find(|name| !proto::distribution::is_host(name)) {
             return Err(format!("api.proxy_hosts: '{name}' is not a lower-case host name"));
+        }
+        if let Some(suffix) = self.origin_suffixes.iter().find(|s| !proto::distribution::is_host(s)) {
+            return Err(format!(
+                "api.origin_suffixes: '{suffix}' is not a lower-case host name without a leading dot"
+            ));
         }
         within("clock_window_seconds", self.clock_window_seconds, 1, 86_400)?;
         if self.regions.is_empty()
