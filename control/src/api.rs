@@ -7,6 +7,7 @@ pub mod auth;
 mod body;
 mod desk;
 pub mod error;
+pub(crate) mod held;
 pub mod identity;
 pub mod invalidation;
 pub mod key_group;
@@ -36,8 +37,10 @@ use crate::accounts::Principal;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
+use crate::shields::Shields;
 use crate::store::Store;
-pub(crate) use desk::{Desk, Verify};
+pub(crate) use desk::Desk;
+pub use desk::Verify;
 pub use error::ApiError;
 pub use limits::Limits;
 pub use reply::Reply;
@@ -60,9 +63,8 @@ pub struct Context {
     /// Control's metrics.
     #[allow(dead_code, reason = "operations meter themselves by it")]
     pub(crate) metrics: Metrics,
-    /// The node token by which control asks shields to forget.
-    #[allow(dead_code, reason = "invalidations ask shields by it")]
-    pub(crate) shield_token: Arc<str>,
+    /// The way to the shields: orders to forget.
+    pub shields: Shields,
 }
 
 /// How the API behaves.

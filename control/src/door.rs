@@ -36,14 +36,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::request;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::auth::{Signed, Verifier};
 use crate::api::{ApiConfig, Context, Desk, Verify};
 use crate::client::tls::CertificateError;
 use crate::metrics::door::DoorMetrics;
@@ -102,27 +100,11 @@ impl Shared {
 }
 
 impl Door {
-    /// The API over `context` for those whom `verifier` knows, and `console` at `/console`.
+    /// The API over `context` for those whom `verify` knows, and `console` at `/console`.
     ///
     /// # Errors
     /// When the certificate files that `config` names can't be used.
     pub fn new(
-        context: Context,
-        verifier: Verifier,
-        console: Option<Router>,
-        config: DoorConfig,
-    ) -> Result<Self, CertificateError> {
-        let (views, clock) = (context.views.clone(), context.clock.clone());
-        let verify = move |head: &request::Parts, body_sha256: &[u8; 32]| {
-            let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-            let signed = Signed { method: &head.method, target, headers: &head.headers, body_sha256 };
-            let view = views.borrow().clone();
-            verifier.verify(&view, &signed, clock.now_ms())
-        };
-        Self::with(context, Arc::new(verify), console, config)
-    }
-
-    fn with(
         context: Context,
         verify: Verify,
         console: Option<Router>,

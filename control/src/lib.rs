@@ -39,6 +39,8 @@ pub mod door;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "server")]
+pub mod lending;
+#[cfg(feature = "server")]
 pub mod lifecycle;
 #[cfg(feature = "server")]
 pub mod membership;
@@ -54,6 +56,8 @@ pub mod seal;
 pub mod service;
 #[cfg(feature = "server")]
 pub mod settings;
+#[cfg(feature = "server")]
+pub mod shields;
 #[cfg(feature = "server")]
 pub mod store;
 

@@ -7,7 +7,7 @@ use crate::object::{OriginId, check_bucket, split_s3_host};
 use crate::v1::{Distribution, DistributionKind};
 
 /// Features a node of this build has; a distribution may require some of them.
-pub const FEATURES: &[&str] = &["rtmp", SWF_VERIFICATION];
+pub const FEATURES: &[&str] = &["rtmp", SWF_VERIFICATION, SIGNED_NAMES];
 
 /// The feature a distribution requires that has a rule for SWF files: a node that doesn't know the rule would let everyone in.
 pub const SWF_VERIFICATION: &str = "swf-verification";
@@ -157,7 +157,7 @@ pub fn is_host(host: &str) -> bool {
 }
 
 /// Whether `host` names a bucket: an S3 host, or a bucket label before an own suffix.
-fn is_origin_host(host: &str) -> bool {
+pub fn is_origin_host(host: &str) -> bool {
     if host.ends_with(".amazonaws.com") {
         return split_s3_host(host).is_some();
     }

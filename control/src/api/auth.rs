@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header, request};
 use prometheus::IntCounterVec;
 use proto::v1::AccessKey;
 use ring::hmac;
@@ -168,9 +168,6 @@ impl Verifier {
 
     /// The key `id` and its opened secret; the dummy and its secret if there is no such key, or it is disabled.
     fn secret<'a>(&'a self, view: &'a View, id: &str) -> Result<(&'a AccessKey, Vec<u8>), Refusal> {
-        if !view.is_loaded() {
-            return Err(Refusal::NotLoaded);
-        }
         let key = view.access_keys.get(id).map_or(&self.nobody, |key| &**key);
         let key = if key.disabled { &self.nobody } else { key };
         let opened = self.sealer.open(&format!("{KEYS}{}", key.id), &key.sealed_secret);
@@ -194,6 +191,26 @@ impl Verifier {
         };
         ApiError::new(status, code, refusal.to_string())
     }
+}
+
+/// Who signed a request, by its head and the SHA-256 of its body, as `context` knows it at that moment.
+pub fn verify_by(
+    context: &Context,
+) -> Result<
+    impl Fn(&request::Parts, &[u8; 32]) -> Result<Principal, ApiError> + Send + Sync + 'static,
+    SealError,
+> {
+    let verifier = Verifier::of(context)?;
+    let (views, clock) = (context.views.clone(), context.clock.clone());
+    Ok(move |head: &request::Parts, body_sha256: &[u8; 32]| {
+        let view = views.borrow().clone();
+        if !view.is_loaded() {
+            return Err(verifier.refuse(&Refusal::NotLoaded));
+        }
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let request = Signed { method: &head.method, target, headers: &head.headers, body_sha256 };
+        verifier.verify(&view, &request, clock.now_ms())
+    })
 }
 
 /// `key`, if it is a real one and its secret is right.

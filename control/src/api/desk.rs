@@ -29,7 +29,7 @@ use crate::accounts::Principal;
 use crate::door::{CLOUDFRONT, DoorConfig};
 
 /// Who signed a request, by its head and the SHA-256 of its body.
-pub(crate) type Verify = Arc<dyn Fn(&request::Parts, &[u8; 32]) -> Result<Principal, ApiError> + Send + Sync>;
+pub type Verify = Arc<dyn Fn(&request::Parts, &[u8; 32]) -> Result<Principal, ApiError> + Send + Sync>;
 
 /// Where requests of the API are answered.
 pub(crate) struct Desk {

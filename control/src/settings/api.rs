@@ -25,12 +25,12 @@ The control API and the console.
   api.origin_suffixes     what may follow a bucket's name in an origin,
                           beside AWS's own: the hosts that shields
                           have an endpoint for                        [default: none]
+  api.regions             regions that SigV4 may be signed for        [default: us-east-1]
   api.tls.certificate_file  PEM: the certificate and its chain        [default: of the local authority]
   api.tls.key_file        PEM: its private key
   api.tls.reload_seconds  how often both are looked at again          [default: 10]
   api.clock_window_seconds  how far a request's date may be from now,
                           either way, in seconds                      [default: 900]
-  api.regions             regions a SigV4 signature may name          [default: us-east-1]
   api.body_max_bytes      longest body of a request                   [default: 65536]
   api.web_body_max_bytes  the same of web distributions and of
                           invalidations                               [default: 1048576]
@@ -76,9 +76,9 @@ pub struct ApiSettings {
     pub host_names: Vec<String>,
     pub proxy_hosts: Vec<String>,
     pub origin_suffixes: Vec<String>,
+    pub regions: Vec<String>,
     pub tls: TlsSettings,
     pub clock_window_seconds: u64,
-    pub regions: Vec<String>,
     pub body_max_bytes: usize,
     pub web_body_max_bytes: usize,
     pub bodies_max_bytes: usize,
@@ -125,9 +125,9 @@ impl Default for ApiSettings {
             host_names: door.host_names,
             proxy_hosts: door.proxy_hosts,
             origin_suffixes: Vec::new(),
+            regions: ApiConfig::default().regions,
             tls: TlsSettings::default(),
             clock_window_seconds: ApiConfig::default().clock_window_seconds,
-            regions: ApiConfig::default().regions,
             body_max_bytes: door.body_max_bytes,
             web_body_max_bytes: door.web_body_max_bytes,
             bodies_max_bytes: door.bodies_max_bytes,
