@@ -57,7 +57,7 @@ pub mod service;
 #[cfg(feature = "server")]
 pub mod settings;
 #[cfg(feature = "server")]
-mod shields;
+pub mod shields;
 #[cfg(feature = "server")]
 pub mod store;
 

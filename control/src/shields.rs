@@ -1,83 +1,103 @@
-//! Orders to forget, told to shields directly.
+//! How control speaks to shields: orders to forget.
 //!
-//! Every node hears of a purge through its subscription. Shields are told first and by themselves, so that an edge that has forgotten and
-//! fetches again does not find the old bytes at its shield. One that can't be reached is named; it hears of the purge later.
+//! Every shield is asked, as one keeps what it fetched while another was the home. A shield that does not answer hears of the order later,
+//! through its subscription; the caller names it.
 
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use proto::status::{Reason, RemoteError};
-use proto::token::Bearer;
+use proto::token::{Bearer, MasterToken};
 use proto::v1::shield_client::ShieldClient;
 use proto::v1::{NodeRole, PurgeRequest};
 use tonic::transport::Endpoint;
 
+use crate::client::credentials::Tls;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 
-/// Time one shield has to connect and answer; more than one order adds to it.
-const SHIELD_PURGE: Duration = Duration::from_secs(5);
+/// Time one shield has to connect and answer.
+const ANSWER: Duration = Duration::from_secs(5);
 /// What each order after the first adds to it.
 const EACH_MORE: Duration = Duration::from_millis(2);
-/// Shields told at once.
-const SHIELDS_AT_ONCE: usize = 16;
 /// Orders on their way to one shield.
 const ORDERS_AT_ONCE: usize = 16;
+/// Shields asked at once.
+const AT_ONCE: usize = 16;
 
-/// What telling came to.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    /// Entries the shields dropped.
-    pub(crate) entries: u64,
-    /// Shields that did not answer.
-    pub(crate) unreached: Vec<String>,
+/// The way to the shields. Clones are the same.
+#[derive(Clone)]
+pub struct Shields {
+    peer: Bearer,
+    tls: Option<Tls>,
 }
 
-/// Has one shield forget; the entries it dropped.
-async fn tell(address: &str, token: &str, orders: &[PurgeRequest]) -> Result<u64, RemoteError> {
-    let failed = |e: &dyn std::fmt::Display| RemoteError::new(Reason::Unavailable, format!("{address}: {e}"));
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|e| failed(&e))?
-        .connect_timeout(SHIELD_PURGE / 2);
-    let bearer = Bearer::new(token).map_err(|e| failed(&e))?;
-    let call = async {
-        let channel = endpoint.connect().await.map_err(|e| failed(&e))?;
-        let client = ShieldClient::with_interceptor(channel, bearer);
-        futures::stream::iter(orders.to_vec())
-            .map(|order| {
-                let mut client = client.clone();
-                async move { Ok::<_, RemoteError>(client.purge(order).await?.into_inner().entries) }
-            })
-            .buffer_unordered(ORDERS_AT_ONCE)
-            .try_fold(0, async |sum, entries| Ok(sum + entries))
-            .await
-    };
-    let patience = SHIELD_PURGE + EACH_MORE * orders.len() as u32;
-    tokio::time::timeout(patience, call).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
+/// What shields said to an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Entries dropped by those that answered.
+    pub entries: u64,
+    /// Node ids of those that did not.
+    pub unreached: Vec<String>,
 }
 
-/// Has every live shield of `view` forget what `orders` name.
-pub(crate) async fn forget(view: &View, token: &str, metrics: &Metrics, orders: &[PurgeRequest]) -> Told {
-    if orders.is_empty() {
-        return Told::default();
+impl Shields {
+    /// Shields of the cluster of `master`, by TLS if that is how it speaks.
+    pub fn new(master: &MasterToken, tls: Option<Tls>) -> Self {
+        Self { peer: master.peer(), tls }
     }
-    let shields = view.members.values().filter(|m| m.role() == NodeRole::Shield).cloned();
-    let shields: Vec<_> = shields.collect();
-    let answers: Vec<(String, Result<u64, RemoteError>)> = futures::stream::iter(shields)
-        .map(|m| async move { (m.node_id.clone(), tell(&m.address, token, orders).await) })
-        .buffered(SHIELDS_AT_ONCE)
-        .collect()
-        .await;
-    let mut told = Told::default();
-    for (node, answer) in answers {
-        match answer {
-            Ok(entries) => told.entries += entries,
-            Err(error) => {
-                tracing::warn!(shield = %node, %error, "a shield did not take the purge; it will hear of it later");
-                metrics.unreached_shields.inc();
-                told.unreached.push(node);
+
+    /// Asks every live shield of `view` to forget what `orders` name. To be done before edges hear of it: one that refetches must not find the
+    /// old bytes there.
+    pub(crate) async fn purge(&self, view: &View, orders: &[PurgeRequest], metrics: &Metrics) -> Purged {
+        if orders.is_empty() {
+            return Purged::default();
+        }
+        let answers: Vec<(String, Result<u64, RemoteError>)> =
+            futures::stream::iter(view.members.values().cloned())
+                .filter(|m| std::future::ready(m.role() == NodeRole::Shield))
+                .map(async |m| (m.node_id.clone(), self.ask(&m.address, orders).await))
+                .buffered(AT_ONCE)
+                .collect()
+                .await;
+        let mut purged = Purged::default();
+        for (node, answer) in answers {
+            match answer {
+                Ok(entries) => purged.entries += entries,
+                Err(error) => {
+                    tracing::warn!(shield = %node, %error, "a shield did not take the purge; it will hear of it later");
+                    metrics.unreached_shields.inc();
+                    purged.unreached.push(node);
+                }
             }
         }
+        purged
     }
-    told
+
+    /// Asks one shield; the entries it dropped.
+    async fn ask(&self, address: &str, orders: &[PurgeRequest]) -> Result<u64, RemoteError> {
+        let failed =
+            |e: &dyn std::fmt::Display| RemoteError::new(Reason::Unavailable, format!("{address}: {e}"));
+        let endpoint = match &self.tls {
+            Some(tls) => {
+                Endpoint::from_shared(format!("https://{address}")).and_then(|e| e.tls_config(tls.client()))
+            }
+            None => Endpoint::from_shared(format!("http://{address}")),
+        };
+        let endpoint = endpoint.map_err(|e| failed(&e))?.connect_timeout(ANSWER / 2);
+        let call = async {
+            let channel = endpoint.connect().await.map_err(|e| failed(&e))?;
+            let client = ShieldClient::with_interceptor(channel, self.peer.clone());
+            futures::stream::iter(orders.to_vec())
+                .map(|order| {
+                    let mut client = client.clone();
+                    async move { Ok::<_, RemoteError>(client.purge(order).await?.into_inner().entries) }
+                })
+                .buffer_unordered(ORDERS_AT_ONCE)
+                .try_fold(0, async |sum, entries| Ok(sum + entries))
+                .await
+        };
+        let patience = ANSWER + EACH_MORE * orders.len() as u32;
+        tokio::time::timeout(patience, call).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
+    }
 }

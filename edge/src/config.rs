@@ -103,6 +103,9 @@ pub struct EdgeConfig {
     pub egress_bytes_per_second: u64,
     /// Bytes a second sent to one viewer. 0: no cap.
     pub session_bytes_per_second: u64,
+    /// Signatures of stream names that one address (one /64 of IPv6) may have checked a second, with two seconds' worth at once; a name takes a
+    /// few. 0: no limit.
+    pub signature_checks_per_address_per_second: u32,
     /// Encrypted sessions.
     pub rtmpe: RtmpeConfig,
     /// At a stop, how long connections are still accepted while readiness already says no, in ms.
@@ -177,6 +180,7 @@ impl Default for EdgeConfig {
             memory_bytes: 0,
             egress_bytes_per_second: 0,
             session_bytes_per_second: 0,
+            signature_checks_per_address_per_second: 2000,
             rtmpe: RtmpeConfig::default(),
             // With the time to say goodbye and to deregister, under the 30 s that Kubernetes gives a pod.
             settle_ms: 5_000,

@@ -14,6 +14,7 @@ pub use crate::media::mp4::fuzz::{mp4, mp4_lies};
 pub use crate::rtmp::amf::fuzz::{amf0, amf3};
 pub use crate::rtmp::chunk::reader::fuzz::chunks;
 pub use crate::rtmp::handshake::fuzz::{handshake, handshake_encrypted};
+pub use crate::session::authorise::fuzz::signed_name;
 pub use crate::session::fuzz::{dispatch, names};
 
 #[cfg(test)]

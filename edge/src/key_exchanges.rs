@@ -111,7 +111,7 @@ impl KeyExchanges {
 }
 
 /// What counts as one address.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -122,7 +122,7 @@ fn network_of(address: IpAddr) -> IpAddr {
 }
 
 /// How often addresses have asked lately.
-struct Rates {
+pub(crate) struct Rates {
     /// What one costs.
     cost: Duration,
     most: usize,
@@ -132,12 +132,12 @@ struct Rates {
 }
 
 impl Rates {
-    fn new(per_second: u32, most: usize) -> Self {
+    pub(crate) fn new(per_second: u32, most: usize) -> Self {
         Self { cost: Duration::from_secs(1) / per_second, most, used_until: HashMap::new(), swept_at: None }
     }
 
     /// Whether `address` may ask once more at `now`; if so, it has.
-    fn allow(&mut self, address: IpAddr, now: Instant) -> bool {
+    pub(crate) fn allow(&mut self, address: IpAddr, now: Instant) -> bool {
         if let Some(until) = self.used_until.get_mut(&address) {
             let next = (*until).max(now) + self.cost;
             let allowed = next <= now + BURST;

@@ -14,6 +14,7 @@
 //!   │                   one task a viewer; rtmp::handshake, rtmp::chunk, rtmp::command (all sans-I/O)
 //!   │ session::connect  host of tcUrl → distribution (control::client::Catalogue)
 //!   │ session::swf      is the player who it must be (only where the distribution asks)
+//!   │ session::authorise  is the name signed by who must (only where the distribution has trusted signers); again at each seek
 //!   │ session::play     name → candidate keys (session::names); play2 → session::switch, the next file beside this one
 //!   ▼
 //! session::opening ──── library: Stat, then media::open (flv, mp4, mp3): index from few ranges
@@ -33,8 +34,9 @@
 //! encrypted ([`transport::encrypted`]); into an HTTP response they go as [`http`] asks for them.
 //!
 //! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute),
-//! [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second), [`descriptors`] (open files), and [`drain`] (how an edge
-//! stops). All of them show in [`metrics`].
+//! [`signature_checks`] (what signed names may), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second),
+//! [`descriptors`] (open files), [`withdrawals`] (a distribution is disabled or deleted), [`drain`] (how an edge stops) and [`orders`] (what
+//! control wants of it). All of them show in [`metrics`].
 //!
 //! The other way round, [`probe`] is a viewer: it plays a URL and says how that went.
 //!
@@ -68,11 +70,14 @@ pub mod listener;
 pub mod media;
 pub mod metrics;
 pub mod object;
+pub mod orders;
 pub mod probe;
 pub mod rtmp;
 pub mod session;
+pub mod signature_checks;
 pub mod tls;
 pub mod transport;
+pub mod withdrawals;
 
 use budget::{Budget, Caps};
 use config::EdgeConfig;
@@ -83,7 +88,9 @@ use library::Library;
 use metrics::Metrics;
 use object::RangeSource;
 use object::blocks::BlockCache;
+use proto::clock::{self, SharedClock};
 use session::Shared;
+use signature_checks::SignatureChecks;
 
 /// Why an edge can't be built.
 #[derive(Debug, thiserror::Error)]
@@ -107,10 +114,24 @@ impl Edge {
     /// # Errors
     /// When a metric of the same name is registered already, or the configured certificates can't be used.
     pub fn new(
+        config: EdgeConfig,
+        source: Arc<dyn RangeSource>,
+        catalogue: watch::Receiver<Arc<Catalogue>>,
+        registry: &Registry,
+    ) -> Result<Self, EdgeError> {
+        Self::with_clock(config, source, catalogue, registry, clock::system())
+    }
+
+    /// As [`new`](Self::new), with another time of day than the machine's.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_clock(
         mut config: EdgeConfig,
         source: Arc<dyn RangeSource>,
         catalogue: watch::Receiver<Arc<Catalogue>>,
         registry: &Registry,
+        clock: SharedClock,
     ) -> Result<Self, EdgeError> {
         let metrics = Arc::new(Metrics::new(registry)?);
         if config.max_connections == 0 {
@@ -125,6 +146,7 @@ impl Edge {
         let drain = Drain::new(metrics.clone());
         let key_exchanges = KeyExchanges::new(&config.rtmpe, metrics.clone());
         let own_hosts = own_hosts();
+        let signature_checks = SignatureChecks::new(config.signature_checks_per_address_per_second);
         let certificates = tls::Certificates::load(&config.tls)?.map(Arc::new);
         Ok(Self {
             shared: Arc::new(Shared {
@@ -137,6 +159,9 @@ impl Edge {
                 drain,
                 key_exchanges,
                 certificates,
+                clock,
+                signature_checks,
+                withdrawals: Arc::default(),
             }),
         })
     }
@@ -153,24 +178,27 @@ impl Edge {
 
     /// Accepts viewers on `listeners` until `shutdown`; then tells every session goodbye and returns when the last has ended.
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
-        let purges = tokio::spawn(follow_purges(self.shared.clone(), shutdown.clone()));
+        self.shared.drain.serves_until(&shutdown);
+        let changes = tokio::spawn(follow_changes(self.shared.clone(), shutdown.clone()));
         let gauges = tokio::spawn(refresh_gauges(self.shared.clone(), shutdown.clone()));
         if let Some(certificates) = self.shared.certificates.clone() {
             tokio::spawn(certificates.follow(self.shared.metrics.clone(), shutdown.clone()));
         }
         listener::serve(self.shared, listeners, shutdown).await;
-        purges.abort();
+        changes.abort();
         gauges.abort();
     }
 }
 
-/// Forgets what control orders to forget.
-async fn follow_purges(shared: Arc<Shared>, shutdown: CancellationToken) {
+/// Ends the sessions of what is no longer served, and forgets what control orders to forget.
+async fn follow_changes(shared: Arc<Shared>, shutdown: CancellationToken) {
     let mut catalogue = shared.catalogue.clone();
     let mut done = std::collections::HashSet::new();
     loop {
-        let purges = catalogue.borrow_and_update().purges.clone();
-        for purge in &purges {
+        let newest = catalogue.borrow_and_update().clone();
+        shared.withdrawals.settle(&newest);
+        let purges = &newest.purges;
+        for purge in purges {
             if done.insert(purge.id.clone()) {
                 tracing::info!(origin = purge.origin_id, prefix = purge.key_prefix, "purge");
                 shared.library.purge(&purge.origin_id, &purge.key_prefix);

@@ -88,6 +88,8 @@ pub struct Metrics {
     pub memory_cap_bytes: IntGaugeVec,
     /// Times a slow viewer's queue was copied out of the blocks it held.
     pub detached: IntCounter,
+    /// Names asked for at distributions with trusted signers (plays, seeks, lengths), by outcome: `allowed`, or why not.
+    pub authorisations: IntCounterVec,
     /// Key exchanges of RTMPE handshakes that wait or run, now.
     pub key_exchanges: IntGauge,
     /// Time from when a key exchange was asked for to its outcome, in seconds.
@@ -208,6 +210,11 @@ impl Metrics {
                 "detached_batches_total",
                 "Times a slow viewer's queue was copied out of the blocks it held",
             )?,
+            authorisations: counters(
+                "authorisations_total",
+                "Names asked for at distributions with trusted signers, by outcome",
+                "outcome",
+            )?,
             key_exchanges: gauge("key_exchanges", "Key exchanges of RTMPE that wait or run")?,
             key_exchange_seconds: histogram(
                 "key_exchange_seconds",
@@ -251,6 +258,10 @@ impl Metrics {
             ("rtmpe_dh_queue", config.rtmpe.dh_queue as u64),
             ("rtmpe_dh_per_address_per_second", u64::from(config.rtmpe.dh_per_address_per_second)),
             ("rtmpe_buffer_bytes", config.rtmpe.buffer_bytes as u64),
+            (
+                "signature_checks_per_address_per_second",
+                u64::from(config.signature_checks_per_address_per_second),
+            ),
             ("tunnel_window", config.tunnel.window),
             ("tunnel_body_bytes", config.tunnel.body_bytes as u64),
             ("tunnel_input_bytes", config.tunnel.input_bytes as u64),

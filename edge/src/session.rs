@@ -22,6 +22,7 @@ use bytes::BytesMut;
 use control::client::Catalogue;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
+use proto::clock::SharedClock;
 use proto::v1::Distribution;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
@@ -38,10 +39,13 @@ use crate::metrics::{Counted, Metrics};
 use crate::rtmp::amf::AmfError;
 use crate::rtmp::chunk::{ChunkError, ChunkReader, ReaderLimits};
 use crate::rtmp::handshake::ServerHandshake;
+use crate::signature_checks::SignatureChecks;
 use crate::tls::Certificates;
 use crate::transport::Transport;
 use crate::transport::encrypted::{Ciphering, Encrypted};
+use crate::withdrawals::{self, Attachment, Withdrawals, Withdrawn};
 
+pub(crate) mod authorise;
 mod bandwidth;
 mod connect;
 mod delivery;
@@ -90,6 +94,12 @@ pub struct Shared {
     pub key_exchanges: KeyExchanges,
     /// What TLS is spoken with; `None`: it isn't.
     pub certificates: Option<Arc<Certificates>>,
+    /// The time of day, by which signatures begin and end.
+    pub clock: SharedClock,
+    /// How many signatures a viewer may have checked.
+    pub signature_checks: SignatureChecks,
+    /// Who is told when a distribution is disabled or deleted.
+    pub withdrawals: Arc<Withdrawals>,
 }
 
 impl Shared {
@@ -126,6 +136,8 @@ pub(crate) enum End {
     Crowded,
     #[error("the edge is shutting down")]
     Shutdown,
+    #[error("the distribution was disabled or deleted")]
+    Withdrawn,
     #[error("a defect of the edge: the session panicked")]
     Panicked,
 }
@@ -143,6 +155,7 @@ impl End {
             End::Stalled => "stalled",
             End::Crowded => "crowded",
             End::Shutdown => "shutdown",
+            End::Withdrawn => "withdrawn",
             End::Panicked => "panicked",
         }
     }
@@ -190,10 +203,10 @@ enum Phase {
 /// What `connect` settled.
 pub(crate) struct Connection {
     distribution: Arc<Distribution>,
-    origin: proto::object::OriginId,
     /// Folders that followed the instance in the app.
     folders: String,
     _counted: Counted,
+    attached: Attachment,
 }
 
 /// An answered getStreamLength: its transaction and the seconds.
@@ -243,6 +256,8 @@ pub(crate) struct Session {
     ending_since: Option<Instant>,
     holding: Holding,
     swf: SwfCheck,
+    /// Fires when the distribution is disabled or deleted; there once connected.
+    withdrawn: Option<Withdrawn>,
 }
 
 /// Serves one viewer on `transport` until either side ends it.
@@ -252,6 +267,7 @@ pub async fn serve<T: Transport>(
     peer: SocketAddr,
     shutdown: CancellationToken,
 ) {
+    let shutdown = shared.drain.session_end(shutdown);
     let mut transport = Encrypted::new(transport);
     let mut session = Session::new(shared.clone(), peer);
     // A panic ends this session only, and it too leaves its record: what is left of the session is read, not run.
@@ -304,6 +320,7 @@ impl Session {
             ending_since: None,
             holding,
             swf: SwfCheck::default(),
+            withdrawn: None,
         }
     }
 
@@ -361,8 +378,12 @@ impl Session {
             tokio::select! {
                 biased;
                 () = &mut stopped, if self.ending.is_none() => {
-                    self.say_goodbye();
+                    self.say_goodbye("The server is shutting down.");
                     self.ending = Some(End::Shutdown);
+                }
+                () = withdrawals::fired(&mut self.withdrawn), if self.ending.is_none() => {
+                    self.say_goodbye("The distribution was disabled or deleted.");
+                    self.ending = Some(End::Withdrawn);
                 }
                 (stream_id, done) = next_done(&mut self.streams), if self.ending.is_none() => self.apply(stream_id, done),
                 Some((transaction, seconds)) = self.calls.next(), if !self.calls.is_empty() => {
@@ -525,10 +546,9 @@ impl Session {
         }
     }
 
-    /// The server stops: says so in the protocol's terms.
-    fn say_goodbye(&mut self) {
+    /// The server ends it: says why, in the protocol's terms.
+    fn say_goodbye(&mut self, text: &str) {
         if matches!(self.phase, Phase::Connected(_)) {
-            let text = "The server is shutting down.";
             let extra = [];
             self.out.command(
                 0,

@@ -7,7 +7,7 @@ use crate::object::{OriginId, check_bucket, split_s3_host};
 use crate::v1::{Distribution, DistributionKind};
 
 /// Features a node of this build has; a distribution may require some of them.
-pub const FEATURES: &[&str] = &["rtmp", SWF_VERIFICATION];
+pub const FEATURES: &[&str] = &["rtmp", SWF_VERIFICATION, SIGNED_NAMES];
 
 /// The feature a distribution requires that has a rule for SWF files: a node that doesn't know the rule would let everyone in.
 pub const SWF_VERIFICATION: &str = "swf-verification";

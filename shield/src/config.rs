@@ -10,6 +10,8 @@ use std::time::Duration;
 use proto::range::{BLOCK_BYTES, SEGMENT_BYTES};
 use serde::{Deserialize, Serialize};
 
+use crate::origin::keys::IDENTITY;
+
 pub mod reference;
 
 /// A shield's configuration.
@@ -50,6 +52,9 @@ pub struct ShieldConfig {
     pub origins: BTreeMap<String, OriginConfig>,
     /// Keys by the name distributions refer to them with.
     pub credentials: BTreeMap<String, CredentialConfig>,
+    /// Keys of the node's own role: buckets are read with them for origin access identities without keys of their own, where an account was
+    /// granted that.
+    pub node_role: Option<CredentialConfig>,
 }
 
 impl Default for ShieldConfig {
@@ -71,6 +76,7 @@ impl Default for ShieldConfig {
             peers: Peers::default(),
             origins: BTreeMap::new(),
             credentials: BTreeMap::new(),
+            node_role: None,
         }
     }
 }
@@ -381,9 +387,19 @@ impl ShieldConfig {
                 return wrong(format!("{field}.region"), "is empty");
             }
         }
-        for (name, credential) in &self.credentials {
-            let field = format!("credentials.{name}");
-            if name.is_empty()
+        let named =
+            self.credentials.iter().map(|(name, credential)| (format!("credentials.{name}"), credential));
+        for (field, credential) in
+            named.chain(self.node_role.iter().map(|role| ("node_role".to_owned(), role)))
+        {
+            let name = field.strip_prefix("credentials.");
+            if let Some(name) = name.filter(|name| name.starts_with(IDENTITY)) {
+                return wrong(
+                    field.as_str(),
+                    format!("'{name}': names that begin with {IDENTITY} are control's to give"),
+                );
+            }
+            if name.is_some_and(str::is_empty)
                 || credential.access_key_id.is_empty() == credential.access_key_id_file.is_none()
             {
                 let reason = "must come from one of access_key_id and access_key_id_file";
@@ -436,6 +452,8 @@ mod tests {
             ("credentials: {a: {access_key_id: b}}", "credentials.a.secret_access_key"),
             ("read: {inflight_bytes: 5}", "read.inflight_bytes"),
             ("credentials: {a: {secret_access_key: b}}", "credentials.a.access_key_id"),
+            ("credentials: {oai/E1: {access_key_id: a, secret_access_key: b}}", "credentials.oai/E1"),
+            ("node_role: {access_key_id: b}", "node_role.secret_access_key"),
             ("verify_bytes: 9000000", "verify_bytes"),
             ("cash_bytes: 5", "cash_bytes"),
         ] {

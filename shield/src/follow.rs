@@ -1,6 +1,6 @@
 //! What control publishes, applied to a shield: origins to know, orders to forget.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use control::client::Catalogue;
@@ -35,12 +35,7 @@ pub async fn follow(
     }
 }
 
-/// Makes the shield know exactly the origins of `catalogue`.
+/// Makes the shield know exactly the origins of `catalogue`, and read them by its keys.
 pub fn apply(shield: &Shield, catalogue: &Catalogue) {
-    let origins: HashMap<OriginId, (String, String)> = catalogue
-        .origins
-        .iter()
-        .map(|(id, entry)| (id.clone(), (entry.host.clone(), entry.credential.clone())))
-        .collect();
-    shield.set_origins(&origins);
+    shield.set_origins(&catalogue.origins, &catalogue.access);
 }

@@ -3,7 +3,7 @@
 //! [`Origin`] is one bucket read with one credential: [`head`](Origin::head) describes an object, [`get`](Origin::get) opens
 //! a stream of one range of one version. Three implementations: [`s3`] is the real one, [`memory`] holds objects for tests,
 //! [`fault`] wraps another and makes it slow, broken or counted. [`endpoint`] knows which bucket a host name means,
-//! [`freshness`] how long an answer may be believed, [`table`] keeps the origins by id.
+//! [`freshness`] how long an answer may be believed, [`keys`] by which keys it is asked for, [`table`] keeps the origins by id.
 //!
 //! An origin retries until response headers have arrived and no further: whoever reads the body knows how much has arrived,
 //! so resuming it is the `fill`'s work. An error says what kind it is, because a 404, a 412 and a broken
@@ -26,6 +26,7 @@ use proto::v1::Priority;
 pub mod endpoint;
 pub mod fault;
 pub mod freshness;
+pub mod keys;
 pub mod memory;
 pub mod s3;
 pub(crate) mod table;

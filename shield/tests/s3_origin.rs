@@ -5,17 +5,19 @@
 // Helpers outside the test functions may give up just as they do.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use control::client::OriginEntry;
+use control::client::catalogue::Access;
 use futures::StreamExt;
 use penstock_shield as shield;
 use proto::object::{ObjectKey, ObjectVersion, OriginId};
 use proto::range::ByteRange;
 use proto::status::Reason;
-use proto::v1::{NodeState, Priority, ShieldMap, ShieldNode};
+use proto::v1::{Grant, NodeState, OriginSecret, Priority, Published, ShieldMap, ShieldNode};
 use shield::config::ShieldConfig;
 use shield::origin::endpoint::resolve;
 use shield::origin::s3::{Clients, S3};
@@ -278,6 +280,191 @@ async fn answers_that_contradict_the_request_are_refused() {
     }
 }
 
+/// An origin as control publishes it, read by distributions of one account.
+fn entry(host: &str, credential: &str, account: &str) -> OriginEntry {
+    OriginEntry {
+        host: host.into(),
+        credential: credential.into(),
+        accounts: BTreeSet::from([account.to_owned()]),
+    }
+}
+
+/// A shield that serves, and a client of it.
+struct Pair {
+    shield: Arc<shield::Shield>,
+    client: shield::client::ShieldClient,
+    stop: tokio_util::sync::CancellationToken,
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn pair(config: ShieldConfig) -> Pair {
+    const TOKEN: &str = "a-token-for-tests";
+    let registry = prometheus::Registry::new();
+    let shield = shield::Shield::new(config, &registry).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stop = tokio_util::sync::CancellationToken::new();
+    tokio::spawn(shield.clone().serve(listener, TOKEN, stop.clone()));
+    let node =
+        ShieldNode { node_id: "a".into(), address, state: NodeState::Ready.into(), ..Default::default() };
+    let map = ShieldMap { generation: 1, shields: vec![node], ..Default::default() };
+    let (_, map) = tokio::sync::watch::channel(Arc::new(map));
+    let client = shield::client::ShieldClient::new(TOKEN, map, Default::default(), &registry).unwrap();
+    Pair { shield, client, stop }
+}
+
+impl Pair {
+    /// The whole film by way of the shield, or why not.
+    async fn read(&self, origin: &OriginId) -> Result<Bytes, Reason> {
+        let object = ObjectKey::new(origin.clone(), "films/a b.mp4");
+        let info = self.client.stat(&object, None).await.map_err(|error| error.reason)?;
+        self.read_version(&info.id, info.size_bytes).await
+    }
+
+    async fn read_version(&self, version: &ObjectVersion, size_bytes: u64) -> Result<Bytes, Reason> {
+        let stream = self.client.read(version, size_bytes, ByteRange::new(0, u64::MAX), Priority::Demand);
+        let slices: Vec<_> = stream.collect().await;
+        let slices: Result<Vec<Bytes>, _> =
+            slices.into_iter().map(|slice| slice.map(|(_, bytes)| bytes)).collect();
+        Ok(slices.map_err(|error| error.reason)?.concat().into())
+    }
+}
+
+const HOST: &str = "media.s3.amazonaws.com";
+const A: &str = "111111111111";
+const B: &str = "222222222222";
+
+fn granted(grants: &[(&str, &str)], secrets: &[(&str, &str)]) -> Access {
+    let mut access = Access::default();
+    let grant =
+        |(account, bucket): &(&str, &str)| Grant { account: (*account).into(), bucket: (*bucket).into() };
+    let secret = |(id, key): &(&str, &str)| OriginSecret {
+        credential: format!("oai/{id}"),
+        access_key_id: (*key).into(),
+        secret_access_key: "hush".into(),
+        account: A.into(),
+        ..Default::default()
+    };
+    access.take(Published {
+        grants: grants.iter().map(grant).collect(),
+        origin_secrets: secrets.iter().map(secret).collect(),
+        ..Default::default()
+    });
+    access
+}
+
+/// The bucket as it is for those who sign with one of these keys; others are forbidden.
+async fn private(keys: &'static [&'static str]) -> (Endpoint, Bytes) {
+    let object = film();
+    let served = object.clone();
+    let endpoint = Endpoint::start(move |asked, _| {
+        let by = |key: &&str| asked.header("authorization").contains(&format!("Credential={key}/"));
+        match keys.iter().any(by) {
+            true => honest(asked, &served),
+            false => answer("403 Forbidden", "", "<Error><Code>AccessDenied</Code></Error>"),
+        }
+    });
+    (endpoint.await, object)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c37_a_private_bucket_is_read_by_the_identity_s_keys_which_may_rotate() {
+    let (endpoint, object) = private(&["AKIDONE", "AKIDTWO"]).await;
+    let pair = pair(endpoint.config()).await;
+    let (id, open) = (OriginId::of(HOST, "oai/E1"), OriginId::of(HOST, ""));
+    let origins = HashMap::from([(id.clone(), entry(HOST, "oai/E1", A)), (open.clone(), entry(HOST, "", B))]);
+    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDONE")]));
+    assert!(pair.read(&id).await.unwrap() == object);
+    assert_eq!(pair.read(&open).await, Err(Reason::Forbidden), "anonymously it is forbidden, however hot");
+
+    // Other keys: descriptions are asked for with those, bytes stay.
+    let gets = || endpoint.asked().iter().filter(|asked| asked.method == "GET").count();
+    let before = gets();
+    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDTWO")]));
+    assert!(pair.read(&id).await.unwrap() == object);
+    assert_eq!(gets(), before);
+    let last = endpoint.asked().last().unwrap().clone();
+    assert!(
+        last.method == "HEAD" && last.header("authorization").contains("Credential=AKIDTWO/"),
+        "{last:?}"
+    );
+
+    // Keys that open nothing: what is cached is no use without a description.
+    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDBAD")]));
+    assert_eq!(pair.read(&id).await, Err(Reason::Forbidden));
+    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDONE")]));
+    assert!(pair.read(&id).await.unwrap() == object, "the refusal is not remembered beyond its keys");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_grants_that_are_taken_back_close_what_is_cached() {
+    let (endpoint, object) = private(&["AKIDONE", "AKIDROLE"]).await;
+    let mut config = endpoint.config();
+    config.node_role = Some(shield::config::CredentialConfig {
+        access_key_id: "AKIDROLE".into(),
+        secret_access_key: Some("hush".into()),
+        ..Default::default()
+    });
+    let pair = pair(config).await;
+    let (own, role) = (OriginId::of(HOST, "oai/E1"), OriginId::of(HOST, "oai/E2"));
+    let origins =
+        HashMap::from([(own.clone(), entry(HOST, "oai/E1", A)), (role.clone(), entry(HOST, "oai/E2", A))]);
+    let all = granted(&[(A, "media")], &[("E1", "AKIDONE")]);
+    pair.shield.set_origins(&origins, &all);
+    let info = pair.client.stat(&ObjectKey::new(role.clone(), "films/a b.mp4"), None).await.unwrap();
+    assert!(pair.read(&own).await.unwrap() == object && pair.read(&role).await.unwrap() == object);
+    assert!(
+        endpoint.asked().iter().any(|asked| asked.header("authorization").contains("Credential=AKIDROLE/"))
+    );
+
+    let asked = endpoint.asked().len();
+    pair.shield.set_origins(&origins, &Access::default());
+    assert_eq!(
+        (pair.read(&own).await, pair.read(&role).await),
+        (Err(Reason::Forbidden), Err(Reason::Forbidden))
+    );
+    // An edge that remembers the description gets no bytes either.
+    assert_eq!(pair.read_version(&info.id, info.size_bytes).await, Err(Reason::Forbidden));
+    assert_eq!(endpoint.asked().len(), asked, "nobody asked S3 about it");
+    // Granted again, it is fetched again: nothing was kept.
+    pair.shield.set_origins(&origins, &granted(&[(A, "*")], &[]));
+    assert!(pair.read(&role).await.unwrap() == object);
+    let gets = endpoint.asked()[asked..].iter().filter(|asked| asked.method == "GET").count();
+    assert!(gets > 0);
+    assert!(pair.read(&own).await.unwrap() == object, "without keys of its own, by the role");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_account_s_distribution_is_refused_while_the_blocks_are_hot() {
+    let (endpoint, object) = private(&["AKIDONE", "AKIDROLE"]).await;
+    let mut config = endpoint.config();
+    config.node_role = Some(shield::config::CredentialConfig {
+        access_key_id: "AKIDROLE".into(),
+        secret_access_key: Some("hush".into()),
+        ..Default::default()
+    });
+    let pair = pair(config).await;
+    let (own, theirs, stolen) = ("oai/EA", "oai/EB", "oai/EA");
+    let id = |credential| OriginId::of(HOST, credential);
+    assert!(id(own) != id(theirs) && id(own) == id(stolen));
+    let origins = HashMap::from([(id(own), entry(HOST, own, A)), (id(theirs), entry(HOST, theirs, B))]);
+    let access = granted(&[(A, "media"), (B, "theirs")], &[("EA", "AKIDONE")]);
+    pair.shield.set_origins(&origins, &access);
+    for _ in 0..2 {
+        assert!(pair.read(&id(own)).await.unwrap() == object);
+        assert_eq!(pair.read(&id(theirs)).await, Err(Reason::Forbidden));
+    }
+    // Should a document of B name A's identity all the same, nobody reads it rather than both.
+    let both = OriginEntry { accounts: [A, B].map(str::to_owned).into(), ..entry(HOST, stolen, A) };
+    pair.shield.set_origins(&HashMap::from([(id(own), both)]), &access);
+    assert_eq!(pair.read(&id(own)).await, Err(Reason::Forbidden));
+}
+
 /// Shield, S3 client and gRPC client in a row: a body cut off twice reaches the reader whole.
 #[tokio::test]
 async fn a_truncated_body_is_resumed_from_the_next_byte() {
@@ -296,10 +483,10 @@ async fn a_truncated_body_is_resumed_from_the_next_byte() {
     let server = shield::Shield::new(endpoint.config(), &registry).unwrap();
     let id = OriginId::of("media.s3.amazonaws.com", "key");
     let origins = HashMap::from([
-        (id.clone(), ("media.s3.amazonaws.com".to_owned(), "key".to_owned())),
-        (OriginId::of("nowhere.example", ""), ("nowhere.example".to_owned(), String::new())),
+        (id.clone(), entry("media.s3.amazonaws.com", "key", "")),
+        (OriginId::of("nowhere.example", ""), entry("nowhere.example", "", "")),
     ]);
-    server.set_origins(&origins);
+    server.set_origins(&origins, &Access::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let stop = tokio_util::sync::CancellationToken::new();

@@ -49,6 +49,24 @@ const MP4: &[&[u8]] = &[
     b"mp4a", b"avc1", b"esds", b"avcC",
 ];
 
+const SIGNED: &[&[u8]] = &[
+    b"Expires=",
+    b"&Signature=",
+    b"&Key-Pair-Id=",
+    b"APKAEXAMPLE1024",
+    b"Policy=",
+    b"%3F",
+    b"%26",
+    b"%3D",
+    b"?",
+    b"mp4:",
+    b"\"Statement\":[",
+    b"\"Resource\":",
+    b"\"Condition\":",
+    b"\"DateLessThan\":{\"AWS:EpochTime\":1}",
+    b"\"IpAddress\":{\"AWS:SourceIp\":\"192.0.2.0/24\"}",
+];
+
 #[test]
 fn handshakes_from_strangers() {
     run("handshake", 5000, &[&[3], &[6], &[9, 0, 124, 2]], super::handshake);
@@ -175,4 +193,9 @@ fn id3_tags_of_any_content() {
         ],
         super::id3,
     );
+}
+
+#[test]
+fn names_that_say_they_are_signed() {
+    run("signed_name", 1500, SIGNED, super::signed_name);
 }

@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proto::object::OriginId;
 use proto::v1::{Distribution, DistributionKind};
 use tracing::info;
 
@@ -17,6 +16,7 @@ use crate::metrics::Counted;
 use crate::rtmp::amf::Value;
 use crate::rtmp::command::Command;
 use crate::rtmp::{control, reply};
+use crate::withdrawals;
 
 /// Window and peer bandwidth FMS announces, in bytes.
 const WINDOW_BYTES: u32 = 2_500_000;
@@ -56,6 +56,7 @@ impl Session {
             Ok(connection) => {
                 info!(session = self.id, peer = %self.peer, distribution = connection.distribution.id, app, tc_url,
                     flash_version = field("flashVer"), page = field("pageUrl"), swf = field("swfUrl"), "connect");
+                self.withdrawn = Some(connection.attached.withdrawn());
                 self.phase = Phase::Connected(Arc::new(connection));
                 control::window_ack_size(WINDOW_BYTES, &mut self.out.batch);
                 control::set_peer_bandwidth(WINDOW_BYTES, &mut self.out.batch);
@@ -109,8 +110,12 @@ fn admit(shared: &Shared, app: &str, tc_url: &str) -> Result<Connection, Rejecti
     if distribution.kind() != DistributionKind::Streaming {
         return reject("DistributionTypeMismatch", format!("{host} is not a streaming distribution"));
     }
-    let origin = OriginId::from_wire(&distribution.origin_id);
-    Ok(Connection { distribution, origin, folders, _counted: Counted::new(&shared.metrics.sessions) })
+    let attached = shared.withdrawals.attach(&distribution.id);
+    // It may have gone since it was looked up; from here on the session would be told.
+    if !withdrawals::serves(&shared.catalogue.borrow(), &distribution.id) {
+        return reject("DistributionNotFound", format!("the distribution of {host} was just withdrawn"));
+    }
+    Ok(Connection { distribution, folders, attached, _counted: Counted::new(&shared.metrics.sessions) })
 }
 
 fn find_distribution(shared: &Shared, host: &str) -> Result<Arc<Distribution>, Rejection> {

@@ -3,9 +3,12 @@
 //! Everything FMS's players are known to send is answered in FMS's way; an unknown call with a transaction gets `_result` null (players take
 //! FMS's own Call.Failed for an error); publishing is refused; anything else is ignored. Nothing here waits.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::authorise::Granted;
 use super::names::StreamName;
 use super::stream::{State, Stream};
 use super::{End, Session, opening};
@@ -209,10 +212,16 @@ impl Session {
         let name = command.args.first().and_then(Value::as_str);
         match (name, self.connection()) {
             (Some(name), Some(connection)) if self.calls.len() < self.shared.config.max_calls => {
-                let name = StreamName::parse(&connection.folders, name);
-                let length =
-                    opening::length_seconds(self.shared.library.clone(), connection.origin.clone(), name);
-                self.calls.push(Box::pin(async move { (transaction, length.await) }));
+                let name = Arc::new(StreamName::parse(&connection.folders, name));
+                match self.authorise(&name) {
+                    Ok(Granted { name, origin }) => {
+                        let name = Arc::unwrap_or_clone(name);
+                        let length = opening::length_seconds(self.shared.library.clone(), origin, name);
+                        self.calls.push(Box::pin(async move { (transaction, length.await) }));
+                    }
+                    // As of a name that isn't there.
+                    Err(_) => self.answer_length(transaction, 0.0),
+                }
             }
             _ => self.answer_length(transaction, 0.0),
         }

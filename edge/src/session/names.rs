@@ -5,7 +5,11 @@
 //! rest and the name are joined, every inner type prefix is removed, and the key is tried as given and then with the
 //! extensions its prefix allows. What a file is, its bytes decide, never its name.
 
+use std::sync::Arc;
+
 use proto::object::check_key;
+
+use super::authorise::Pass;
 
 /// A stream name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub(crate) struct StreamName {
     extensions: &'static [&'static [&'static str]],
     /// Only the ID3 tags of the file are wanted.
     pub(crate) tags_only: bool,
+    /// What its signature has proven.
+    pass: Option<Arc<Pass>>,
 }
 
 /// Longest name taken: a key of 1,024 bytes, escaped, and a signed query. Names wait in playlists, and a longer one is no file's anyway.
@@ -37,7 +43,14 @@ impl StreamName {
     pub(crate) fn parse(folders: &str, name: &str) -> Self {
         if name.len() > NAME_BYTES {
             let shown: String = name.split('?').next().unwrap_or("").chars().take(SHOWN_CHARS).collect();
-            return Self { display: shown, query: None, keys: Vec::new(), extensions: &[], tags_only: false };
+            return Self {
+                display: shown,
+                query: None,
+                keys: Vec::new(),
+                extensions: &[],
+                tags_only: false,
+                pass: None,
+            };
         }
         let (path, query) = split_query(name);
         let joined = if folders.is_empty() { path.clone() } else { format!("{folders}/{path}") };
@@ -54,11 +67,39 @@ impl StreamName {
         let keys = std::iter::once(key).chain(decoded).filter(|key| check_key(key).is_ok()).collect();
         let display = path.trim_start_matches('/').to_owned();
         let display = strip_prefix(&display, &mut None).to_owned();
-        Self { display, query, keys, extensions, tags_only: prefix == Some("id3:") }
+        Self { display, query, keys, extensions, tags_only: prefix == Some("id3:"), pass: None }
+    }
+
+    /// What the name itself says of the key: as given, then decoded.
+    pub(super) fn bases(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// What may be missing at its end.
+    pub(super) fn extensions(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.extensions.iter().flat_map(|list| list.iter().copied())
+    }
+
+    /// What its signature has proven.
+    pub(super) fn pass(&self) -> Option<&Pass> {
+        self.pass.as_deref()
+    }
+
+    /// The name with what its signature has proven: it stands for these keys now and no others.
+    pub(super) fn passed(self, pass: Pass) -> Self {
+        Self { pass: Some(Arc::new(pass)), ..self }
     }
 
     /// Keys to try, in order, without doubles.
     pub(crate) fn candidates(&self) -> Vec<String> {
+        match &self.pass {
+            Some(pass) => pass.keys.clone(),
+            None => self.guesses(),
+        }
+    }
+
+    /// The keys it may stand for.
+    fn guesses(&self) -> Vec<String> {
         let mut candidates: Vec<String> = Vec::new();
         for key in &self.keys {
             let guesses = self.extensions.iter().flat_map(|e| e.iter()).map(|e| format!("{key}{e}"));
@@ -73,8 +114,8 @@ impl StreamName {
 
     /// Whether both may name the same file: one may carry an extension or a query that the other lacks.
     pub(crate) fn may_be(&self, other: &Self) -> bool {
-        let others = other.candidates();
-        self.keys == other.keys || self.candidates().iter().any(|key| others.contains(key))
+        let others = other.guesses();
+        self.keys == other.keys || self.guesses().iter().any(|key| others.contains(key))
     }
 
     /// Memory held, in bytes.
@@ -83,6 +124,15 @@ impl StreamName {
         let query = self.query.as_ref().map_or(0, String::len);
         self.display.len() + query + self.keys.iter().map(String::len).sum::<usize>()
     }
+}
+
+/// `key` without the extension of a media file, if it ends in one.
+pub(super) fn without_extension(key: &str) -> Option<&str> {
+    let (bare, extension) = key.rsplit_once('.')?;
+    let is_media =
+        |known: &&str| known.strip_prefix('.').is_some_and(|known| known.eq_ignore_ascii_case(extension));
+    let mut known = NO_PREFIX.iter().flat_map(|list| list.iter());
+    (known.any(|known| is_media(known)) && !bare.is_empty() && !bare.ends_with('/')).then_some(bare)
 }
 
 /// Removes type prefixes from the front of `segment`; remembers the last one removed.

@@ -43,22 +43,30 @@ pub(crate) async fn open(
         return Err(ReadError::NotFound("no key can have this name".into()).into());
     };
     // The name as given is the usual case and costs one Stat. What is guessed is asked for at once, and judged in order.
+    let mut missing;
     match stat(given).await {
-        Err(ReadError::NotFound(missing)) if guesses.is_empty() => {
-            return Err(ReadError::NotFound(missing).into());
-        }
-        Err(ReadError::NotFound(_)) => {}
+        Err(error) if is_elsewhere(&error) => missing = error,
         found => return read(library, name, found?).await,
     }
     let mut answers: FuturesOrdered<_> = guesses.iter().map(stat).collect();
-    let mut missing = ReadError::NotFound(given.clone());
     while let Some(answer) = answers.next().await {
         match answer {
-            Err(error @ ReadError::NotFound(_)) => missing = error,
+            // That something may not be read weighs more than that something else isn't there.
+            Err(error) if is_elsewhere(&error) => {
+                if !matches!(missing, ReadError::Forbidden(_)) {
+                    missing = error;
+                }
+            }
             found => return read(library, name, found?).await,
         }
     }
     Err(missing.into())
+}
+
+/// Whether the name may mean another key: this one isn't there, or may not be read. To those who may read objects but not list the bucket,
+/// S3 says 403 of what isn't there.
+fn is_elsewhere(error: &ReadError) -> bool {
+    matches!(error, ReadError::NotFound(_) | ReadError::Forbidden(_))
 }
 
 /// What the name asks for of the object found.

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use proto::object::OriginId;
 use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
 
+use super::authorise::Granted;
 use super::names::StreamName;
 use super::opening::{self, Ready, fit};
 use super::pacing;
@@ -82,22 +82,33 @@ impl Session {
         }
     }
 
-    /// Starts opening what `request` names.
-    pub(super) fn open(&mut self, stream_id: u32, request: PlayRequest) {
+    /// Starts opening what `request` names, or the next of the playlist that may be opened.
+    pub(super) fn open(&mut self, stream_id: u32, mut request: PlayRequest) {
         self.leave_file(stream_id);
-        let (Some(connection), library) = (self.connection(), self.shared.library.clone()) else { return };
+        let origin = loop {
+            match self.authorise(&request.name) {
+                Ok(Granted { name, origin }) => {
+                    request.name = name;
+                    break origin;
+                }
+                Err(denial) => {
+                    self.deny(stream_id, &request.name, denial);
+                    let Some(stream) = self.stream(stream_id) else { return };
+                    // What was asked of this name dies with it.
+                    (stream.early_seek_ms, stream.paused) = (None, false);
+                    let Some(next) = stream.playlist.pop_front() else { return };
+                    request = PlayRequest { base_ms: request.base_ms, ..next };
+                }
+            }
+        };
+        let library = self.shared.library.clone();
         let Some(stream) = self.stream(stream_id) else { return };
         if request.start == Start::LiveOnly {
             stream.state = State::Waiting(request, None);
             return;
         }
-        let opening = opening::open_at(
-            library,
-            OriginId::clone(&connection.origin),
-            request.name.clone(),
-            request.start_ms(),
-            request.seconds,
-        );
+        let opening =
+            opening::open_at(library, origin, request.name.clone(), request.start_ms(), request.seconds);
         stream.op = Some(Box::pin(async move { Done::Opened(opening.await) }));
         stream.state = State::Opening(request);
     }

@@ -121,14 +121,16 @@ impl Session {
             return;
         }
         let kind = options.kind();
-        info!(session = self.id, stream = stream_id, name = options.name, old = options.old_name, kind = ?kind,
+        // Signatures are no matter for the log.
+        let bare = |name: &Option<String>| name.as_deref().map(|name| StreamName::parse("", name).display);
+        info!(session = self.id, stream = stream_id, name = bare(&options.name), old = bare(&options.old_name), kind = ?kind,
             offset = options.offset, start = options.start, "play2");
         if kind == Some(Kind::Stop) {
             self.on_stop(stream_id);
             return;
         }
         let (Some(kind), Some(name)) = (kind, &options.name) else {
-            let name = options.name.clone().unwrap_or_default();
+            let name = bare(&options.name).unwrap_or_default();
             self.refuse_transition(stream_id, &name, "it is not known what to do");
             return;
         };

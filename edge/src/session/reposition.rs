@@ -36,13 +36,17 @@ impl Session {
         let file_timeline = self.shared.config.seek_timeline == SeekTimeline::File;
         let Some(stream) = self.stream(stream_id) else { return };
         let State::Playing(playing) = &stream.state else { return };
-        let name = playing.request.name.display.clone();
+        let signed = playing.request.name.clone();
+        let name = signed.display.clone();
         if ms.is_nan() || ms < 0.0 {
             let text = format!("Invalid seek time {ms} (stream ID: {stream_id}).");
             self.status(stream_id, "error", "NetStream.Seek.InvalidTime", &text, &name);
             return;
         }
         let origin_ms = playing.playback.origin_ms;
+        if !self.may_seek(stream_id, &signed) {
+            return;
+        }
         let target_ms = if file_timeline { ms as u64 } else { origin_ms.saturating_add(ms as u64) };
         self.settle_unpause(stream_id, &name);
         match self.next_turn() {

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Session;
+use super::authorise::Granted;
 use super::opening::{self, Ready};
 use super::stream::{PlayRequest, Playing, State};
 use super::transition::{Aim, Found, Incoming, Looked, Stage, Transition, find, look};
@@ -92,8 +93,18 @@ impl Session {
             stream.transition = Some(transition);
             return;
         }
-        let Some(connection) = self.connection() else { return };
-        let (library, origin) = (self.shared.library.clone(), connection.origin.clone());
+        let origin = match self.authorise(&transition.request.name) {
+            Ok(Granted { name, origin }) => {
+                transition.request.name = name;
+                origin
+            }
+            Err(denial) => {
+                let name = transition.request.name.display.clone();
+                self.refuse_transition_with(stream_id, "NetStream.Failed", &name, &denial.to_string());
+                return;
+            }
+        };
+        let library = self.shared.library.clone();
         let request = transition.request.clone();
         let turn = self.next_turn();
         let Some(stream) = self.stream(stream_id) else { return };

@@ -7,8 +7,14 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
 
   node_id                     unique, stable name of this node            (required)
   control                     list of http://HOST:PORT                    (required)
-  token                       node token, 16 to 512 visible ASCII characters; or
+  token                       this node's token, printed by
+                              `penstock-control token shield [NODE]`; or
   token_file                  a file that holds it
+  tls.ca                      PEM file of the cluster's CA: every gRPC
+                              connection uses TLS (https:// endpoints)    [default: none, no TLS]
+  tls.cert, tls.key           PEM files of this node's certificate; with
+                              the URI penstock://shield/NODE among its
+                              names no token is needed                    [default: none]
   state_dir                   folder for the last known good              (required)
   listen                      gRPC address                                [default: 0.0.0.0:7400]
   address                     HOST:PORT edges reach it by                 [default: listen, unless a wildcard]
@@ -53,4 +59,6 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
                               an entry goes to AWS
   shield.credentials.NAME     access_key_id or access_key_id_file; secret_access_key, secret_access_key_file or
                               secret_access_key_env; session_token_file with temporary keys. Files may change at any time
+  shield.node_role            the same fields: keys of the node's own role, used for origin access identities without
+                              keys of their own, where the account was granted the bucket [default: none, AccessDenied]
 ";

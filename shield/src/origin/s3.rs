@@ -26,6 +26,7 @@ use proto::v1::Priority;
 
 use super::endpoint::Place;
 use super::freshness::max_age;
+use super::keys::Keys;
 use super::{Body, Head, Origin, OriginError, md5_of};
 
 mod clients;
@@ -51,23 +52,23 @@ const REFUSED_KEYS: &[&str] = &[
 pub struct S3 {
     name: String,
     place: Place,
-    credential: String,
+    keys: Keys,
     clients: Arc<Clients>,
     pair: ArcSwap<Pair>,
 }
 
 impl S3 {
-    /// The bucket at `place`, read with the credential of that name (empty: unsigned).
+    /// The bucket at `place`, read with the configured credential of that name (empty: unsigned).
     pub fn new(clients: Arc<Clients>, place: Place, credential: &str) -> Result<Self, clients::ClientError> {
-        let pair = clients.pair(&place, &place.region, credential)?;
+        let keys = clients.configured(credential)?;
+        Self::with_keys(clients, place, keys)
+    }
+
+    /// The bucket at `place`, read with `keys`.
+    pub fn with_keys(clients: Arc<Clients>, place: Place, keys: Keys) -> Result<Self, clients::ClientError> {
+        let pair = clients.pair(&place, &place.region, &keys)?;
         let name = place.name();
-        Ok(Self {
-            name,
-            place,
-            credential: credential.to_owned(),
-            clients,
-            pair: ArcSwap::from_pointee(pair),
-        })
+        Ok(Self { name, place, keys, clients, pair: ArcSwap::from_pointee(pair) })
     }
 
     fn client(&self, priority: Priority) -> (Client, String) {
@@ -89,14 +90,14 @@ impl S3 {
         if !matches!(failure.error, OriginError::Credential(_)) {
             return false;
         }
-        let (known, now) = (self.pair.load(), self.clients.keys_now(&self.credential));
+        let (known, now) = (self.pair.load(), self.clients.keys_now(&self.keys));
         if now.is_none() || now == known.keys {
             return false;
         }
-        let renewed = self.clients.pair(&self.place, &known.region, &self.credential);
+        let renewed = self.clients.pair(&self.place, &known.region, &self.keys);
         match renewed {
             Ok(pair) => {
-                tracing::info!(bucket = %self.place.bucket, credential = self.credential, "the credential was rotated");
+                tracing::info!(bucket = %self.place.bucket, credential = self.keys.name(), "the credential was rotated");
                 self.pair.store(Arc::new(pair));
                 true
             }
@@ -113,7 +114,7 @@ impl S3 {
         if !self.place.region_guessed || region == asked_in {
             return false;
         }
-        match self.clients.pair(&self.place, region, &self.credential) {
+        match self.clients.pair(&self.place, region, &self.keys) {
             Ok(pair) => {
                 tracing::info!(bucket = %self.place.bucket, region, "the bucket lives in another region");
                 self.pair.store(Arc::new(pair));
@@ -162,7 +163,7 @@ impl S3 {
     async fn explained(&self, client: &Client, key: &str, failed: Failure) -> Failure {
         let unclear =
             matches!(failed.error, OriginError::Forbidden(_) | OriginError::Server { status: 400, .. });
-        if !unclear || self.credential.is_empty() || failed.region.is_some() {
+        if !unclear || self.keys == Keys::Anonymous || failed.region.is_some() {
             return failed;
         }
         let request = client.get_object().bucket(&self.place.bucket).key(key).range("bytes=0-0");

@@ -11,7 +11,6 @@ use crate::api::web::WebConfig;
 use crate::api::{ApiError, Context, Version};
 use crate::documents::add_purge;
 use crate::lifecycle::is_deployed;
-use crate::shields;
 use crate::store::{HEAD_KEY, Transaction, random_text};
 
 /// Invalidations of a distribution that are remembered: past it the oldest that is completed goes.
@@ -162,7 +161,7 @@ pub async fn create(
         }
         if attempt == 0 {
             let view = context.views.borrow().clone();
-            let told = shields::forget(&view, &context.shield_token, &context.metrics, &orders).await;
+            let told = context.shields.purge(&view, &orders, &context.metrics).await;
             tracing::info!(
                 distribution = %distribution_id, paths = batch.paths.len(), orders = orders.len(),
                 shield_entries = told.entries, unreached = ?told.unreached, "invalidation"

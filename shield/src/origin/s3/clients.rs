@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{CredentialConfig, ShieldConfig};
 use crate::origin::endpoint::Place;
+use crate::origin::keys::Keys;
 
 /// How long keys read from files are used before the files are read again.
 const KEYS_AGE: Duration = Duration::from_secs(300);
@@ -76,19 +77,29 @@ impl Clients {
         Self { config, http: Mutex::default() }
     }
 
-    pub(super) fn pair(&self, place: &Place, region: &str, credential: &str) -> Result<Pair, ClientError> {
+    /// The configured credential of this name (empty: none).
+    pub(super) fn configured(&self, credential: &str) -> Result<Keys, ClientError> {
+        if credential.is_empty() {
+            return Ok(Keys::Anonymous);
+        }
+        let unknown = || ClientError::UnknownCredential(credential.to_owned());
+        let keys = self.config.credentials.get(credential).cloned().ok_or_else(unknown)?;
+        Ok(Keys::Configured(credential.to_owned(), keys))
+    }
+
+    pub(super) fn pair(&self, place: &Place, region: &str, keys: &Keys) -> Result<Pair, ClientError> {
         let http = self.http(place, region)?;
         Ok(Pair {
-            demand: self.client(place, region, credential, http.demand)?,
-            read_ahead: self.client(place, region, credential, http.read_ahead)?,
+            demand: self.client(place, region, keys, http.demand),
+            read_ahead: self.client(place, region, keys, http.read_ahead),
             region: region.to_owned(),
-            keys: self.keys_now(credential),
+            keys: self.keys_now(keys),
         })
     }
 
-    /// The keys that files hold for `credential` at this moment; `None` if it isn't kept in files, or they can't be read.
-    pub(super) fn keys_now(&self, credential: &str) -> Option<KeysDigest> {
-        let keys = self.config.credentials.get(credential).filter(|keys| keys.changes())?;
+    /// The keys that files hold at this moment; `None` if they aren't kept in files, or can't be read.
+    pub(super) fn keys_now(&self, keys: &Keys) -> Option<KeysDigest> {
+        let keys = keys.configured().filter(|keys| keys.changes())?;
         let (id, secret, token) = (keys.id().ok()?, keys.secret().ok()?, keys.session_token().ok()?);
         let mut digest = Sha256::new();
         for part in [id, secret, token.unwrap_or_default()] {
@@ -114,13 +125,7 @@ impl Clients {
         Ok(http)
     }
 
-    fn client(
-        &self,
-        place: &Place,
-        region: &str,
-        credential: &str,
-        http: SharedHttpClient,
-    ) -> Result<Client, ClientError> {
+    fn client(&self, place: &Place, region: &str, keys: &Keys, http: SharedHttpClient) -> Client {
         let timeouts = &self.config.timeouts;
         let connect = Duration::from_millis(timeouts.connect_ms);
         let first_byte = Duration::from_millis(timeouts.first_byte_ms);
@@ -146,14 +151,16 @@ impl Clients {
         if let Some(endpoint) = &place.endpoint {
             config = config.endpoint_url(endpoint);
         }
-        config = if credential.is_empty() {
-            config.allow_no_auth()
-        } else {
-            let unknown = || ClientError::UnknownCredential(credential.to_owned());
-            let keys = self.config.credentials.get(credential).cloned().ok_or_else(unknown)?;
-            config.credentials_provider(Keys(keys))
+        config = match keys {
+            Keys::Anonymous => config.allow_no_auth(),
+            Keys::Configured(_, keys) | Keys::Role(keys) => config.credentials_provider(Kept(keys.clone())),
+            // Others come as another set of keys, so these never change.
+            Keys::Identity(secret) => {
+                let (id, secret) = (&secret.access_key_id, &secret.secret_access_key);
+                config.credentials_provider(Credentials::new(id, secret, None, None, "penstock"))
+            }
         };
-        Ok(Client::from_conf(config.build()))
+        Client::from_conf(config.build())
     }
 }
 
@@ -179,9 +186,9 @@ fn http_client(place: &Place, idle_connections: usize) -> Result<SharedHttpClien
 
 /// Keys from the configuration; those in files are read anew every few minutes, so that they can be rotated.
 #[derive(Debug)]
-struct Keys(CredentialConfig);
+struct Kept(CredentialConfig);
 
-impl Keys {
+impl Kept {
     fn read(&self) -> Result<Credentials, CredentialsError> {
         let broken = CredentialsError::provider_error;
         let (id, secret) = (self.0.id().map_err(broken)?, self.0.secret().map_err(broken)?);
@@ -191,7 +198,7 @@ impl Keys {
     }
 }
 
-impl ProvideCredentials for Keys {
+impl ProvideCredentials for Kept {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
