@@ -36,6 +36,7 @@ use crate::accounts::Principal;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
+use crate::shields::Shields;
 use crate::store::Store;
 pub(crate) use desk::Desk;
 pub use desk::Verify;
@@ -61,9 +62,8 @@ pub struct Context {
     /// Control's metrics.
     #[allow(dead_code, reason = "operations meter themselves by it")]
     pub(crate) metrics: Metrics,
-    /// The node token by which control asks shields to forget.
-    #[allow(dead_code, reason = "invalidations ask shields by it")]
-    pub(crate) shield_token: Arc<str>,
+    /// The way to the shields: orders to forget.
+    pub shields: Shields,
 }
 
 /// How the API behaves.
@@ -77,6 +77,8 @@ pub struct ApiConfig {
     pub origin_suffixes: Vec<String>,
     /// How far a request's date may be from now, either way, in seconds.
     pub clock_window_seconds: u64,
+    /// The regions a SigV4 scope may name.
+    pub regions: Vec<String>,
     /// How long an order to forget is kept for nodes that are away.
     pub purge_ttl: std::time::Duration,
 }
@@ -88,6 +90,7 @@ impl Default for ApiConfig {
             limits: Limits::default(),
             origin_suffixes: Vec::new(),
             clock_window_seconds: 900,
+            regions: vec![auth::REGION.into()],
             purge_ttl: std::time::Duration::from_secs(24 * 3600),
         }
     }

@@ -1,5 +1,6 @@
 //! The command line: its options, and the calls an operator makes to a running control.
 
+mod access;
 mod backup;
 
 use std::path::PathBuf;
@@ -8,10 +9,14 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use penstock_control::client::admin::Admin;
-use penstock_control::client::config::load_token;
+use penstock_control::client::config::load_master;
+use penstock_control::client::credentials::{Credentials, TlsFiles};
 use penstock_control::membership::{role_name, state_name};
-use penstock_control::settings::reference;
-use proto::v1::DistributionKind;
+use penstock_control::settings::{Settings, reference};
+use proto::token::{Role, is_node_id};
+use proto::v1::{DistributionKind, NodeRole, NodeState, NodeStatus, Revision};
+
+use access::{AccountsCommand, KeysCommand};
 
 pub(crate) mod sign;
 
@@ -31,7 +36,7 @@ pub(crate) struct Options {
     pub(crate) check_config: bool,
 
     /// Where control listens: http://HOST:PORT; of several, separated by commas, the first that answers (status, nodes,
-    /// purge)
+    /// purge, drain, apply, export, import, ca, accounts, keys)
     #[arg(
         long = "control",
         value_name = "URL",
@@ -42,13 +47,25 @@ pub(crate) struct Options {
     )]
     pub(crate) endpoints: Vec<String>,
 
-    /// The node token (status, nodes, purge)
+    /// An operator's token (all calls to a control); the master token (token)
     #[arg(long, value_name = "TOKEN", env = "PENSTOCK_TOKEN", hide_env_values = true, global = true)]
     pub(crate) token: Option<String>,
 
-    /// A file that holds the node token (status, nodes, purge)
+    /// A file that holds it
     #[arg(long, value_name = "FILE", env = "PENSTOCK_TOKEN_FILE", global = true)]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// PEM file of the cluster's CA, for https:// endpoints
+    #[arg(long, value_name = "FILE", env = "PENSTOCK_TLS_CA", global = true)]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// PEM file of an operator's certificate (URI penstock://operator/NAME), instead of a token
+    #[arg(long, value_name = "FILE", env = "PENSTOCK_TLS_CERT", requires = "tls_ca", global = true)]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// PEM file of its key
+    #[arg(long, value_name = "FILE", env = "PENSTOCK_TLS_KEY", requires = "tls_cert", global = true)]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// What to do; `serve` if none is named.
@@ -87,26 +104,53 @@ pub(crate) enum Command {
         /// Only keys that start with this [default: all]
         path: Option<String>,
     },
+    /// Accounts of the control API
+    #[command(subcommand)]
+    Accounts(AccountsCommand),
+    /// Access keys, by which requests of the control API are signed
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Take a node out of service without stopping it: an edge takes no new viewers and tells the rest goodbye, a shield is asked last
+    Drain {
+        /// The node's id
+        node: String,
+        /// Back into service
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Print a token for a node or an operator, derived from the master token of --config, --token or --token-file
+    Token {
+        /// edge, shield or operator
+        role: String,
+        /// The only node it is good for [default: any of that role]
+        node: Option<String>,
+    },
 }
 
 /// Carries out an operator's call.
 pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
-    let token = load_token(options.token.as_deref(), options.token_file.as_deref())?;
+    if let Command::Token { role, node } = command {
+        return token(options, role, node.as_deref());
+    }
+    let credentials = credentials(options)?;
     let mut failures = Vec::new();
     for endpoint in &options.endpoints {
-        let mut admin = Admin::new(endpoint, &token)?;
+        let mut admin = Admin::new(endpoint, &credentials)?;
         let outcome = match command {
             Command::Status => status(&mut admin).await,
             Command::Nodes => nodes(&mut admin).await,
+            Command::Drain { node, undo } => drain(&mut admin, node, *undo).await,
             Command::Purge { distribution, path } => {
                 let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
                 purge(&mut admin, distribution, prefix).await
             }
+            Command::Accounts(command) => access::accounts(&mut admin, command).await,
+            Command::Keys(command) => access::keys(&mut admin, command).await?,
             Command::Apply { file } => backup::apply(&mut admin, file).await?,
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
             Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
-            Command::Serve | Command::Sign(_) => Ok(()),
+            Command::Serve | Command::Sign(_) | Command::Token { .. } => Ok(()),
         };
         match outcome {
             Ok(()) => return Ok(()),
@@ -119,56 +163,148 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
     bail!("{}", failures.join("\n"))
 }
 
+/// What the command line gives an operator to prove himself with.
+fn credentials(options: &Options) -> Result<Credentials> {
+    let tls = options.tls_ca.as_ref().map(|ca| TlsFiles {
+        ca: ca.clone(),
+        cert: options.tls_cert.clone(),
+        key: options.tls_key.clone(),
+    });
+    let (token, file) = (options.token.as_deref(), options.token_file.as_deref());
+    Ok(Credentials::load(Role::Operator, None, token, file, tls.as_ref())?)
+}
+
+/// Prints a derived token.
+fn token(options: &Options, role: &str, node: Option<&str>) -> Result<()> {
+    let role = Role::of_name(role).filter(|role| *role != Role::Control);
+    let Some(role) = role else { bail!("the role is one of edge, shield, operator") };
+    if let Some(node) = node.filter(|node| !is_node_id(node)) {
+        bail!("'{node}' is not 1 to 128 of [A-Za-z0-9._-]");
+    }
+    let master = match (&options.token, &options.token_file, options.config.as_deref()) {
+        (None, None, Some(config)) => Settings::load(Some(config))?.master()?,
+        (token, file, _) => load_master(token.as_deref(), file.as_deref())?,
+    };
+    println!("{}", master.token(role, node));
+    Ok(())
+}
+
 type Answer = Result<(), proto::status::RemoteError>;
 
 async fn status(admin: &mut Admin) -> Answer {
-    let (distributions, newest) = admin.distributions().await?;
+    let listed = admin.distributions().await?;
     let nodes = admin.nodes().await?.nodes;
+    let newest = &listed.newest;
     println!("revision {} of store {}", newest.number, newest.store_id);
-    println!("{} distributions", distributions.len());
-    for d in &distributions {
+    println!("{} distributions", listed.distributions.len());
+    for (d, deployment) in listed.distributions.iter().zip(&listed.deployments) {
         let kind = if d.kind() == DistributionKind::Web { "web" } else { "streaming" };
         let enabled = if d.enabled { "enabled" } else { "disabled" };
-        println!("  {}  {}  {kind}  {enabled}  {}  {}", d.id, d.domain, d.origin_host, d.aliases.join(","));
+        let status = match deployment {
+            Some(status) if status.deployed => "Deployed",
+            Some(_) => "InProgress",
+            None => "unknown",
+        };
+        println!(
+            "  {}  {}  {kind}  {enabled}  {status}  {}  {}",
+            d.id,
+            d.domain,
+            d.origin_host,
+            d.aliases.join(",")
+        );
+        if let Some(status) = deployment.as_ref().filter(|status| !status.deployed) {
+            println!("    {}", held_up_by(&nodes, newest, status.modified, &d.required_features));
+        }
     }
-    let behind: Vec<&str> = nodes
-        .iter()
-        .filter_map(|n| n.node.as_ref())
-        .filter(|n| n.applied.as_ref() != Some(&newest))
-        .map(|n| n.node_id.as_str())
-        .collect();
-    match behind.as_slice() {
-        [] => println!("deployed: all {} live nodes have applied it", nodes.len()),
-        behind => println!("in progress: not yet applied by {}", behind.join(", ")),
+    let counted = nodes.iter().filter(|n| n.condition != "excluded").count();
+    if listed.deployed_floor >= newest.number {
+        println!("deployed: all {counted} nodes that count have applied it");
+    } else {
+        println!("in progress: {}", held_up_by(&nodes, newest, newest.number, &[]));
+    }
+    for status in nodes.iter().filter(|n| n.condition == "excluded") {
+        let id = status.node.as_ref().map_or("", |n| &n.node_id);
+        println!("excluded, away for {}: {id}", seconds(status.lapsed_ms));
     }
     Ok(())
+}
+
+/// Which nodes have not applied `revision`, and how they stand.
+fn held_up_by(nodes: &[NodeStatus], newest: &Revision, revision: u64, features: &[String]) -> String {
+    let mut names = Vec::new();
+    let mut edges = 0;
+    for status in nodes.iter().filter(|n| n.condition != "excluded") {
+        let Some(node) = &status.node else { continue };
+        edges += usize::from(node.role() == NodeRole::Edge && node.state() == NodeState::Ready);
+        let applied = node.applied.as_ref().filter(|a| a.store_id == newest.store_id).map_or(0, |a| a.number);
+        let lacking: Vec<&str> = features
+            .iter()
+            .filter(|f| status.condition != "lapsed" && !node.features.contains(f))
+            .map(String::as_str)
+            .collect();
+        if applied < revision {
+            let since = match status.condition.as_str() {
+                "lapsed" => format!("lapsed {} ago", seconds(status.lapsed_ms)),
+                condition => format!("{condition} for {}", seconds(status.behind_ms)),
+            };
+            names.push(format!("{} (at {applied} of {revision}, {since})", node.node_id));
+        } else if !lacking.is_empty() {
+            names.push(format!("{} (lacks {})", node.node_id, lacking.join(", ")));
+        }
+    }
+    match (edges, names.is_empty()) {
+        (0, true) => "there is no edge that is ready".into(),
+        (0, false) => format!("there is no edge that is ready; not yet applied by {}", names.join(", ")),
+        (_, false) => format!("not yet applied by {}", names.join(", ")),
+        (_, true) => "applied by all; about to be recorded".into(),
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{:.1}s", Duration::from_millis(ms).as_secs_f64())
 }
 
 async fn nodes(admin: &mut Admin) -> Answer {
     let answer = admin.nodes().await?;
     let newest = answer.newest.unwrap_or_default();
     println!(
-        "{:24} {:7} {:9} {:24} {:12} {:>10} {:>8}  version",
-        "node", "role", "state", "address", "zone", "applied", "age"
+        "{:24} {:7} {:9} {:9} {:24} {:12} {:>10} {:>8}  version",
+        "node", "role", "state", "condition", "address", "zone", "applied", "age"
     );
     for status in answer.nodes {
-        let Some(node) = status.node else { continue };
+        let Some(node) = &status.node else { continue };
         let applied = match &node.applied {
             None => "nothing".to_owned(),
             Some(applied) if applied.store_id == newest.store_id => applied.number.to_string(),
             Some(_) => "other".to_owned(),
         };
-        let age = Duration::from_millis(status.age_ms).as_secs_f64();
+        let state = match (status.lapsed_ms, status.drain) {
+            (0, true) => "draining",
+            (0, false) => state_name(node),
+            _ => "gone",
+        };
+        let age = seconds(status.age_ms);
         println!(
-            "{:24} {:7} {:9} {:24} {:12} {applied:>10} {age:>7.1}s  {}",
+            "{:24} {:7} {state:9} {:9} {:24} {:12} {applied:>10} {age:>8}  {}",
             node.node_id,
-            role_name(&node),
-            state_name(&node),
+            role_name(node),
+            status.condition,
             node.address,
             node.zone,
             node.version
         );
     }
+    Ok(())
+}
+
+async fn drain(admin: &mut Admin, node: &str, undo: bool) -> Answer {
+    admin.drain(node, undo).await?;
+    let what = if undo {
+        "returns to service"
+    } else {
+        "drains; it returns with --undo or when its process is restarted"
+    };
+    println!("{node} {what}");
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! * [`last_known_good`]: the file a node starts from while control is away;
 //! * [`heartbeat`]: the task that renews the lease;
 //! * [`dial`]: how connections are opened;
+//! * [`credentials`]: tokens and certificates, by which processes know each other;
 //! * [`admin`]: the operator's calls, and channels to control;
 //! * [`stop`]: SIGTERM and SIGINT;
 //! * [`descriptors`]: the limit of open files;
@@ -21,6 +22,7 @@ mod metrics;
 pub mod admin;
 pub mod catalogue;
 pub mod config;
+pub mod credentials;
 pub mod descriptors;
 pub mod dial;
 pub mod heartbeat;
@@ -32,7 +34,8 @@ pub mod telemetry;
 pub mod tls;
 
 pub use catalogue::{Catalogue, OriginEntry};
+pub use credentials::Credentials;
 pub use dial::Dialer;
-pub use node::{Node, NodeConfig};
+pub use node::{Node, NodeConfig, Orders};
 pub use proto::v1::{NodeRole, NodeState, Revision, ShieldMap, ShieldNode};
 pub use stop::StopSignal;

@@ -55,6 +55,8 @@ pub mod service;
 #[cfg(feature = "server")]
 pub mod settings;
 #[cfg(feature = "server")]
+pub mod shields;
+#[cfg(feature = "server")]
 pub mod store;
 
 #[cfg(feature = "server")]

@@ -1,8 +1,31 @@
 //! When a change is deployed: rule 8 of the design.
+//!
+//! Every node that registers gets an entry in the durable *roster* and counts from then on. The *floor* is the highest config revision that all
+//! that count have acknowledged; it is a document of the store, so every replica tells the same, and it only ever rises. A change is Deployed
+//! once the floor has reached its revision.
+//!
+//! ```text
+//!           Register                lease lapses            exclude_after             applied the newest revision
+//! (nobody) ─────────▶ live, counts ─────────────▶ lapsed, ──────────────▶ excluded, ─────────────────────────────▶ live, counts
+//!                        ▲                        counts │                counts no more, not in the shield map
+//!                        └──────── Register ─────────────┘                      └─ forget_after ─▶ (nobody)
+//! ```
+//!
+//! A node that stops cleanly leaves the roster at once. Without an edge that is ready the floor stands still: nobody is served by the change.
+//!
+//! Any replica may move the floor, from what it has mirrored, by compare-and-set. That is safe though mirrors lag: acknowledgements only rise,
+//! so an old view errs on the side of waiting; and a node that joins (or counts again) writes the floor's document anew in the same transaction, so
+//! a replica that has not heard of it fails its compare-and-set.
 
-use proto::v1::RegisterRequest;
+use proto::v1::{NodeRole, NodeState, RegisterRequest, RosterEntry};
 
 use crate::mirror::view::View;
+
+pub(crate) mod keep;
+pub(crate) mod roster;
+mod step;
+
+pub use keep::Report;
 
 /// Whether every node that counts has applied config revision `revision`, and none lacks a feature of `required_features`.
 ///
@@ -12,3 +35,80 @@ pub fn is_deployed(view: &View, revision: u64, required_features: &[String]) -> 
     let has_all = |m: &RegisterRequest| required_features.iter().all(|f| m.features.contains(f));
     revision <= view.deployed_floor && view.members.values().all(|m| has_all(m))
 }
+
+/// What stands between a node and the newest revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// It has applied it.
+    Current,
+    /// It has not yet.
+    Behind,
+    /// It lives, and has not for long: [`keep`] is asked how long.
+    Hanging,
+    /// Its lease lapsed; it still counts.
+    Lapsed,
+    /// It counts no more until it has applied the newest revision.
+    Excluded,
+}
+
+impl Condition {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Current, Self::Behind, Self::Hanging, Self::Lapsed, Self::Excluded];
+
+    /// Its name in metrics and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Behind => "behind",
+            Self::Hanging => "hanging",
+            Self::Lapsed => "lapsed",
+            Self::Excluded => "excluded",
+        }
+    }
+
+    /// The condition of node `node_id` at `view`; `None` if nobody knows it. How long it has been behind no view tells: it is never
+    /// [`Condition::Hanging`] here.
+    pub fn of(view: &View, node_id: &str) -> Option<Self> {
+        let (member, entry) = (view.members.get(node_id), view.roster.get(node_id));
+        match (member, entry) {
+            (None, None) => None,
+            (_, Some(entry)) if entry.excluded => Some(Self::Excluded),
+            (None, Some(_)) => Some(Self::Lapsed),
+            (Some(member), _) if acknowledged(view, member) >= view.revision => Some(Self::Current),
+            (Some(_), _) => Some(Self::Behind),
+        }
+    }
+}
+
+/// The revision of this store that a live node has applied; 0 for none.
+pub(crate) fn acknowledged(view: &View, member: &RegisterRequest) -> u64 {
+    member
+        .applied
+        .as_ref()
+        .filter(|applied| applied.store_id == view.store_id)
+        .map_or(0, |applied| applied.number)
+}
+
+/// The same of one whose lease has lapsed.
+fn acknowledged_last(view: &View, entry: &RosterEntry) -> u64 {
+    if entry.store_id == view.store_id { entry.applied } else { 0 }
+}
+
+/// Whether the node was away for too long and counts no more.
+pub(crate) fn is_excluded(view: &View, node_id: &str) -> bool {
+    view.roster.get(node_id).is_some_and(|entry| entry.excluded)
+}
+
+/// The highest revision that all nodes that count have acknowledged; `None` while no edge that is ready has any.
+fn floor(view: &View) -> Option<u64> {
+    let live = view.members.values().filter(|member| !is_excluded(view, &member.node_id));
+    let lapsed = view.roster.values().filter(|e| !e.excluded && !view.members.contains_key(&e.node_id));
+    let serves = live.clone().any(|m| m.role() == NodeRole::Edge && m.state() == NodeState::Ready);
+    let acknowledged = live.map(|member| acknowledged(view, member));
+    let all = acknowledged.chain(lapsed.map(|entry| acknowledged_last(view, entry)));
+    // A node that follows another replica may know more than this one: that is no more than what this one knows of.
+    all.min().filter(|_| serves).map(|lowest| lowest.min(view.revision))
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use http::StatusCode;
+use penstock_control::api::{ApiError, Verify, auth};
 use penstock_control::client::telemetry::{self, Readiness};
 use penstock_control::door::{self, Door};
-use penstock_control::seal::Sealer;
 use penstock_control::settings::Settings;
-use penstock_control::{Control, DeclaredSet, declare};
+use penstock_control::{Control, ControlConfig, DeclaredSet, declare};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,7 +53,9 @@ async fn main() -> ExitCode {
 
 fn check(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
-    settings.node_token()?;
+    settings.master()?;
+    settings.load_tls()?;
+    settings.sealer()?;
     if let Some(file) = &settings.distributions_file {
         let set = DeclaredSet::read(file).context("distributions_file")?;
         set.check(&settings.zone).with_context(|| format!("distributions_file {}", file.display()))?;
@@ -64,13 +67,16 @@ fn check(config: Option<&Path>) -> Result<()> {
 
 async fn serve(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
-    let token = settings.node_token()?;
+    let master = settings.master()?;
+    let tls = settings.load_tls()?;
+    let sealer = settings.sealer()?;
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let control = Control::new(store, settings.control(), &registry)?;
-    let context = control.context(settings.api(), proto::clock::system(), Sealer::none(), &token);
-    let door = Door::new(context, verify(), None, settings.api.door()).context("api.tls")?;
+    let config = ControlConfig { tls, ..settings.control(sealer.clone()) };
+    let control = Control::new(store, config, &registry)?;
+    let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &master);
+    let door = Door::new(context.clone(), verify(&context), None, settings.api.door()).context("api.tls")?;
 
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
@@ -86,6 +92,12 @@ async fn serve(config: Option<&Path>) -> Result<()> {
         metrics = %metrics.local_addr()?,
         "control starts"
     );
+    if !sealer.has_key() {
+        tracing::warn!(
+            "there is no key for secrets (secrets.key_file or secrets.key): access keys can't be made here, and those that \
+             exist verify nothing"
+        );
+    }
 
     let shutdown = CancellationToken::new();
     let (readiness, again, hangup) = (Readiness::new(), Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -110,7 +122,7 @@ async fn serve(config: Option<&Path>) -> Result<()> {
         let shutdown = shutdown.clone();
         async move { door.serve(api, shutdown).await }
     });
-    let served = control.serve(listener, &token, shutdown.clone()).await;
+    let served = control.serve(listener, &master, shutdown.clone()).await;
     // Without gRPC there is no point in an API; with a stop, its requests under way are finished.
     shutdown.cancel();
     doors.await?;
@@ -119,10 +131,15 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Nobody is known yet.
-fn verify() -> penstock_control::api::Verify {
-    use penstock_control::api::ApiError;
-    Arc::new(|_, _| Err(ApiError::forbidden("InvalidClientTokenId", "the access key is not known")))
+/// Who asks. Without a key for secrets nobody can be known, and whoever asks is told so.
+fn verify(context: &penstock_control::api::Context) -> Verify {
+    match auth::verify_by(context) {
+        Ok(verify) => Arc::new(verify),
+        Err(error) => Arc::new(move |_, _| {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Err(ApiError::new(status, "ServiceUnavailable", error.to_string()))
+        }),
+    }
 }
 
 /// SIGTERM and SIGINT stop the service: it takes no more calls and ends subscriptions, whose nodes go to another replica. SIGHUP wakes those in `again`.

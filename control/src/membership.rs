@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::node::is_node_id;
 use crate::documents::{MEMBERS, SHIELD_MAP};
+use crate::lifecycle::{is_excluded, roster};
 use crate::mirror::view::View;
 use crate::store::{Store, StoreError, Transaction};
 
@@ -68,7 +69,12 @@ pub(crate) fn check(request: &RegisterRequest) -> Result<(), String> {
     Ok(())
 }
 
-/// The map of the live shields in `view`, by node id; generation 0.
+/// How long leases still get to be renewed after control, or the store, was away itself; zero once all that matter have had their time.
+pub(crate) fn settling(view: &View, lease: Duration) -> Duration {
+    view.followed_since.map_or(lease, |since| lease.saturating_sub(since.elapsed()))
+}
+
+/// The map of the live shields in `view` that count, by node id; generation 0.
 fn shields(view: &View) -> ShieldMap {
     let node = |m: &Arc<RegisterRequest>| ShieldNode {
         node_id: m.node_id.clone(),
@@ -77,7 +83,8 @@ fn shields(view: &View) -> ShieldMap {
         weight: m.weight,
         state: m.state,
     };
-    let shields = view.members.values().filter(|m| m.role() == NodeRole::Shield).map(node).collect();
+    let counts = |m: &&Arc<RegisterRequest>| m.role() == NodeRole::Shield && !is_excluded(view, &m.node_id);
+    let shields = view.members.values().filter(counts).map(node).collect();
     ShieldMap { generation: 0, shields, store_id: String::new() }
 }
 
@@ -103,7 +110,7 @@ pub(crate) async fn keep_shield_map(
     loop {
         let view = views.borrow_and_update().clone();
         let mut wanted = shields(&view);
-        let settling = view.followed_since.map_or(lease, |since| lease.saturating_sub(since.elapsed()));
+        let settling = settling(&view, lease);
         let mut wait = None;
         if !settling.is_zero() && retain(&mut wanted, &view.shield_map) {
             wait = Some(settling);
@@ -138,17 +145,22 @@ pub(crate) async fn keep_shield_map(
     }
 }
 
-/// Writes or renews a node's record.
+/// Writes or renews a node's record, and lets it count from its first one on.
 pub(crate) async fn register(
     store: &Store,
+    view: &View,
     request: &RegisterRequest,
     lease: Duration,
 ) -> Result<(), StoreError> {
+    if roster::is_news(view, request) {
+        let store_id = if view.is_loaded() { view.store_id.clone() } else { store.head().await?.store_id };
+        return roster::join(&**store, &store_id, request, Some(lease)).await;
+    }
     let key = format!("{MEMBERS}{}", request.node_id);
     store.put_leased(&key, request.encode_to_vec().into(), lease).await
 }
 
-/// Deletes a node's record.
+/// Deletes a node's record; it counts no more.
 pub(crate) async fn deregister(store: &Store, node_id: &str) -> Result<(), StoreError> {
-    store.commit(Transaction::default().delete(format!("{MEMBERS}{node_id}"))).await.map(drop)
+    roster::leave(&**store, node_id).await
 }

@@ -16,7 +16,14 @@ pub(crate) struct Metrics {
     pub(crate) revision: IntGauge,
     pub(crate) distributions: IntGauge,
     pub(crate) purges_kept: IntGauge,
+    pub(crate) signers: IntGauge,
+    pub(crate) origin_secrets: IntGauge,
+    pub(crate) grants: IntGauge,
+    pub(crate) unopened_secrets: IntCounter,
     pub(crate) members: IntGaugeVec,
+    pub(crate) nodes: IntGaugeVec,
+    pub(crate) exclusions: IntCounter,
+    pub(crate) deployed_floor: IntGauge,
     pub(crate) lagging: IntGauge,
     pub(crate) generation: IntGauge,
     pub(crate) history: IntGauge,
@@ -30,6 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) unreached_shields: IntCounter,
     pub(crate) applies: IntCounterVec,
     pub(crate) door: door::DoorMetrics,
+    pub(crate) api_refusals: IntCounterVec,
 }
 
 impl Metrics {
@@ -50,11 +58,27 @@ impl Metrics {
             &["role", "state"],
         )?;
         registry.register(Box::new(members.clone()))?;
+        let nodes = IntGaugeVec::new(
+            Opts::new(
+                "penstock_control_nodes",
+                "Nodes by role and condition: current, behind, hanging, lapsed (still counts), excluded (does not); and draining beside",
+            ),
+            &["role", "condition"],
+        )?;
+        registry.register(Box::new(nodes.clone()))?;
         let applies = IntCounterVec::new(
             Opts::new("penstock_control_applies_total", "Declarative files applied, by outcome"),
             &["outcome"],
         )?;
         registry.register(Box::new(applies.clone()))?;
+        let api_refusals = IntCounterVec::new(
+            Opts::new(
+                "penstock_control_api_refusals_total",
+                "API requests and logins refused for their signature, by code",
+            ),
+            &["code"],
+        )?;
+        registry.register(Box::new(api_refusals.clone()))?;
         Ok(Self {
             store_up: gauge("store_up", "1 while the store is followed")?,
             store_failures: counter("store_failures_total", "Calls and watches of the store that failed")?,
@@ -71,7 +95,20 @@ impl Metrics {
             revision: gauge("revision", "Config revision published")?,
             distributions: gauge("distributions", "Distributions published")?,
             purges_kept: gauge("purges", "Orders to forget that are still kept")?,
+            signers: gauge("signers", "Accounts whose public keys are published")?,
+            origin_secrets: gauge("origin_secrets", "Origin secrets published to shields")?,
+            grants: gauge("grants", "Grants of the nodes' own role published to shields")?,
+            unopened_secrets: counter(
+                "unopened_secrets_total",
+                "Times an origin secret could not be opened and was withheld from a shield",
+            )?,
             members,
+            nodes,
+            exclusions: counter("exclusions_total", "Nodes excluded because they were away for too long")?,
+            deployed_floor: gauge(
+                "deployed_floor",
+                "Highest revision that every node that counts has applied",
+            )?,
             lagging: gauge("lagging_members", "Live nodes that have not applied the published revision")?,
             generation: gauge("shield_map_generation", "Generation of the shield map published")?,
             history: gauge("history_deltas", "Changes kept for subscribers that resume")?,
@@ -88,6 +125,7 @@ impl Metrics {
             unreached_shields: counter("unreached_shields_total", "Shields a Purge call did not reach")?,
             applies,
             door: door::DoorMetrics::new(registry)?,
+            api_refusals,
         })
     }
 }

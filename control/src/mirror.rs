@@ -15,7 +15,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +35,8 @@ pub(crate) struct Mirror {
     metrics: Metrics,
     compare_every: Duration,
     history: usize,
-    /// All documents as last heard: what a periodic list is compared with.
-    documents: HashMap<String, (u64, Bytes)>,
+    /// The revisions of all documents as last heard: what a periodic list is compared with.
+    documents: HashMap<String, u64>,
     /// Changes not yet published for want of a newer head.
     pending: Pending,
     /// The newest store revision heard of.
@@ -190,7 +189,7 @@ impl Mirror {
         self.last = listing.head.revision;
         self.take(change);
         // The first view is a snapshot, not a change: nothing is pending unless it was changed without the head.
-        let head = self.documents.get(HEAD_KEY).map_or(0, |d| d.0);
+        let head = self.documents.get(HEAD_KEY).copied().unwrap_or(0);
         let stray = listing.entries.iter().any(|e| Pending::concerns(&e.key) && e.modified > head);
         self.pending = Pending::default();
         self.pending.stray = stray;
@@ -201,7 +200,7 @@ impl Mirror {
         let mut puts = Vec::new();
         for entry in &listing.entries {
             gone.remove(&entry.key);
-            if self.documents.get(&entry.key).is_none_or(|known| known.0 != entry.modified) {
+            if self.documents.get(&entry.key).is_none_or(|known| *known != entry.modified) {
                 puts.push(entry.clone());
             }
         }
@@ -221,7 +220,7 @@ impl Mirror {
         for entry in change.puts {
             let Entry { key, value, modified } = entry;
             view.set(&key, &value, modified, &mut self.pending);
-            self.documents.insert(key, (modified, value));
+            self.documents.insert(key, modified);
         }
         self.views.send_if_modified(|current| {
             *current = Arc::new(view);
@@ -233,7 +232,7 @@ impl Mirror {
     /// Makes the view public. If the head has moved, what is pending becomes a change; else returns whether the head
     /// must be touched to publish it.
     fn publish(&mut self) -> bool {
-        let head = self.documents.get(HEAD_KEY).map_or(0, |d| d.0);
+        let head = self.documents.get(HEAD_KEY).copied().unwrap_or(0);
         let mut view = View::clone(&self.views.borrow());
         if head > view.revision {
             view.advance(head, std::mem::take(&mut self.pending), self.history);
@@ -244,7 +243,7 @@ impl Mirror {
     }
 
     async fn touch_head(&self) -> Result<(), StoreError> {
-        let head = self.documents.get(HEAD_KEY).map_or(0, |d| d.0);
+        let head = self.documents.get(HEAD_KEY).copied().unwrap_or(0);
         match self.store.commit(Transaction::default().when(HEAD_KEY, head).put(HEAD_KEY, "")).await {
             // Another replica was first; its touch comes by the watch.
             Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
@@ -256,6 +255,9 @@ impl Mirror {
         let metrics = &self.metrics;
         metrics.revision.set(view.revision as i64);
         metrics.distributions.set(view.distributions.len() as i64);
+        metrics.signers.set(view.signers.len() as i64);
+        metrics.origin_secrets.set(view.origin_secrets.len() as i64);
+        metrics.grants.set(view.grants.len() as i64);
         metrics.purges_kept.set(view.purges.len() as i64);
         metrics.damaged.set(view.damaged.len() as i64);
         metrics.generation.set(view.shield_map.generation as i64);

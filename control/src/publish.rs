@@ -5,12 +5,17 @@
 //! that is slow gets several changes at once, one that has fallen behind the history gets a snapshot, and one that takes
 //! nothing for [`PublishConfig::slow`] is dropped.
 
+mod audience;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
 use proto::status::{Reason, RemoteError};
-use proto::v1::{Purge, Revision, ShieldMap, SnapshotPage, SubscribeEvent, subscribe_event::Event};
+use proto::token::Role;
+use proto::v1::{
+    Published, Purge, Revision, ShieldMap, SnapshotPage, SubscribeEvent, subscribe_event::Event,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +23,7 @@ use tonic::Status;
 
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
+use crate::seal::Sealer;
 use crate::store::Store;
 
 /// Bytes of documents after which a page is full.
@@ -53,6 +59,10 @@ impl Default for PublishConfig {
 /// One subscriber.
 pub(crate) struct Subscription {
     pub(crate) node_id: String,
+    /// What it may hear depends on it: secrets and grants are for shields.
+    pub(crate) role: Role,
+    /// Opens the secrets it may hear.
+    pub(crate) sealer: Sealer,
     /// The revision the subscriber has; `None` has nothing.
     pub(crate) at: Option<Revision>,
     pub(crate) views: watch::Receiver<Arc<View>>,
@@ -137,13 +147,15 @@ impl Subscription {
             Some(changes) => {
                 for delta in changes {
                     self.metrics.deltas.inc();
-                    self.send(Event::Delta((**delta).clone())).await?;
+                    let delta = audience::delta(delta, self.role, &self.sealer, &self.metrics);
+                    self.send(Event::Delta(delta)).await?;
                 }
             }
             None => {
                 self.metrics.snapshots.inc();
                 tracing::info!(node = %self.node_id, revision = view.revision, "sending a full snapshot");
-                for page in pages(view, self.config.page_documents) {
+                let published = audience::published(view, self.role, &self.sealer, &self.metrics);
+                for page in pages(view, published, self.config.page_documents) {
                     self.send(Event::SnapshotPage(page)).await?;
                 }
             }
@@ -181,7 +193,15 @@ impl Subscription {
 }
 
 /// The pages of a full snapshot, made one at a time; the last has the end marker. Purges travel oldest first.
-fn pages(view: &View, page_documents: usize) -> impl Iterator<Item = SnapshotPage> + use<> {
+fn pages(
+    view: &View,
+    published: Published,
+    page_documents: usize,
+) -> impl Iterator<Item = SnapshotPage> + use<> {
+    let Published { signers, origin_secrets, grants } = published;
+    let mut signers = signers.into_iter().peekable();
+    let mut origin_secrets = origin_secrets.into_iter().peekable();
+    let mut grants = grants.into_iter().peekable();
     let mut documents = view.distributions.values().cloned().collect::<Vec<_>>().into_iter().peekable();
     let mut purges: Vec<(u64, Purge)> = view.purges.values().cloned().collect();
     purges.sort_by_key(|(modified, _)| *modified);
@@ -201,12 +221,22 @@ fn pages(view: &View, page_documents: usize) -> impl Iterator<Item = SnapshotPag
             } else if let Some(purge) = purges.next() {
                 bytes += purge.encoded_len();
                 page.purges.push(purge);
+            } else if let Some(signer) = signers.next() {
+                bytes += signer.encoded_len();
+                page.published.get_or_insert_default().signers.push(signer);
+            } else if let Some(secret) = origin_secrets.next() {
+                bytes += secret.encoded_len();
+                page.published.get_or_insert_default().origin_secrets.push(secret);
+            } else if let Some(grant) = grants.next() {
+                bytes += grant.encoded_len();
+                page.published.get_or_insert_default().grants.push(grant);
             } else {
                 break;
             }
             count += 1;
         }
-        ended = documents.peek().is_none() && purges.peek().is_none();
+        let access = signers.peek().is_none() && origin_secrets.peek().is_none() && grants.peek().is_none();
+        ended = documents.peek().is_none() && purges.peek().is_none() && access;
         page.end = ended;
         Some(page)
     })

@@ -4,9 +4,12 @@
 //! run over one store. Before the store has been read once, subscriptions wait and the operator's calls are refused as
 //! unavailable; later, a store that is away fails only what must write.
 
+mod access;
 mod calls;
 mod operator;
+mod rights;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +18,7 @@ use futures::Stream;
 use prometheus::Registry;
 use proto::clock::SharedClock;
 use proto::distribution::is_host;
-use proto::token::{BadToken, Guard};
+use proto::token::MasterToken;
 use proto::v1::control_server::ControlServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -24,14 +27,19 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::accounts::{AccountLimits, Accounts};
 use crate::api::{ApiConfig, Context};
+use crate::client::credentials::Tls;
 use crate::declare::{self, Applied, ApplyError, DeclaredSet};
+use crate::lifecycle::Report;
+use crate::lifecycle::keep::Keeper;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::publish::PublishConfig;
 use crate::seal::Sealer;
+use crate::shields::Shields;
 use crate::store::Store;
 use calls::Calls;
 
@@ -50,6 +58,20 @@ pub struct ControlConfig {
     pub compare_every: Duration,
     /// How subscriptions are served.
     pub publish: PublishConfig,
+    /// How many accounts and access keys there may be.
+    pub accounts: AccountLimits,
+    /// TLS on the gRPC port and towards shields; `None`: neither.
+    pub tls: Option<Tls>,
+    /// Seals the secrets of access keys and opens those of origins that shields are sent; without a key neither can be made.
+    pub sealer: Sealer,
+    /// Wall time.
+    pub clock: SharedClock,
+    /// A node whose lease lapsed holds up Deployed for this long.
+    pub exclude_after: Duration,
+    /// An excluded node is forgotten after it has been away for this long.
+    pub forget_after: Duration,
+    /// A live node that has not moved on for this long is named as hanging.
+    pub hang_after: Duration,
     /// The declarative file this replica follows; while there is one, no other is applied by a call.
     pub distributions_file: Option<PathBuf>,
 }
@@ -63,6 +85,13 @@ impl Default for ControlConfig {
             history: 1024,
             compare_every: Duration::from_secs(180),
             publish: PublishConfig::default(),
+            accounts: AccountLimits::default(),
+            tls: None,
+            sealer: Sealer::none(),
+            clock: proto::clock::system(),
+            exclude_after: Duration::from_secs(120),
+            forget_after: Duration::from_secs(24 * 3600),
+            hang_after: Duration::from_secs(30),
             distributions_file: None,
         }
     }
@@ -74,9 +103,6 @@ pub enum ControlError {
     /// The zone is no host name.
     #[error("zone: '{0}' is not a lower-case host name")]
     Zone(String),
-    /// The token can't be used.
-    #[error(transparent)]
-    Token(#[from] BadToken),
     /// The metrics exist already in this registry.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -92,6 +118,7 @@ pub struct Control {
     config: ControlConfig,
     metrics: Metrics,
     views: watch::Sender<Arc<View>>,
+    reports: watch::Sender<Arc<BTreeMap<String, Report>>>,
 }
 
 impl Control {
@@ -101,7 +128,8 @@ impl Control {
             return Err(ControlError::Zone(config.zone));
         }
         let metrics = Metrics::new(registry)?;
-        Ok(Self { store, config, metrics, views: watch::Sender::new(Arc::new(View::default())) })
+        let (views, reports) = (watch::Sender::new(Arc::new(View::default())), watch::Sender::default());
+        Ok(Self { store, config, metrics, views, reports })
     }
 
     /// Makes the store's declared distributions those of `set`; see [`crate::declare`]. Needs the store, not
@@ -118,13 +146,13 @@ impl Control {
         result
     }
 
-    /// What the API and the console of this replica work on. `shield_token` is what shields let control in by.
+    /// What the API and the console of this replica work on. Shields let control in by what it derives from `master`.
     pub fn context(
         &self,
         config: ApiConfig,
         clock: SharedClock,
         sealer: Sealer,
-        shield_token: &str,
+        master: &MasterToken,
     ) -> Context {
         Context {
             store: self.store.clone(),
@@ -133,8 +161,14 @@ impl Control {
             clock,
             sealer,
             metrics: self.metrics.clone(),
-            shield_token: shield_token.into(),
+            shields: Shields::new(master, self.config.tls.clone()),
         }
+    }
+
+    /// Makes and changes accounts and access keys.
+    pub fn accounts(&self) -> Accounts {
+        let ControlConfig { sealer, clock, accounts, .. } = &self.config;
+        Accounts::new(self.store.clone(), sealer.clone(), clock.clone(), *accounts)
     }
 
     /// Returns once the store has been read and its config can be published.
@@ -143,33 +177,37 @@ impl Control {
         let _ = self.views.subscribe().wait_for(|view| view.is_loaded()).await;
     }
 
+    /// How nodes stand as this replica sees it, by id.
+    pub fn reports(&self) -> watch::Receiver<Arc<BTreeMap<String, Report>>> {
+        self.reports.subscribe()
+    }
+
     /// What this replica knows, as it changes.
     pub fn views(&self) -> watch::Receiver<Arc<View>> {
         self.views.subscribe()
     }
 
-    /// Follows the store and serves gRPC on `listener`, guarded by `token`, until `shutdown`; then ends subscriptions.
+    /// Follows the store and serves gRPC on `listener`, to callers with tokens derived from `master` or certificates of the cluster's CA, until `shutdown`; then ends subscriptions.
     pub async fn serve(
         &self,
         listener: TcpListener,
-        token: &str,
+        master: &MasterToken,
         shutdown: CancellationToken,
     ) -> Result<(), ControlError> {
-        self.serve_connections(TcpListenerStream::new(listener), token, shutdown).await
+        self.serve_connections(TcpListenerStream::new(listener), master, shutdown).await
     }
 
     /// As [`Control::serve`], on connections accepted elsewhere.
     pub async fn serve_connections<C, E>(
         &self,
         connections: impl Stream<Item = Result<C, E>>,
-        token: &str,
+        master: &MasterToken,
         shutdown: CancellationToken,
     ) -> Result<(), ControlError>
     where
         C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let guard = Guard::new(token)?;
         // Also ended when this future is dropped.
         let stop = shutdown.child_token();
         let _stopped = stop.clone().drop_guard();
@@ -187,19 +225,37 @@ impl Control {
             self.config.lease,
             stop.clone(),
         ));
+        let keeper = Keeper {
+            store: self.store.clone(),
+            views: self.views.subscribe(),
+            clock: self.config.clock.clone(),
+            metrics: self.metrics.clone(),
+            lease: self.config.lease,
+            exclude_after: self.config.exclude_after,
+            forget_after: self.config.forget_after,
+            hang_after: self.config.hang_after,
+            reports: self.reports.clone(),
+        };
+        tokio::spawn(keeper.run(stop.clone()));
         let calls = Calls {
             store: self.store.clone(),
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             views: self.views.subscribe(),
-            token: token.to_owned(),
+            accounts: self.accounts(),
+            reports: self.reports.subscribe(),
+            shields: Shields::new(master, self.config.tls.clone()),
             shutdown: stop.clone(),
         };
-        let server = tonic::transport::Server::builder()
+        let mut server = tonic::transport::Server::builder();
+        if let Some(tls) = self.config.tls.as_ref().and_then(Tls::server) {
+            server = server.tls_config(tls)?;
+        }
+        let server = server
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .tcp_nodelay(true)
-            .add_service(ControlServer::with_interceptor(calls, guard))
+            .add_service(ControlServer::with_interceptor(calls, master.guard()))
             .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
         let grace = async {
             stop.cancelled().await;

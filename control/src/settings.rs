@@ -2,21 +2,27 @@
 //! port opens. [`REFERENCE`] describes each field; `--help` shows it.
 
 pub mod api;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::token::MasterToken;
 use serde::Deserialize;
 
+use crate::accounts::AccountLimits;
 use crate::api::ApiConfig;
 use crate::client::config::{self, ConfigError};
+use crate::client::credentials::{Tls, TlsFiles};
 use crate::client::telemetry::LogFormat;
 use crate::publish::PublishConfig;
+use crate::seal::Sealer;
 use crate::service::ControlConfig;
 use crate::store::etcd::{Etcd, EtcdConfig};
 use crate::store::{Store, StoreError, redb};
+pub use secrets::SecretsSettings;
 
 /// Every field with its unit and default.
 pub const REFERENCE: &str = "\
@@ -26,8 +32,12 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   listen                  gRPC address for nodes and operators        [default: 0.0.0.0:7300]
   metrics                 address of /healthz, /readyz, /metrics,
                           /log-level                                  [default: 0.0.0.0:9145]
-  token                   node token, 16 to 512 visible ASCII characters; or
+  token                   the cluster's master token, 16 to 512 visible ASCII characters, from
+                          which `penstock-control token` derives those of nodes and operators; or
   token_file              a file that holds it
+  tls.ca                  PEM file of the cluster's CA: the gRPC port
+                          uses TLS, and so do calls to shields        [default: none, no TLS]
+  tls.cert, tls.key       PEM files of control's certificate; needed with tls.ca
   zone                    zone of generated domains                   [default: penstock.localhost]
   store.etcd.endpoints    http://HOST:PORT of each etcd member; or
   store.etcd.prefix       keys are below /penstock/PREFIX/            [default: default]
@@ -37,6 +47,13 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   distributions_file      declarative file, applied at start, when it
                           changes and on SIGHUP (below)               [default: none]
   lease_ms                a node's lease, 3000 to 60000 milliseconds  [default: 8000]
+  exclude_after_ms        a node whose lease lapsed holds up Deployed
+                          for so long, then counts no more until it
+                          has caught up, in milliseconds              [default: 120000]
+  forget_after_seconds    an excluded node that stays away is
+                          forgotten after so long, in seconds         [default: 86400]
+  hang_after_ms           a live node that has not moved on for so
+                          long is named as hanging, in milliseconds   [default: 30000]
   purge_kept_seconds      how long nodes that were away still hear of
                           a purge, in seconds                         [default: 86400]
   history_changes         changes kept for nodes that resume          [default: 1024]
@@ -44,6 +61,12 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
                           compared, in seconds                        [default: 180]
   page_documents          documents a snapshot page holds, 1 to 1000  [default: 200]
   subscriber_queue_events events that wait for a slow node            [default: 64]
+  secrets.key             seals secrets in the store: 32 bytes as 64 hexadecimal digits or base64, the
+                          same for all replicas; or
+  secrets.key_file        a file that holds it; without either no access keys can be made or used
+  secrets.old_key_files   files of keys used before: they still open  [default: none]
+  accounts.accounts_max   accounts of the control API                 [default: 10000]
+  accounts.access_keys_max  access keys of an account                 [default: 100]
   log.format              text or json                                [default: text]
   log.filter              such as info or warn,penstock_control=debug [default: info]
 
@@ -84,6 +107,8 @@ pub struct Settings {
     pub token: Option<String>,
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+    #[serde(default)]
+    pub tls: Option<TlsFiles>,
     #[serde(default = "default_zone")]
     pub zone: String,
     pub store: StoreSettings,
@@ -91,6 +116,12 @@ pub struct Settings {
     pub distributions_file: Option<PathBuf>,
     #[serde(default = "default_lease_ms")]
     pub lease_ms: u64,
+    #[serde(default = "default_exclude_after_ms")]
+    pub exclude_after_ms: u64,
+    #[serde(default = "default_forget_after_seconds")]
+    pub forget_after_seconds: u64,
+    #[serde(default = "default_hang_after_ms")]
+    pub hang_after_ms: u64,
     #[serde(default = "default_purge_kept_seconds")]
     pub purge_kept_seconds: u64,
     #[serde(default = "default_history_changes")]
@@ -101,6 +132,10 @@ pub struct Settings {
     pub page_documents: usize,
     #[serde(default = "default_subscriber_queue_events")]
     pub subscriber_queue_events: usize,
+    #[serde(default)]
+    pub secrets: SecretsSettings,
+    #[serde(default)]
+    pub accounts: AccountLimits,
     #[serde(default)]
     pub log: LogSettings,
     #[serde(default)]
@@ -155,6 +190,15 @@ fn default_zone() -> String {
 fn default_lease_ms() -> u64 {
     8000
 }
+fn default_exclude_after_ms() -> u64 {
+    120_000
+}
+fn default_forget_after_seconds() -> u64 {
+    86_400
+}
+fn default_hang_after_ms() -> u64 {
+    30_000
+}
 fn default_purge_kept_seconds() -> u64 {
     86_400
 }
@@ -194,12 +238,18 @@ impl Settings {
             }
         };
         within("lease_ms", self.lease_ms, 3000, 60_000)?;
+        within("exclude_after_ms", self.exclude_after_ms, 1000, 86_400_000)?;
+        within("forget_after_seconds", self.forget_after_seconds, 1, 365 * 86_400)?;
+        within("hang_after_ms", self.hang_after_ms, 1000, 86_400_000)?;
         within("purge_kept_seconds", self.purge_kept_seconds, 60, 30 * 86_400)?;
         within("history_changes", self.history_changes as u64, 0, 1 << 20)?;
         within("compare_every_seconds", self.compare_every_seconds, 1, 86_400)?;
         within("page_documents", self.page_documents as u64, 1, 1000)?;
         within("subscriber_queue_events", self.subscriber_queue_events as u64, 1, 1 << 16)?;
         self.api.check()?;
+        within("accounts.accounts_max", self.accounts.accounts_max as u64, 1, 100_000)?;
+        within("accounts.access_keys_max", self.accounts.access_keys_max as u64, 1, 1000)?;
+        self.secrets.check()?;
         match (&self.store.etcd, &self.store.redb) {
             (Some(etcd), None) => check_etcd(etcd),
             (None, Some(_)) => Ok(()),
@@ -207,13 +257,31 @@ impl Settings {
         }
     }
 
-    /// The node token.
-    pub fn node_token(&self) -> Result<String, ConfigError> {
-        config::load_token(self.token.as_deref(), self.token_file.as_deref())
+    /// The cluster's master token.
+    pub fn master(&self) -> Result<MasterToken, ConfigError> {
+        config::load_master(self.token.as_deref(), self.token_file.as_deref())
     }
 
-    /// How the replica works.
-    pub fn control(&self) -> ControlConfig {
+    /// The TLS files, read.
+    pub fn load_tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let Some(files) = &self.tls else { return Ok(None) };
+        let tls = files.load()?;
+        if tls.has_certificate() {
+            return Ok(Some(tls));
+        }
+        let reason = "control accepts connections: give cert and key".into();
+        Err(ConfigError::Field { origin: "tls".into(), reason })
+    }
+
+    /// What seals secrets at rest; one without a key if none is configured.
+    pub fn sealer(&self) -> Result<Sealer, ConfigError> {
+        self.secrets
+            .sealer()
+            .map_err(|e| ConfigError::Field { origin: "secrets".into(), reason: e.to_string() })
+    }
+
+    /// How the replica works; secrets are sealed by `sealer`.
+    pub fn control(&self, sealer: Sealer) -> ControlConfig {
         ControlConfig {
             zone: self.zone.clone(),
             lease: Duration::from_millis(self.lease_ms),
@@ -225,7 +293,14 @@ impl Settings {
                 queue: self.subscriber_queue_events,
                 ..PublishConfig::default()
             },
+            sealer,
+            clock: proto::clock::system(),
+            accounts: self.accounts,
             distributions_file: self.distributions_file.clone(),
+            exclude_after: Duration::from_millis(self.exclude_after_ms),
+            forget_after: Duration::from_secs(self.forget_after_seconds),
+            hang_after: Duration::from_millis(self.hang_after_ms),
+            ..ControlConfig::default()
         }
     }
 
@@ -235,6 +310,7 @@ impl Settings {
             zone: self.zone.clone(),
             limits: self.api.limits.clone(),
             origin_suffixes: self.api.origin_suffixes.clone(),
+            regions: self.api.regions.clone(),
             clock_window_seconds: self.api.clock_window_seconds,
             purge_ttl: Duration::from_secs(self.purge_kept_seconds),
         }
@@ -331,8 +407,13 @@ mod tests {
             ("store: {etcd: {endpoints: ['http://a:1'], user: a}}", "store.etcd.password:"),
             ("store: {redb: {path: /x}}\nzone: Bad", "zone:"),
             ("store: {redb: {path: /x}}\nlease_ms: 1", "lease_ms:"),
+            ("store: {redb: {path: /x}}\nexclude_after_ms: 1", "exclude_after_ms:"),
             ("store: {redb: {path: /x}}\nlisten: here", "listen:"),
             ("store: {redb: {path: /x}}\ncolour: red", "colour"),
+            ("store: {redb: {path: /x}}\nsecrets: {key: short}", "secrets.key:"),
+            ("store: {redb: {path: /x}}\nsecrets: {key: a, key_file: /k}", "secrets.key:"),
+            ("store: {redb: {path: /x}}\nsecrets: {old_key_files: [/k]}", "secrets.old_key_files:"),
+            ("store: {redb: {path: /x}}\naccounts: {access_keys_max: 0}", "accounts.access_keys_max:"),
         ];
         for (yaml, says) in cases {
             let error = parse(yaml).unwrap_err();

@@ -10,11 +10,12 @@
 //!   [`FLUSH`] for them to leave;
 //! * *gone*: the last session has ended; the caller gives up its place in the cluster and exits.
 //!
-//! A second signal goes straight to closing. The gauge `penstock_edge_drain_phase` is 1 for the phase the edge is in, and
+//! A second signal goes straight to closing. An operator's order ([`hold`](Drain::hold)) takes the same way as far as draining, says goodbye to whoever is
+//! still there at the end of that time, and then waits, listeners open and connects rejected, until the order is taken back. The gauge `penstock_edge_drain_phase` is 1 for the phase the edge is in, and
 //! `penstock_edge_drain_phase_seconds` tells how long each took.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -62,12 +63,22 @@ impl Phase {
 pub struct Drain {
     phase: Arc<AtomicU8>,
     metrics: Arc<Metrics>,
+    goodbye: Arc<Mutex<Goodbye>>,
+}
+
+/// What sessions end by.
+#[derive(Default)]
+struct Goodbye {
+    /// The end of the edge, once it serves.
+    closing: Option<CancellationToken>,
+    /// That of the sessions there are now, which may come earlier.
+    sessions: Option<CancellationToken>,
 }
 
 impl Drain {
     /// An edge that serves.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        let drain = Self { phase: Arc::default(), metrics };
+        let drain = Self { phase: Arc::default(), metrics, goodbye: Arc::default() };
         drain.enter(Phase::Serving);
         drain
     }
@@ -93,6 +104,48 @@ impl Drain {
         let _ = timeout(limit, done).await;
         let took = self.metrics.drain_seconds.with_label_values(&[phase.name()]);
         took.set(began.elapsed().as_secs_f64());
+    }
+
+    /// From now on sessions end by `closing` at the latest.
+    pub(crate) fn serves_until(&self, closing: &CancellationToken) {
+        let mut goodbye = self.goodbye.lock().unwrap_or_else(PoisonError::into_inner);
+        goodbye.sessions = Some(closing.child_token());
+        goodbye.closing = Some(closing.clone());
+    }
+
+    /// What a new session ends by; `closing` where the edge itself does not serve (a session of its own).
+    pub(crate) fn session_end(&self, closing: CancellationToken) -> CancellationToken {
+        let goodbye = self.goodbye.lock().unwrap_or_else(PoisonError::into_inner);
+        goodbye.sessions.clone().unwrap_or(closing)
+    }
+
+    /// Tells the sessions there are now goodbye; later ones are not concerned.
+    fn say_goodbye(&self) {
+        let mut goodbye = self.goodbye.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = goodbye.closing.as_ref().map(CancellationToken::child_token);
+        if let Some(now) = std::mem::replace(&mut goodbye.sessions, next) {
+            now.cancel();
+        }
+    }
+
+    /// An operator's order: settles, drains, tells the rest goodbye, and stays out of service until `undo`; then it serves again.
+    pub async fn hold(&self, settle: Duration, drain: Duration, undo: impl Future<Output = ()>) {
+        let out = async {
+            self.within(Phase::Settling, settle, std::future::pending()).await;
+            self.within(Phase::Draining, drain, self.empty()).await;
+            info!(
+                sessions = self.metrics.sessions.get(),
+                "drained by order: out of service until it is taken back"
+            );
+            self.say_goodbye();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = out => {}
+            () = undo => {}
+        }
+        self.enter(Phase::Serving);
+        info!(phase = Phase::Serving.name(), "drain");
     }
 
     /// Goes from serving to closing and fires `closing`. `hurry` is the second signal. The sessions end with `Edge::serve`, which the
@@ -197,6 +250,31 @@ mod tests {
             () = leaves => {}
         }
         assert_eq!(began.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_says_goodbye_at_the_end_of_its_time_and_can_be_taken_back() {
+        let setup = setup();
+        setup.drain.serves_until(&setup.closing);
+        let _session = Counted::new(&setup.metrics.sessions);
+        let end = setup.drain.session_end(CancellationToken::new());
+        let (undo, undone) = tokio::sync::oneshot::channel::<()>();
+        let hold = setup.drain.hold(2 * SECOND, 5 * SECOND, async { undone.await.unwrap() });
+        tokio::pin!(hold);
+        assert!(timeout(SECOND, &mut hold).await.is_err());
+        assert_eq!(setup.drain.phase(), Phase::Settling);
+        assert!(timeout(5 * SECOND, &mut hold).await.is_err());
+        assert_eq!((setup.drain.phase(), end.is_cancelled()), (Phase::Draining, false));
+        assert!(timeout(5 * SECOND, &mut hold).await.is_err());
+        assert_eq!((setup.drain.phase(), end.is_cancelled()), (Phase::Draining, true));
+        undo.send(()).unwrap();
+        hold.await;
+        assert_eq!((setup.phases(), setup.closing.is_cancelled()), (vec!["serving"], false));
+        // Who comes now stays, until the edge ends.
+        let next = setup.drain.session_end(CancellationToken::new());
+        assert!(!next.is_cancelled());
+        setup.closing.cancel();
+        assert!(next.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

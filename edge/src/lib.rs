@@ -35,8 +35,8 @@
 //!
 //! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute),
 //! [`signature_checks`] (what signed names may), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second),
-//! [`descriptors`] (open files), [`withdrawals`] (a distribution is disabled or deleted), and [`drain`] (how an edge stops). All of them show in
-//! [`metrics`].
+//! [`descriptors`] (open files), [`withdrawals`] (a distribution is disabled or deleted), [`drain`] (how an edge stops), and [`orders`] (what
+//! control wants of it). All of them show in [`metrics`].
 //!
 //! The other way round, [`probe`] is a viewer: it plays a URL and says how that went.
 //!
@@ -70,6 +70,7 @@ pub mod listener;
 pub mod media;
 pub mod metrics;
 pub mod object;
+pub mod orders;
 pub mod probe;
 pub mod rtmp;
 pub mod session;
@@ -177,6 +178,7 @@ impl Edge {
 
     /// Accepts viewers on `listeners` until `shutdown`; then tells every session goodbye and returns when the last has ended.
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
+        self.shared.drain.serves_until(&shutdown);
         let changes = tokio::spawn(follow_changes(self.shared.clone(), shutdown.clone()));
         let gauges = tokio::spawn(refresh_gauges(self.shared.clone(), shutdown.clone()));
         if let Some(certificates) = self.shared.certificates.clone() {

@@ -8,11 +8,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
+use control::client::credentials::TlsFiles;
 use control::client::telemetry::{self, LogControl, LogFormat, Readiness};
-use control::client::{Node, NodeConfig, NodeRole, NodeState, ShieldMap, StopSignal};
+use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, ShieldMap, StopSignal};
 use edge::Edge;
 use edge::config::EdgeConfig;
+use edge::drain::Phase;
 use penstock_edge as edge;
+use proto::token::Role;
 use serde::Deserialize;
 use shield::client::{ClientConfig, ShieldClient};
 use tokio::net::TcpListener;
@@ -57,6 +60,7 @@ struct File {
     control: Vec<String>,
     token: Option<String>,
     token_file: Option<PathBuf>,
+    tls: Option<TlsFiles>,
     state_dir: PathBuf,
     #[serde(default)]
     log_format: LogFormat,
@@ -86,7 +90,9 @@ fn main() -> anyhow::Result<()> {
     }
     let flags = Flags::parse();
     let mut file: File = files::load(flags.config.as_deref())?;
-    let token = files::load_token(file.token.as_deref(), file.token_file.as_deref())?;
+    let (token, token_file) = (file.token.as_deref(), file.token_file.as_deref());
+    let credentials =
+        Credentials::load(Role::Edge, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
     file.edge.check().context("edge")?;
     file.shield_client.validate().map_err(anyhow::Error::msg).context("shield_client")?;
     anyhow::ensure!(!file.listen.is_empty(), "listen: names no address");
@@ -98,13 +104,13 @@ fn main() -> anyhow::Result<()> {
     let log = telemetry::init_logging(file.log_format, &file.log_filter);
     edge::descriptors::settle(&mut file.edge, edge::descriptors::RESERVE)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(file, token, log));
+    let outcome = runtime.block_on(run(file, credentials, log));
     // A file that hangs (a dead network mount) must not keep a process that is done.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     outcome
 }
 
-async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {
+async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::Result<()> {
     let mut stop = StopSignal::new()?;
     let registry = prometheus::Registry::new();
     let shutdown = CancellationToken::new();
@@ -128,14 +134,14 @@ async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {
             zone: file.zone,
             weight: 0,
             control: file.control,
-            token: token.clone(),
+            credentials: credentials.clone(),
             state_dir: file.state_dir,
             version: env!("CARGO_PKG_VERSION").into(),
         },
         &registry,
         shutdown.clone(),
     )?;
-    let shields = ShieldClient::new(&token, node.shields.clone(), file.shield_client, &registry)?;
+    let shields = ShieldClient::new(&credentials, node.shields.clone(), file.shield_client, &registry)?;
     let [settle, drain_time] = [file.edge.settle_ms, file.edge.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(file.edge, Arc::new(shields), node.catalogue.clone(), &registry)?;
     // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good; ready with a shield.
@@ -155,11 +161,16 @@ async fn run(file: File, token: String, log: LogControl) -> anyhow::Result<()> {
 
     let (drain, closing) = (edge.drain(), CancellationToken::new());
     let serving = tokio::spawn(edge.serve(listeners, closing.clone()));
-    stop.received().await;
+    tokio::select! {
+        () = stop.received() => {}
+        () = edge::orders::follow(&node, &drain, &readiness, settle, drain_time) => stop.received().await,
+    }
 
     // Out of service in the order in which others can follow: balancers, then newcomers, then viewers, then control.
     readiness.set("serving", false);
     node.set_state(NodeState::Draining);
+    // Whom an operator drained before has nobody to settle for.
+    let settle = if drain.phase() >= Phase::Draining { Duration::ZERO } else { settle };
     drain.run(settle, drain_time, &closing, stop.received()).await;
     serving.await?;
     drain.finish();

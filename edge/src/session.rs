@@ -267,6 +267,7 @@ pub async fn serve<T: Transport>(
     peer: SocketAddr,
     shutdown: CancellationToken,
 ) {
+    let shutdown = shared.drain.session_end(shutdown);
     let mut transport = Encrypted::new(transport);
     let mut session = Session::new(shared.clone(), peer);
     // A panic ends this session only, and it too leaves its record: what is left of the session is read, not run.

@@ -32,8 +32,10 @@ pub enum Reason {
     Unavailable,
     /// The request makes no sense: a range past the end, an empty key.
     Invalid,
-    /// The node token is missing or wrong.
+    /// The token or certificate is missing or wrong.
     Unauthenticated,
+    /// The caller is known, and its role does not allow this call.
+    Denied,
     /// A bug on the other side.
     Internal,
 }
@@ -50,6 +52,7 @@ const TABLE: &[(Reason, Code, &str)] = &[
     (Reason::Unavailable, Code::Unavailable, "unavailable"),
     (Reason::Invalid, Code::InvalidArgument, "invalid"),
     (Reason::Unauthenticated, Code::Unauthenticated, "unauthenticated"),
+    (Reason::Denied, Code::PermissionDenied, "denied"),
     (Reason::Internal, Code::Internal, "internal"),
 ];
 

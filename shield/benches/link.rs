@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
+use control::client::Credentials;
 use futures::StreamExt;
 use penstock_shield::client::{ClientConfig, ShieldClient};
 use penstock_shield::origin::{Body, Head, Origin, OriginError};
@@ -27,6 +28,7 @@ use penstock_shield::{Shield, ShieldConfig};
 use prometheus::Registry;
 use proto::object::{ObjectKey, ObjectVersion, OriginId};
 use proto::range::{BLOCK_BYTES, ByteRange};
+use proto::token::{MasterToken, Role};
 use proto::v1::{NodeState, Priority, ShieldMap, ShieldNode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -36,7 +38,10 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const TOKEN: &str = "a-token-for-the-bench";
+/// What a node of `role` proves itself with.
+fn credentials(role: Role) -> Result<Credentials> {
+    Ok(MasterToken::new("a-token-for-the-bench")?.token(role, None).into())
+}
 const VERSION: &str = "\"v\"";
 /// The film: far larger than a core's caches.
 const FILM_BLOCKS: u64 = 512;
@@ -111,7 +116,7 @@ fn serve() -> Result<()> {
         shield.add_origin(film().object.origin, Film);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
-        Ok(shield.serve(listener, TOKEN, CancellationToken::new()).await?)
+        Ok(shield.serve(listener, &credentials(Role::Shield)?, CancellationToken::new()).await?)
     })
 }
 
@@ -133,7 +138,8 @@ fn read(options: &HashMap<String, String>) -> Result<()> {
         };
         let map = ShieldMap { generation: 1, shields: vec![node], store_id: "s".into() };
         let (_publish, map) = watch::channel(Arc::new(map));
-        let client = ShieldClient::new(TOKEN, map, ClientConfig::default(), &Registry::new())?;
+        let client =
+            ShieldClient::new(&credentials(Role::Edge)?, map, ClientConfig::default(), &Registry::new())?;
         // Warms the shield's cache.
         take(&client, ByteRange::new(0, FILM_BLOCKS * BLOCK_BYTES), &mut VecDeque::new(), 0).await?;
         println!("ready");

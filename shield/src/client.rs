@@ -19,12 +19,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use control::client::Dialer;
+use control::client::credentials::Tls;
+use control::client::{Credentials, Dialer};
 use prometheus::Registry;
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
 use proto::range::ByteRange;
 use proto::status::{Reason, RemoteError};
-use proto::token::{BadToken, Bearer};
+use proto::token::Bearer;
 use proto::v1::{Priority, ShieldMap};
 use tokio::sync::watch;
 
@@ -54,9 +55,6 @@ use topology::{Maps, Topology};
 /// Why a client can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The node token.
-    #[error(transparent)]
-    Token(#[from] BadToken),
     /// A field of the configuration.
     #[error("{0}")]
     Config(String),
@@ -73,6 +71,7 @@ pub struct ShieldClient {
 
 struct Inner {
     bearer: Bearer,
+    tls: Option<Tls>,
     map: watch::Receiver<Arc<ShieldMap>>,
     config: ClientConfig,
     dialer: Option<Dialer>,
@@ -85,30 +84,30 @@ struct Inner {
 }
 
 impl ShieldClient {
-    /// A client that carries `token` and follows `map`.
+    /// A client that proves itself with `credentials` and follows `map`.
     pub fn new(
-        token: &str,
+        credentials: &Credentials,
         map: watch::Receiver<Arc<ShieldMap>>,
         config: ClientConfig,
         registry: &Registry,
     ) -> Result<Self, ClientError> {
-        Self::new_by(token, map, config, None, registry)
+        Self::new_by(credentials, map, config, None, registry)
     }
 
     /// As [`ShieldClient::new`], reaching shields through `dialer` if there is one.
     pub fn new_by(
-        token: &str,
+        credentials: &Credentials,
         map: watch::Receiver<Arc<ShieldMap>>,
         config: ClientConfig,
         dialer: Option<Dialer>,
         registry: &Registry,
     ) -> Result<Self, ClientError> {
-        Self::with_past(token, map, config, dialer, registry, 0)
+        Self::with_past(credentials, map, config, dialer, registry, 0)
     }
 
     /// The same, but it remembers the `past` last rings before the current one.
     fn with_past(
-        token: &str,
+        credentials: &Credentials,
         map: watch::Receiver<Arc<ShieldMap>>,
         config: ClientConfig,
         dialer: Option<Dialer>,
@@ -116,10 +115,11 @@ impl ShieldClient {
         past: usize,
     ) -> Result<Self, ClientError> {
         config.validate().map_err(ClientError::Config)?;
-        let bearer = Bearer::new(token)?;
+        let bearer = credentials.peer();
         let metrics = ClientMetrics::new(registry)?;
         let inner = Arc::new(Inner {
             bearer,
+            tls: credentials.tls.clone(),
             map: map.clone(),
             metrics,
             maps: Mutex::new(Maps::new(past)),
@@ -177,7 +177,7 @@ impl Inner {
     fn topology(&self) -> Arc<Topology> {
         let map = self.map.borrow().clone();
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        if maps.follow(map, &self.config, self.dialer.as_ref()) {
+        if maps.follow(map, &self.config, self.tls.as_ref(), self.dialer.as_ref()) {
             self.metrics.shields.set(maps.current().len() as i64);
             self.metrics.tripped.set(maps.current().tripped() as i64);
         }

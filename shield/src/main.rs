@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
+use control::client::credentials::TlsFiles;
 use control::client::descriptors::{self, TooFew};
 use control::client::telemetry::{self, LogFormat, Readiness};
-use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
+use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use penstock_shield::{Shield, ShieldConfig, follow};
+use proto::token::Role;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +56,7 @@ struct File {
     control: Vec<String>,
     token: Option<String>,
     token_file: Option<PathBuf>,
+    tls: Option<TlsFiles>,
     state_dir: PathBuf,
     #[serde(default)]
     log_format: LogFormat,
@@ -78,7 +81,9 @@ fn default_filter() -> String {
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let file: File = files::load(flags.config.as_deref())?;
-    let token = files::load_token(file.token.as_deref(), file.token_file.as_deref())?;
+    let (token, token_file) = (file.token.as_deref(), file.token_file.as_deref());
+    let credentials =
+        Credentials::load(Role::Shield, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
     file.shield.validate().context("shield")?;
     let wildcard = file.listen.ip().is_unspecified();
     anyhow::ensure!(
@@ -91,10 +96,10 @@ fn main() -> anyhow::Result<()> {
     }
     // The first provider installed stays; there is only this one in the build.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, token))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, credentials))
 }
 
-async fn run(file: File, token: String) -> anyhow::Result<()> {
+async fn run(file: File, credentials: Credentials) -> anyhow::Result<()> {
     let log = telemetry::init_logging(file.log_format, &file.log_filter);
     provide_files(&file.shield)?;
     let mut stop = StopSignal::new()?;
@@ -117,7 +122,7 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
             zone: file.zone,
             weight: file.weight,
             control: file.control,
-            token: token.clone(),
+            credentials: credentials.clone(),
             state_dir: file.state_dir,
             version: env!("CARGO_PKG_VERSION").into(),
         },
@@ -126,7 +131,7 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     )?;
     let settle = Duration::from_millis(file.shield.read.settle_ms);
     let shield = Shield::new(file.shield, &registry)?;
-    shield.follow_map(&file.node_id, &token, node.shields.clone(), None, &registry)?;
+    shield.follow_map(&file.node_id, &credentials, node.shields.clone(), None, &registry)?;
     // Health is answered from the start; ready once a catalogue is known, be it the last known good.
     let telemetry =
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
@@ -140,14 +145,17 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     follow::apply(&shield, &node.catalogue.borrow());
     tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), shutdown.clone()));
     let serving = {
-        let (token, stop) = (token.clone(), shutdown.clone());
-        tokio::spawn(async move { shield.serve(listener, &token, stop).await })
+        let stop = shutdown.clone();
+        tokio::spawn(async move { shield.serve(listener, &credentials, stop).await })
     };
     readiness.set("config", true);
     node.set_state(NodeState::Ready);
     tracing::info!(node = file.node_id, listen = %bound, address, "the shield serves");
 
-    stop.received().await;
+    tokio::select! {
+        () = stop.received() => {}
+        () = obey(&node, &readiness) => stop.received().await,
+    }
     // As a draining shield it is asked last and still answers everybody, until edges have heard; then it leaves the map, answers
     // what is under way, and ends.
     tracing::info!(settle_ms = settle.as_millis() as u64, "stopping: edges are sent to other shields");
@@ -163,6 +171,23 @@ async fn run(file: File, token: String) -> anyhow::Result<()> {
     tracing::info!("the shield stopped");
     telemetry.await?;
     Ok(())
+}
+
+/// Carries out what control wants of this shield: to be asked last (drain), and not to call itself ready while it is excluded and behind.
+async fn obey(node: &Node, readiness: &Readiness) {
+    let mut orders = node.orders.clone();
+    let mut drains = false;
+    loop {
+        let wanted = *orders.borrow_and_update();
+        readiness.set("the newest config", !wanted.must_sync);
+        if std::mem::replace(&mut drains, wanted.drain) != wanted.drain {
+            tracing::info!(drain = wanted.drain, "by an operator's order");
+            node.set_state(if wanted.drain { NodeState::Draining } else { NodeState::Ready });
+        }
+        if orders.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Connections from edges (a few each), requests to each of a few origins, and a margin must fit the limit of open files.

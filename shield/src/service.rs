@@ -16,6 +16,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use proto::object::{ObjectKey, ObjectVersion, OriginId, check_key};
 use proto::range::ByteRange;
 use proto::status::{Reason, RemoteError};
+use proto::token::{Caller, Role};
 use proto::v1::shield_server;
 use proto::v1::{PurgeRequest, PurgeResponse, ReadRequest, ReadResponse, StatRequest, StatResponse};
 use tokio::time::Instant;
@@ -31,6 +32,9 @@ mod reading;
 mod window;
 
 use reading::{Reading, Wanted};
+
+/// Who may ask for objects; orders to forget come from control alone.
+const READERS: &[Role] = &[Role::Edge, Role::Shield];
 
 /// The service over a shield.
 #[derive(Clone)]
@@ -62,6 +66,7 @@ fn object_of(origin_id: &str, key: &str) -> Result<ObjectKey, RemoteError> {
 #[tonic::async_trait]
 impl shield_server::Shield for Service {
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatResponse>, Status> {
+        Caller::of(&request)?.expect(READERS, "asking a shield for objects")?;
         let request = request.into_inner();
         let object = object_of(&request.origin_id, &request.key)?;
         let source = self.source(&object.origin)?;
@@ -80,6 +85,7 @@ impl shield_server::Shield for Service {
     type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        Caller::of(&request)?.expect(READERS, "asking a shield for objects")?;
         let peer = request.remote_addr().map(|peer| peer.ip());
         let asked = request.into_inner();
         let priority = asked.priority();
@@ -116,6 +122,7 @@ impl shield_server::Shield for Service {
     }
 
     async fn purge(&self, request: Request<PurgeRequest>) -> Result<Response<PurgeResponse>, Status> {
+        Caller::of(&request)?.expect(&[Role::Control], "purging a shield")?;
         let request = request.into_inner();
         let entries = self.0.purge(&OriginId::from_wire(&request.origin_id), &request.key_prefix);
         Ok(Response::new(PurgeResponse { entries }))

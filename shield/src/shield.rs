@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::client::catalogue::Access;
-use control::client::{Dialer, OriginEntry};
+use control::client::credentials::Tls;
+use control::client::{Credentials, Dialer, OriginEntry};
 use futures::Stream;
 use prometheus::Registry;
 use proto::object::OriginId;
-use proto::token::{BadToken, Guard};
+use proto::token::BadToken;
 use proto::v1::ShieldMap;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -59,7 +60,7 @@ pub enum StartError {
 /// Why a shield stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The node token.
+    /// The token is no shield's.
     #[error(transparent)]
     Token(#[from] BadToken),
     /// The listener or the server on it.
@@ -135,32 +136,32 @@ impl Shield {
     pub fn follow_map(
         &self,
         own_id: &str,
-        token: &str,
+        credentials: &Credentials,
         map: watch::Receiver<Arc<ShieldMap>>,
         dialer: Option<Dialer>,
         registry: &Registry,
     ) -> Result<(), ClientError> {
-        let owners = Owners::new(own_id, token, map, &self.config.peers, dialer, registry)?;
+        let owners = Owners::new(own_id, credentials, map, &self.config.peers, dialer, registry)?;
         self.fills.owners.get_or_init(|| Arc::new(owners));
         Ok(())
     }
 
-    /// Serves gRPC on `listener` to peers that carry `token`, until `shutdown`; then streams get the configured time to end.
+    /// Serves gRPC on `listener` to the peers that `credentials` can check, until `shutdown`; then streams get the configured time to end.
     pub async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
-        token: &str,
+        credentials: &Credentials,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
-        self.serve_connections(connections, token, shutdown).await
+        self.serve_connections(connections, credentials, shutdown).await
     }
 
     /// As [`Shield::serve`], on connections accepted elsewhere.
     pub async fn serve_connections<C, E>(
         self: Arc<Self>,
         connections: impl Stream<Item = Result<C, E>>,
-        token: &str,
+        credentials: &Credentials,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError>
     where
@@ -168,13 +169,17 @@ impl Shield {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let drain = Duration::from_millis(self.config.read.drain_ms);
-        let service = InterceptedService::new(Door::new(Service(self.clone())), Guard::new(token)?);
-        let serving = Server::builder()
+        let service = InterceptedService::new(Door::new(Service(self.clone())), credentials.guard()?);
+        let mut server = Server::builder();
+        if let Some(tls) = credentials.tls.as_ref().and_then(Tls::server) {
+            server = server.tls_config(tls)?;
+        }
+        let serving = server
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES)
             .max_concurrent_streams(CONNECTION_STREAMS)
-            // Edges hold the node token and give up what they no longer need (viewers leave, another shield was faster): a burst of
+            // Edges have proved themselves and give up what they no longer need (viewers leave, another shield was faster): a burst of
             // that is no attack, and closing the connection over it would hit every other viewer.
             .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))
             .http2_keepalive_interval(Some(KEEPALIVE))

@@ -16,9 +16,8 @@ use crate::link::Link;
 use crate::process::{Running, product};
 use crate::standalone::{Options, Standalone};
 use crate::wire::{Client, PATIENCE};
+use crate::tokens::{self, MASTER};
 use crate::{eventually, http};
-
-const TOKEN: &str = "the-token-of-the-test-cluster";
 
 /// The streaming distribution over the public bucket `media`.
 pub const PUBLIC: &str = "s0000000public.penstock.localhost";
@@ -45,10 +44,16 @@ pub const NOWHERE: &str = "s000000nowhere.penstock.localhost";
 pub struct Setup {
     /// What bucket `media` shows; the shared media if `None`.
     pub media: Option<PathBuf>,
+    /// More YAML of control's file.
+    pub control: String,
+    /// `IP:PORT` of the control API; any port if empty.
+    pub api: String,
     /// YAML under the edges' `edge:`.
     pub edge: String,
     /// YAML under the shields' `shield:`; `'ID'` and `'SECRET'` in it stand for the keys that open all buckets.
     pub shield: String,
+    /// How many members etcd has; 1 if 0.
+    pub etcds: usize,
     /// How many shields; 2 if 0.
     pub shields: usize,
     /// Whether shields reach buckets `media` and `vault` through a [`FaultyS3`]; adds [`BESIDE`] and [`NOWHERE`].
@@ -96,6 +101,11 @@ impl Node {
         self.process = Running::start(&self.program, &self.args, &[], &self.log).unwrap();
     }
 
+    /// What follows `start` in the words it was started with.
+    pub fn argument(&self, start: &str) -> String {
+        self.args.iter().find_map(|word| word.strip_prefix(start)).unwrap_or_default().to_owned()
+    }
+
     /// Waits until it says it is ready.
     pub fn wait_ready(&mut self) {
         eventually(&format!("{} ready", self.name), Duration::from_secs(40), || {
@@ -134,8 +144,12 @@ pub struct Cluster {
     pub shields: Vec<Node>,
     /// Control.
     pub control: Node,
-    /// etcd.
+    /// `IP:PORT` of the control API and the console.
+    pub api: String,
+    /// etcd, or its first member.
     pub etcd: Node,
+    /// Its other members, with [`Setup::etcds`].
+    pub etcd_others: Vec<Node>,
     /// What stands between the shields and S3.
     pub proxy: CountingProxy,
     /// What misbehaves between the shields and the proxy, with [`Setup::faulty`].
@@ -185,25 +199,17 @@ impl Cluster {
         let vault = s3.bucket("vault");
         vault.create();
 
-        let (clients, peers) = (free(), free());
-        let etcd_args = [
-            format!("--data-dir={}", folder.join("etcd").display()),
-            format!("--listen-client-urls=http://{clients}"),
-            format!("--advertise-client-urls=http://{clients}"),
-            format!("--listen-peer-urls=http://{peers}"),
-            format!("--initial-advertise-peer-urls=http://{peers}"),
-            format!("--initial-cluster=default=http://{peers}"),
-        ];
-        let etcd =
-            Node::start("etcd", "etcd".into(), etcd_args.to_vec(), clients.clone(), clients.clone(), folder);
-        eventually("etcd", Duration::from_secs(20), || {
-            http::get(&clients, "/health").is_ok_and(|a| a.text().contains("true")).then_some(())
-        });
+        let mut etcds = start_etcd(folder, setup.etcds.max(1));
+        let clients: Vec<String> = etcds.iter().map(|member| format!("'http://{}'", member.addr)).collect();
+        let (clients, etcd_others) = (clients.join(", "), etcds.split_off(1));
+        let etcd = etcds.remove(0);
 
         let own = distributions(setup.faulty);
         let distributions = write(folder, "distributions.yaml", &format!("{own}{}", setup.distributions));
         let (grpc, metrics) = (free(), free());
-        let config = write(folder, "control.yaml", &control_yaml(&grpc, &metrics, &clients, &distributions));
+        let api = if setup.api.is_empty() { free() } else { setup.api };
+        let text = control_yaml(&grpc, &metrics, &clients, &distributions, &api) + &setup.control;
+        let config = write(folder, "control.yaml", &text);
         let mut control = Node::start(
             "control",
             product("penstock-control"),
@@ -267,7 +273,8 @@ impl Cluster {
             })
             .collect();
         edges.iter_mut().for_each(Node::wait_ready);
-        let cluster = Self { edges, shields, control, etcd, proxy, faulty, beside, links, s3, folder: temp };
+        let cluster =
+            Self { edges, shields, control, api, etcd, etcd_others, proxy, faulty, beside, links, s3, folder: temp };
         cluster.wait_shields(shield_count);
         cluster.wait_distributions();
         cluster
@@ -336,6 +343,20 @@ impl Cluster {
         edge
     }
 
+    /// Starts one more replica of control, set up like the first; gives it and the `IP:PORT` of its API. It ends when dropped.
+    pub fn another_control(&self, name: &str) -> (Node, String) {
+        let (first, folder) = (&self.control, self.folder.path());
+        let (addr, metrics, api) = (free(), free(), free());
+        let text = std::fs::read_to_string(folder.join("control.yaml")).unwrap();
+        let text =
+            text.replace(&first.addr, &addr).replace(&first.metrics, &metrics).replace(&self.api, &api);
+        let config = write(folder, &format!("{name}.yaml"), &text);
+        let mut control =
+            Node::start(name, first.program.clone(), with_config(&config), addr, metrics, folder);
+        control.wait_ready();
+        (control, api)
+    }
+
     /// The RTMP address of an edge.
     pub fn rtmp(&self, edge: usize) -> &str {
         &self.edges[edge].addr
@@ -358,7 +379,8 @@ impl Cluster {
     /// Runs `penstock-control` with these words against the cluster's control.
     pub fn control_command(&self, words: &[&str]) -> crate::players::Outcome {
         let endpoint = format!("http://{}", self.control.addr);
-        let mut args = vec!["--control", &endpoint, "--token", TOKEN];
+        let token = tokens::derived("operator", "*");
+        let mut args = vec!["--control", &endpoint, "--token", &token];
         args.extend(words);
         crate::players::run(20, product("penstock-control").to_str().unwrap(), &args)
     }
@@ -368,24 +390,54 @@ fn with_config(path: &str) -> Vec<String> {
     vec!["--config".into(), path.into()]
 }
 
+/// Starts etcd of this many members and waits until it has a leader.
+fn start_etcd(folder: &Path, members: usize) -> Vec<Node> {
+    let addrs: Vec<(String, String)> = (0..members).map(|_| (free(), free())).collect();
+    let names: Vec<String> = (1..=members).map(|n| if n == 1 { "etcd".into() } else { format!("etcd-{n}") }).collect();
+    let all: Vec<String> =
+        names.iter().zip(&addrs).map(|(name, (_, peers))| format!("{name}=http://{peers}")).collect();
+    let start = |(name, (clients, peers)): (&String, &(String, String))| {
+        let args = vec![
+            format!("--name={name}"),
+            format!("--data-dir={}", folder.join(name).display()),
+            format!("--listen-client-urls=http://{clients}"),
+            format!("--advertise-client-urls=http://{clients}"),
+            format!("--listen-peer-urls=http://{peers}"),
+            format!("--initial-advertise-peer-urls=http://{peers}"),
+            format!("--initial-cluster={}", all.join(",")),
+        ];
+        Node::start(name, "etcd".into(), args, clients.clone(), clients.clone(), folder)
+    };
+    let nodes: Vec<Node> = names.iter().zip(&addrs).map(start).collect();
+    for node in &nodes {
+        eventually(&node.name, Duration::from_secs(40), || {
+            http::get(&node.addr, "/health").is_ok_and(|a| a.text().contains("true")).then_some(())
+        });
+    }
+    nodes
+}
+
 /// An address as a YAML string: an IPv6 one would begin a list.
 fn plain(addr: &str) -> String {
     if addr.starts_with('[') { format!("'{addr}'") } else { addr.to_owned() }
 }
 
-fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str) -> String {
-    let (grpc, metrics) = (plain(grpc), plain(metrics));
+fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str, api: &str) -> String {
+    let (grpc, metrics, api) = (plain(grpc), plain(metrics), plain(api));
     format!(
-        "listen: {grpc}\nmetrics: {metrics}\ntoken: {TOKEN}\nstore:\n  etcd:\n    endpoints: ['http://{etcd}']\ndistributions_file: {distributions}\n"
+        "listen: {grpc}\nmetrics: {metrics}\ntoken: {MASTER}\nstore:\n  etcd:\n    endpoints: [{etcd}]\n\
+         distributions_file: {distributions}\napi:\n  listen: {api}\n"
     )
 }
 
 fn node_yaml(name: &str, control: &str, addr: &str, metrics: &str, folder: &Path) -> String {
     let state = folder.join(name);
     let (addr, metrics) = (plain(addr), plain(metrics));
+    // Good for any node of its role: a config is copied for another node of another name.
+    let token = tokens::derived(if name.starts_with("edge") { "edge" } else { "shield" }, "*");
     let listen = if name.starts_with("edge") { format!("[{addr}]") } else { addr.clone() };
     format!(
-        "node_id: {name}\naddress: {addr}\ntoken: {TOKEN}\ncontrol: ['http://{control}']\nlisten: {listen}\nmetrics: {metrics}\nstate_dir: {}\n",
+        "node_id: {name}\naddress: {addr}\ntoken: {token}\ncontrol: ['http://{control}']\nlisten: {listen}\nmetrics: {metrics}\nstate_dir: {}\n",
         state.display()
     )
 }

@@ -31,6 +31,7 @@ pub mod rml;
 pub mod s3;
 pub mod standalone;
 pub mod tls;
+pub mod tokens;
 pub mod tunnel;
 pub mod viewer;
 pub mod wire;

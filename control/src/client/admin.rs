@@ -2,19 +2,22 @@
 //!
 //! A channel connects when first used and again after a failure; a dead peer is noticed by HTTP/2 pings.
 
+mod access;
+
 use std::time::Duration;
 
 use proto::status::RemoteError;
-use proto::token::{BadToken, Bearer};
+use proto::token::Bearer;
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
-    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, Distribution, ExportRequest,
-    GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest, ListNodesRequest,
-    ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
+    ApplyRequest, ApplyResponse, BackupEntry, BackupPage, DeploymentStatus, Distribution, DrainRequest,
+    ExportRequest, GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest,
+    ListNodesRequest, ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
 };
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
+use super::credentials::Credentials;
 use super::dial::{self, Dialer};
 
 /// Bytes one message from control may have; a snapshot page stays far below.
@@ -23,42 +26,49 @@ pub const MESSAGE_BYTES: usize = 16 << 20;
 const CONNECT: Duration = Duration::from_secs(3);
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Distributions asked for at a time.
+const LIST_PAGE: u32 = 1000;
 const CALL: Duration = Duration::from_secs(30);
 /// For calls that read or write the whole config.
 const LONG_CALL: Duration = Duration::from_secs(300);
 
-/// A client whose calls carry the node token.
+/// A client whose calls carry a token, unless a certificate speaks for it.
 pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 
 /// Why a channel can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Not `http://HOST:PORT`.
-    #[error("'{endpoint}' is not http://HOST:PORT: {reason}")]
+    /// Neither `http://HOST:PORT` nor `https://HOST:PORT`, or not with these TLS files.
+    #[error("'{endpoint}' can't be an endpoint: {reason}")]
     Endpoint {
         /// As given.
         endpoint: String,
         /// What does not fit.
         reason: String,
     },
-    /// The token can't be used.
-    #[error(transparent)]
-    Token(#[from] BadToken),
 }
 
-/// A client of the control at `endpoint` (`http://HOST:PORT`). Connects lazily; must be called inside a runtime.
-pub fn connect(endpoint: &str, token: &str) -> Result<Client, ConnectError> {
-    connect_by(endpoint, token, None)
-}
-
-/// As [`connect`], through `dialer` if there is one.
-pub fn connect_by(endpoint: &str, token: &str, dialer: Option<&Dialer>) -> Result<Client, ConnectError> {
-    let bearer = Bearer::new(token)?;
+/// A client of the control at `endpoint` (`http://HOST:PORT`, or `https://` with TLS files), through `dialer` if there is one. Connects
+/// lazily; must be called inside a runtime.
+pub fn connect(
+    endpoint: &str,
+    credentials: &Credentials,
+    dialer: Option<&Dialer>,
+) -> Result<Client, ConnectError> {
     let bad = |reason: String| ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|e| bad(e.to_string()))?;
-    if parsed.uri().scheme_str() != Some("http") || parsed.uri().port().is_none() {
-        return Err(bad("the scheme must be http and a port must be named".into()));
+    if parsed.uri().port().is_none() {
+        return Err(bad("a port must be named".into()));
     }
+    let parsed = match (parsed.uri().scheme_str(), &credentials.tls) {
+        (Some("http"), None) => parsed,
+        (Some("https"), Some(tls)) => parsed.tls_config(tls.client()).map_err(|e| bad(e.to_string()))?,
+        (Some("https"), None) => return Err(bad("https needs the cluster's CA: give tls.ca".into())),
+        (Some("http"), Some(_)) => {
+            return Err(bad("TLS files are given, so the scheme must be https".into()));
+        }
+        _ => return Err(bad("the scheme must be http or https".into())),
+    };
     let parsed = parsed
         .connect_timeout(CONNECT)
         .http2_keep_alive_interval(PING_EVERY)
@@ -66,7 +76,21 @@ pub fn connect_by(endpoint: &str, token: &str, dialer: Option<&Dialer>) -> Resul
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let channel = dial::channel(&parsed, dialer);
-    Ok(ControlClient::with_interceptor(channel, bearer).max_decoding_message_size(MESSAGE_BYTES))
+    Ok(ControlClient::with_interceptor(channel, credentials.bearer())
+        .max_decoding_message_size(MESSAGE_BYTES))
+}
+
+/// All distributions, as of the last page.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// By id.
+    pub distributions: Vec<Distribution>,
+    /// Of each, in the same order; `None` if control could not tell.
+    pub deployments: Vec<Option<DeploymentStatus>>,
+    /// The config's revision.
+    pub newest: Revision,
+    /// The highest revision that every node that counts has applied.
+    pub deployed_floor: u64,
 }
 
 /// The operator's calls.
@@ -77,8 +101,8 @@ pub struct Admin {
 
 impl Admin {
     /// Calls go to the control at `endpoint`.
-    pub fn new(endpoint: &str, token: &str) -> Result<Self, ConnectError> {
-        Ok(Self { client: connect(endpoint, token)? })
+    pub fn new(endpoint: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
+        Ok(Self { client: connect(endpoint, credentials, None)? })
     }
 
     /// All live nodes.
@@ -88,20 +112,32 @@ impl Admin {
         Ok(self.client.list_nodes(request).await?.into_inner())
     }
 
-    /// All distributions, page by page, and the revision of the last page.
-    pub async fn distributions(&mut self) -> Result<(Vec<Distribution>, Revision), RemoteError> {
-        let mut all: Vec<Distribution> = Vec::new();
+    /// All distributions, page by page, and how they are deployed.
+    pub async fn distributions(&mut self) -> Result<Listed, RemoteError> {
+        let mut all = Listed::default();
         loop {
-            let after = all.last().map(|d| d.id.clone()).unwrap_or_default();
-            let mut request = tonic::Request::new(ListDistributionsRequest { after, limit: 100 });
+            let after = all.distributions.last().map(|d| d.id.clone()).unwrap_or_default();
+            let mut request = tonic::Request::new(ListDistributionsRequest { after, limit: LIST_PAGE });
             request.set_timeout(CALL);
             let page = self.client.list_distributions(request).await?.into_inner();
             let more = page.truncated && !page.distributions.is_empty();
-            all.extend(page.distributions);
+            let mut deployments = page.deployments.into_iter();
+            all.deployments.extend(page.distributions.iter().map(|_| deployments.next()));
+            all.distributions.extend(page.distributions);
+            all.newest = page.newest.unwrap_or_default();
+            all.deployed_floor = page.deployed_floor;
             if !more {
-                return Ok((all, page.newest.unwrap_or_default()));
+                return Ok(all);
             }
         }
+    }
+
+    /// Orders a node to drain, or back into service.
+    pub async fn drain(&mut self, node_id: &str, undo: bool) -> Result<(), RemoteError> {
+        let mut request = tonic::Request::new(DrainRequest { node_id: node_id.into(), undo });
+        request.set_timeout(CALL);
+        self.client.drain(request).await?;
+        Ok(())
     }
 
     /// Makes the declared distributions those of the file `yaml`.

@@ -4,6 +4,8 @@
 //! can't take is refused alone. One that requires a feature the node lacks is taken out of service even if an older form
 //! of it was known (an old edge must not serve as public what has become private); one that is merely invalid leaves the
 //! older form in place.
+//!
+//! Catalogues share what did not change between them, and a change costs what it changes: a node may know ten thousand distributions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,8 +15,10 @@ use proto::object::OriginId;
 use proto::v1::{Delta, Distribution, Published, Purge, Revision};
 
 pub use access::Access;
+pub use shards::Shards;
 
 pub mod access;
+mod shards;
 
 /// Purges a node remembers; the oldest go first. Owners act on a purge as it arrives, so this only has to span the
 /// changes that one slow reader of the catalogue may miss.
@@ -46,10 +50,13 @@ pub struct Catalogue {
     /// The revision it stands at; the store id is empty while nothing is known.
     pub revision: Revision,
     /// Documents by id.
-    pub distributions: HashMap<String, Arc<Distribution>>,
-    by_host: HashMap<String, Arc<Distribution>>,
+    pub distributions: Shards<String, Arc<Distribution>>,
+    /// Names are unique in the store; should two documents still claim one (a kept old form), the smaller id comes first, on every node alike.
+    by_host: Shards<String, Vec<Arc<Distribution>>>,
     /// Origins of all documents, enabled or not.
-    pub origins: HashMap<OriginId, OriginEntry>,
+    pub origins: Arc<HashMap<OriginId, OriginEntry>>,
+    /// How many documents of which account an origin has.
+    uses: Shards<OriginId, BTreeMap<String, usize>>,
     /// Orders to forget, oldest first. Owners compare ids with those they have carried out.
     pub purges: Vec<Purge>,
     /// Documents refused, by id.
@@ -71,7 +78,7 @@ impl Catalogue {
 
     /// The distribution whose domain or alias is `host` (lower case, no port), enabled or not.
     pub fn find_host(&self, host: &str) -> Option<&Arc<Distribution>> {
-        self.by_host.get(host)
+        self.by_host.get(host)?.first()
     }
 
     /// The catalogue of a full snapshot. Of the documents that are invalid, the form known before stays if the store is
@@ -83,7 +90,6 @@ impl Catalogue {
             let known = if same_store { self.distributions.get(&document.id).cloned() } else { None };
             next.upsert(document, known);
         }
-        next.index();
         next
     }
 
@@ -98,13 +104,27 @@ impl Catalogue {
     pub fn apply(&self, delta: Delta) -> Self {
         let mut next = self.clone();
         next.revision = delta.revision.unwrap_or_default();
+        let mut left: Vec<OriginId> = Vec::new();
         for id in &delta.deletes {
-            next.distributions.remove(id);
+            left.extend(next.take_out(id).map(|document| OriginId::from_wire(&document.origin_id)));
             next.refused.remove(id);
         }
         for document in delta.upserts {
-            let known = next.distributions.remove(&document.id);
+            let known = next.take_out(&document.id);
+            left.extend(known.iter().map(|document| OriginId::from_wire(&document.origin_id)));
             next.upsert(document, known);
+        }
+        for origin in left {
+            let Some(users) = next.uses.get(&origin) else { continue };
+            if users.is_empty() {
+                next.uses.remove(&origin);
+                Arc::make_mut(&mut next.origins).remove(&origin);
+            } else if next.origins.get(&origin).is_some_and(|entry| !entry.accounts.iter().eq(users.keys())) {
+                let accounts = users.keys().cloned().collect();
+                if let Some(entry) = Arc::make_mut(&mut next.origins).get_mut(&origin) {
+                    entry.accounts = accounts;
+                }
+            }
         }
         let known: HashSet<&str> = self.purges.iter().map(|p| p.id.as_str()).collect();
         next.purges.extend(delta.purges.into_iter().filter(|p| !known.contains(p.id.as_str())));
@@ -114,7 +134,6 @@ impl Catalogue {
             next.access.remove(key);
         }
         next.access.take(delta.published.unwrap_or_default());
-        next.index();
         next
     }
 
@@ -128,37 +147,58 @@ impl Catalogue {
             (invalid.to_string(), known)
         } else {
             self.refused.remove(&id);
-            self.distributions.insert(id, document);
+            self.put_in(document);
             return;
         };
         tracing::warn!(distribution = %id, %reason, kept_old = kept.is_some(), "distribution refused");
         if let Some(kept) = kept {
-            self.distributions.insert(id.clone(), kept);
+            self.put_in(kept);
         }
         self.refused.insert(id, Refused { document, reason });
     }
 
-    /// Derives the look-ups. Names are unique in the store; should two documents still claim one (a kept old form), the
-    /// smaller id has it, on every node alike.
-    fn index(&mut self) {
-        self.by_host.clear();
-        self.origins.clear();
-        let mut ids: Vec<&String> = self.distributions.keys().collect();
-        ids.sort_unstable();
-        for id in ids {
-            let document = &self.distributions[id];
-            for host in std::iter::once(&document.domain).chain(&document.aliases) {
-                self.by_host.entry(host.clone()).or_insert_with(|| document.clone());
-            }
-            let origin = self.origins.entry(OriginId::from_wire(&document.origin_id));
-            let origin = origin.or_insert_with(|| OriginEntry {
-                host: document.origin_host.clone(),
-                credential: document.credential.clone(),
-                accounts: BTreeSet::new(),
-            });
-            origin.accounts.insert(document.account.clone());
+    /// Puts a document in service; there must be none of its id.
+    fn put_in(&mut self, document: Arc<Distribution>) {
+        for host in hosts(&document) {
+            let claims = self.by_host.entry(host.clone());
+            let at = claims.partition_point(|other| other.id < document.id);
+            claims.insert(at, document.clone());
         }
+        let origin = OriginId::from_wire(&document.origin_id);
+        let users = self.uses.entry(origin.clone());
+        let of_account = users.entry(document.account.clone()).or_default();
+        *of_account += 1;
+        if *of_account == 1 {
+            let accounts = users.keys().cloned().collect();
+            let (host, credential) = (document.origin_host.clone(), document.credential.clone());
+            Arc::make_mut(&mut self.origins).insert(origin, OriginEntry { host, credential, accounts });
+        }
+        self.distributions.insert(document.id.clone(), document);
     }
+
+    /// Takes a document out of service. Its origin stays until nobody else is found to use it.
+    fn take_out(&mut self, id: &str) -> Option<Arc<Distribution>> {
+        let document = self.distributions.remove(id)?;
+        for host in hosts(&document) {
+            let claims = self.by_host.entry(host.clone());
+            claims.retain(|other| other.id != id);
+            if claims.is_empty() {
+                self.by_host.remove(host);
+            }
+        }
+        let users = self.uses.entry(OriginId::from_wire(&document.origin_id));
+        if let Some(of_account) = users.get_mut(&document.account) {
+            *of_account -= 1;
+            if *of_account == 0 {
+                users.remove(&document.account);
+            }
+        }
+        Some(document)
+    }
+}
+
+fn hosts(document: &Distribution) -> impl Iterator<Item = &String> {
+    std::iter::once(&document.domain).chain(&document.aliases)
 }
 
 #[cfg(test)]
@@ -199,6 +239,43 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_origin_knows_the_accounts_that_read_it() {
+        let of = |id: &str, account: &str| Distribution {
+            account: account.into(),
+            ..document(id, &format!("{}.example", id.to_lowercase()))
+        };
+        let (one, two, three) = (
+            of("E1234567890123", "111111111111"),
+            of("E1234567890124", "222222222222"),
+            of("E1234567890125", ""),
+        );
+        let accounts = |catalogue: &Catalogue| -> Vec<String> {
+            let entry = &catalogue.origins[&OriginId::from_wire(&one.origin_id)];
+            entry.accounts.iter().cloned().collect()
+        };
+        let first = Catalogue::empty().replace(
+            at(1),
+            vec![one.clone(), two.clone(), of("E1234567890126", "111111111111")],
+            vec![],
+        );
+        assert_eq!(accounts(&first), ["111111111111", "222222222222"]);
+        let delta = Delta {
+            revision: Some(at(2)),
+            upserts: vec![three],
+            deletes: vec![two.id.clone()],
+            ..Default::default()
+        };
+        let second = first.apply(delta);
+        assert_eq!(accounts(&second), ["", "111111111111"]);
+        let delta =
+            Delta { revision: Some(at(3)), upserts: vec![of(&one.id, "333333333333")], ..Default::default() };
+        assert_eq!(accounts(&second.apply(delta)), ["", "111111111111", "333333333333"]);
+        let delta = Delta { revision: Some(at(3)), deletes: vec![one.id.clone()], ..Default::default() };
+        assert_eq!(accounts(&second.apply(delta)), ["", "111111111111"], "one of two is left");
+        assert_eq!(accounts(&first), ["111111111111", "222222222222"], "a catalogue is a value");
+    }
+
+    #[test]
     fn an_invalid_document_is_refused_alone_and_its_old_form_stays() {
         let (good, other) =
             (document("E1234567890123", "a.example"), document("E1234567890124", "b.example"));
@@ -218,6 +295,42 @@ pub(crate) mod tests {
         let repaired =
             third.apply(Delta { revision: Some(at(4)), upserts: vec![good], ..Default::default() });
         assert!(repaired.refused.is_empty());
+    }
+
+    #[test]
+    fn changes_leave_the_same_look_ups_as_a_snapshot() {
+        let origin = |n: usize| format!("bucket-{n}.s3.amazonaws.com");
+        let make = |i: usize, version: usize| {
+            let host = origin((i + version) % 3);
+            Distribution {
+                origin_id: OriginId::of(&host, "").as_str().into(),
+                origin_host: host,
+                // Now and then two claim one name.
+                ..document(&format!("E{i:013}"), &format!("{}.example", (i * 7 + version * 3) % 11))
+            }
+        };
+        let mut now: BTreeMap<usize, Distribution> = BTreeMap::new();
+        let mut changed = Catalogue::empty();
+        for step in 0..200usize {
+            let i = (step * 5) % 8;
+            let mut delta = Delta { revision: Some(at(step as u64 + 1)), ..Default::default() };
+            if step % 3 == 2 {
+                now.remove(&i);
+                delta.deletes.push(format!("E{i:013}"));
+            } else {
+                now.insert(i, make(i, step));
+                delta.upserts.push(make(i, step));
+            }
+            changed = changed.apply(delta);
+            let whole = Catalogue::empty().replace(at(1), now.values().cloned().collect(), vec![]);
+            assert_eq!(changed.distributions.len(), now.len());
+            assert_eq!(changed.origins, whole.origins, "step {step}");
+            for n in 0..11 {
+                let name = format!("{n}.example");
+                let [a, b] = [&changed, &whole].map(|c| c.find_host(&name).map(|d| d.id.clone()));
+                assert_eq!(a, b, "step {step}, {name}");
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod fields;
 
 use std::path::{Path, PathBuf};
 
+use proto::token::MasterToken;
 use serde::de::DeserializeOwned;
 use serde_yaml_ng::{Mapping, Value};
 
@@ -43,7 +44,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The node token is missing or can't be used.
+    /// A token is missing or can't be used.
     #[error("{field}: {reason}")]
     Token {
         /// The field or file it was looked for in.
@@ -131,25 +132,31 @@ fn set(tree: &mut Value, field: &Field, value: Value, variable: &str) -> Result<
     Ok(())
 }
 
-/// The node token: `token` itself, or the contents of `token_file` without the line end. Exactly one must be given.
-pub fn load_token(token: Option<&str>, token_file: Option<&Path>) -> Result<String, ConfigError> {
-    let bad = |field: String, reason: String| Err(ConfigError::Token { field, reason });
-    let (field, token) = match (token, token_file) {
-        (Some(_), Some(_)) => {
-            return bad("token".into(), "is given beside token_file; give one of them".into());
-        }
-        (None, None) => return bad("token".into(), "is missing; give token or token_file".into()),
-        (Some(token), None) => ("token".to_owned(), token.to_owned()),
+/// A secret: `value` itself, or the contents of `file` without the line end, and what to name it by in an error. Exactly one must be given.
+pub(super) fn secret(
+    field: &str,
+    value: Option<&str>,
+    file_field: &str,
+    file: Option<&Path>,
+) -> Result<(String, String), ConfigError> {
+    let bad = |reason: String| Err(ConfigError::Token { field: field.into(), reason });
+    match (value, file) {
+        (Some(_), Some(_)) => bad(format!("is given beside {file_field}; give one of them")),
+        (None, None) => bad(format!("is missing; give {field} or {file_field}")),
+        (Some(value), None) => Ok((field.to_owned(), value.to_owned())),
         (None, Some(path)) => {
             let read = std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-            (format!("token_file {}", path.display()), read.trim_end_matches(['\r', '\n']).to_owned())
+            let text = read.trim_end_matches(['\r', '\n']).to_owned();
+            Ok((format!("{file_field} {}", path.display()), text))
         }
-    };
-    match proto::token::Bearer::new(&token) {
-        Ok(_) => Ok(token),
-        Err(reason) => bad(field, reason.to_string()),
     }
+}
+
+/// The cluster's master token, from `token` or `token_file`.
+pub fn load_master(token: Option<&str>, token_file: Option<&Path>) -> Result<MasterToken, ConfigError> {
+    let (field, text) = secret("token", token, "token_file", token_file)?;
+    MasterToken::new(&text).map_err(|reason| ConfigError::Token { field, reason: reason.to_string() })
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::status::RemoteError;
-use proto::v1::{DeregisterRequest, RegisterRequest};
+use proto::v1::{DeregisterRequest, RegisterRequest, RegisterResponse};
 
-use super::node::Shared;
+use super::node::{Orders, Shared};
 
 const EVERY: Duration = Duration::from_secs(2);
 const CALL: Duration = Duration::from_secs(2);
@@ -32,6 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
             register(&shared, at).await
         };
+        let outcome = outcome.map(|answer| take_orders(&shared, &answer));
         let wait = match outcome {
             Ok(()) => {
                 if std::mem::take(&mut failing) {
@@ -69,7 +70,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn register(shared: &Shared, at: usize) -> Result<(), RemoteError> {
+async fn register(shared: &Shared, at: usize) -> Result<RegisterResponse, RemoteError> {
     let applied = shared.applied.borrow().clone().or_else(|| {
         let catalogue = shared.catalogue.borrow();
         (!catalogue.is_empty()).then(|| catalogue.revision.clone())
@@ -92,6 +93,23 @@ async fn register(shared: &Shared, at: usize) -> Result<(), RemoteError> {
     within(CALL, client.register(request)).await
 }
 
+/// What control said beside renewing the lease.
+fn take_orders(shared: &Shared, answer: &RegisterResponse) {
+    // It has caught up meanwhile: the next Register tells control so, and makes it count again.
+    let behind = answer.newest.as_ref() != Some(&shared.catalogue.borrow().revision);
+    let orders = Orders { drain: answer.drain, must_sync: answer.excluded && behind };
+    let node = &shared.config.node_id;
+    shared.orders.send_if_modified(|known| {
+        if orders.drain != known.drain {
+            tracing::info!(%node, drain = orders.drain, "an operator's order came from control");
+        }
+        if orders.must_sync && !known.must_sync {
+            tracing::warn!(%node, "control has excluded this node: it is not ready before it knows the newest config");
+        }
+        std::mem::replace(known, orders) != orders
+    });
+}
+
 /// Stops renewing and gives up the lease.
 pub(crate) async fn leave(shared: &Shared) {
     shared.leave.cancel();
@@ -99,7 +117,7 @@ pub(crate) async fn leave(shared: &Shared) {
     for client in &shared.clients {
         let request = DeregisterRequest { node_id: shared.config.node_id.clone() };
         match within(CALL / shared.clients.len() as u32, client.clone().deregister(request)).await {
-            Ok(()) => return,
+            Ok(_) => return,
             Err(error) => {
                 tracing::debug!(node = %shared.config.node_id, %error, "could not give up the lease here")
             }
@@ -110,10 +128,10 @@ pub(crate) async fn leave(shared: &Shared) {
 
 async fn within<T>(
     limit: Duration,
-    call: impl Future<Output = Result<T, tonic::Status>>,
-) -> Result<(), RemoteError> {
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, RemoteError> {
     match tokio::time::timeout(limit, call).await {
-        Ok(answer) => answer.map(drop).map_err(RemoteError::from),
+        Ok(answer) => answer.map(tonic::Response::into_inner).map_err(RemoteError::from),
         Err(_) => Err(RemoteError::new(proto::status::Reason::Deadline, "control did not answer in time")),
     }
 }

@@ -4,9 +4,10 @@
 //! page with what was in service, a page with what was refused (judged anew at start: the node may have been upgraded
 //! since) and the shield map; before them a magic line and a SHA-256 of the rest. It is written to a temporary name,
 //! synced and renamed, so it is whole or absent; one that can't be read or fails its checksum is set aside with a log
-//! line, and the node waits for control as if it were new.
+//! line, and the node waits for control as if it were new. A shield's holds secrets of origins: it is readable by its owner alone (mode 0600).
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,7 +53,10 @@ pub async fn save(state_dir: &Path, catalogue: &Catalogue, shields: &ShieldMap) 
     let bytes = encode(catalogue, shields);
     tokio::fs::create_dir_all(state_dir).await?;
     let temporary = state_dir.join(format!("{NAME}.new"));
-    let mut file = tokio::fs::File::create(&temporary).await?;
+    // A shield's file holds the keys by which it reads origins: nobody else may read it.
+    let mut options = tokio::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).await?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).await?;
     file.write_all(&bytes).await?;
     file.sync_all().await?;
     drop(file);
@@ -155,6 +159,33 @@ mod tests {
         assert_eq!(loaded.distributions.len(), 1);
         assert_eq!(loaded.refused.len(), 1);
         assert_eq!(map, shields);
+        let mode = std::fs::metadata(path(&state)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn access_is_kept_in_a_file_only_its_owner_can_read() {
+        use proto::v1::{Grant, OriginSecret, Published, Signer};
+        let dir = tempfile::tempdir().unwrap();
+        let (catalogue, shields) = sample();
+        let published = Published {
+            signers: vec![Signer { account: "123456789012".into(), keys: vec![] }],
+            origin_secrets: vec![OriginSecret {
+                credential: "oai/E1".into(),
+                secret_access_key: "s".into(),
+                ..Default::default()
+            }],
+            grants: vec![Grant { account: "123456789012".into(), bucket: "media".into() }],
+        };
+        let catalogue = catalogue.with_published(published.clone());
+        // A file of a careless predecessor doesn't lend its mode.
+        let left = dir.path().join(format!("{NAME}.new"));
+        std::fs::write(&left, "old").unwrap();
+        std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();
+        save(dir.path(), &catalogue, &shields).await.unwrap();
+        let (loaded, _) = load(dir.path()).unwrap().unwrap();
+        assert_eq!(loaded.access.published(), published);
+        assert_eq!(std::fs::metadata(path(dir.path())).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

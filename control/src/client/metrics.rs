@@ -1,6 +1,7 @@
 //! The metrics of a node's side of control, each defined once. All carry the constant label `role`, so that an edge and
 //! a shield in one process (standalone) can share a registry.
 
+use super::catalogue::Catalogue;
 use prometheus::{IntCounter, IntGauge, Opts, Registry};
 
 /// See the help texts.
@@ -10,6 +11,9 @@ pub(crate) struct ClientMetrics {
     pub(crate) revision: IntGauge,
     pub(crate) distributions: IntGauge,
     pub(crate) refused: IntGauge,
+    pub(crate) signers: IntGauge,
+    pub(crate) origin_secrets: IntGauge,
+    pub(crate) grants: IntGauge,
     pub(crate) generation: IntGauge,
     pub(crate) snapshots: IntCounter,
     pub(crate) deltas: IntCounter,
@@ -44,6 +48,9 @@ impl ClientMetrics {
                 "refused_distributions",
                 "Distributions this node refuses: invalid, or needing a feature it lacks",
             )?,
+            signers: gauge("signers", "Accounts whose public keys this node knows")?,
+            origin_secrets: gauge("origin_secrets", "Origin secrets this node was sent (shields only)")?,
+            grants: gauge("grants", "Grants this node was sent (shields only)")?,
             generation: gauge("shield_map_generation", "Generation of the shield map this node knows")?,
             snapshots: counter("snapshots_total", "Full snapshots applied")?,
             deltas: counter("deltas_total", "Changes applied")?,
@@ -59,5 +66,15 @@ impl ClientMetrics {
             heartbeat_failures: counter("heartbeat_failures_total", "Register calls that failed")?,
             save_failures: counter("save_failures_total", "Times the last known good could not be written")?,
         })
+    }
+
+    /// Shows what is known.
+    pub(crate) fn show(&self, catalogue: &Catalogue) {
+        self.revision.set(catalogue.revision.number as i64);
+        self.distributions.set(catalogue.distributions.len() as i64);
+        self.refused.set(catalogue.refused.len() as i64);
+        self.signers.set(catalogue.access.signers.len() as i64);
+        self.origin_secrets.set(catalogue.access.origin_secrets.len() as i64);
+        self.grants.set(catalogue.access.grants.len() as i64);
     }
 }

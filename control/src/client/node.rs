@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::{self, Client, ConnectError};
 use super::catalogue::Catalogue;
+use super::credentials::Credentials;
 use super::dial::Dialer;
 use super::metrics::ClientMetrics;
 use super::{heartbeat, last_known_good, subscribe};
@@ -30,10 +31,10 @@ pub struct NodeConfig {
     pub zone: String,
     /// Share of the ring in hundredths; 0 means 100.
     pub weight: u32,
-    /// Control's endpoints, `http://HOST:PORT` each; any of them will do.
+    /// Control's endpoints, `http://HOST:PORT` (or all `https://`) each; any of them will do.
     pub control: Vec<String>,
-    /// The node token.
-    pub token: String,
+    /// What it proves itself with.
+    pub credentials: Credentials,
     /// Folder for the last known good; made if absent. Empty: nothing is kept, so a restart needs control.
     pub state_dir: PathBuf,
     /// The node's software version.
@@ -51,7 +52,7 @@ pub enum StartError {
         /// What does not fit.
         reason: String,
     },
-    /// An endpoint or the token can't be used.
+    /// An endpoint can't be used.
     #[error("control: {0}")]
     Connect(#[from] ConnectError),
     /// The metrics exist already in this registry.
@@ -70,11 +71,21 @@ pub(crate) struct Shared {
     /// What the owner says it applied; `None` until it first says so.
     pub(crate) applied: watch::Sender<Option<Revision>>,
     pub(crate) live: watch::Sender<bool>,
+    pub(crate) orders: watch::Sender<Orders>,
     pub(crate) shutdown: CancellationToken,
     /// Held while a Register is under way.
     pub(crate) registering: tokio::sync::Mutex<()>,
     /// Stops the heartbeat alone, before the lease is given up.
     pub(crate) leave: CancellationToken,
+}
+
+/// What control wants of a node, as of its last answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// An operator wants it to drain: to take nobody new and send those it has elsewhere, without ending.
+    pub drain: bool,
+    /// It was away for too long, counts no more, and has not caught up: it is not to call itself ready.
+    pub must_sync: bool,
 }
 
 /// A running node. Clones are the same node.
@@ -86,14 +97,12 @@ pub struct Node {
     pub shields: watch::Receiver<Arc<ShieldMap>>,
     /// Whether the catalogue came from, or was confirmed by, control in this process's life.
     pub live: watch::Receiver<bool>,
+    /// What control wants; nothing while control is away.
+    pub orders: watch::Receiver<Orders>,
     shared: Arc<Shared>,
 }
 
-/// Whether `id` can name a node: 1 to 128 of `[A-Za-z0-9._-]`.
-pub fn is_node_id(id: &str) -> bool {
-    (1..=128).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
+pub use proto::token::is_node_id;
 
 impl Node {
     /// Loads the last known good and starts following control.
@@ -127,17 +136,16 @@ impl Node {
         let clients = config
             .control
             .iter()
-            .map(|endpoint| admin::connect_by(endpoint, &config.token, dialer))
+            .map(|endpoint| admin::connect(endpoint, &config.credentials, dialer))
             .collect::<Result<Vec<_>, _>>()?;
         let metrics = ClientMetrics::new(registry, role)?;
         let (known, map) = last_known(&config);
-        metrics.revision.set(known.revision.number as i64);
-        metrics.distributions.set(known.distributions.len() as i64);
-        metrics.refused.set(known.refused.len() as i64);
+        metrics.show(&known);
         metrics.generation.set(map.generation as i64);
         let (catalogue, catalogue_reader) = watch::channel(Arc::new(known));
         let (shields, shields_reader) = watch::channel(Arc::new(map));
         let (live, live_reader) = watch::channel(false);
+        let (orders, orders_reader) = watch::channel(Orders::default());
         let shared = Arc::new(Shared {
             config,
             clients,
@@ -147,6 +155,7 @@ impl Node {
             state: watch::Sender::new(NodeState::Joining),
             applied: watch::Sender::new(None),
             live,
+            orders,
             registering: tokio::sync::Mutex::default(),
             leave: shutdown.child_token(),
             shutdown,
@@ -156,7 +165,13 @@ impl Node {
             tokio::spawn(subscribe::keep_saved(shared.clone()));
         }
         tokio::spawn(heartbeat::run(shared.clone()));
-        Ok(Self { catalogue: catalogue_reader, shields: shields_reader, live: live_reader, shared })
+        Ok(Self {
+            catalogue: catalogue_reader,
+            shields: shields_reader,
+            live: live_reader,
+            orders: orders_reader,
+            shared,
+        })
     }
 
     /// Tells the cluster what this node does: joining (the start), ready, draining. Sent at once.

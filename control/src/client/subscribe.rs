@@ -258,10 +258,7 @@ impl Follower {
             node = %self.shared.config.node_id, revision = catalogue.revision.number,
             distributions = catalogue.distributions.len(), refused = catalogue.refused.len(), "config applied"
         );
-        let metrics = &self.shared.metrics;
-        metrics.revision.set(catalogue.revision.number as i64);
-        metrics.distributions.set(catalogue.distributions.len() as i64);
-        metrics.refused.set(catalogue.refused.len() as i64);
+        self.shared.metrics.show(&catalogue);
         self.shared.catalogue.send_replace(Arc::new(catalogue));
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::client::catalogue::tests::document;
 use crate::documents::{self, DISTRIBUTIONS, put_distribution};
 use crate::store::{ConfigStore, memory};
+use bytes::Bytes;
 use prometheus::Registry;
 use prost::Message;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use proto::v1::{
-    AccessKey, Account, Delta, Deployed, Distribution, Grant, OriginSecret, Purge, RegisterRequest, Revision,
-    RosterEntry, ShieldMap, Signer,
+    AccessKey, Account, Delta, Deployed, Distribution, Grant, OriginSecret, Published, Purge,
+    RegisterRequest, Revision, RosterEntry, ShieldMap, Signer,
 };
 use tokio::time::Instant;
 
@@ -39,7 +39,7 @@ pub struct View {
     pub shield_map: Arc<ShieldMap>,
     /// Revision of the shield map's document, 0 if there is none.
     pub shield_map_modified: u64,
-    /// Consecutive changes up to `revision`; each names the one it follows.
+    /// Consecutive changes up to `revision`, secrets sealed; each names the one it follows.
     pub history: Arc<VecDeque<Arc<Delta>>>,
     /// Since when the store has been followed without a break; `None` before the first time.
     pub followed_since: Option<Instant>,
@@ -57,6 +57,8 @@ pub struct View {
     pub roster: Arc<BTreeMap<String, Arc<RosterEntry>>>,
     /// The highest config revision that every node has acknowledged; 0 while none has.
     pub deployed_floor: u64,
+    /// Revision of the floor's document, 0 if there is none.
+    pub deployed_modified: u64,
     /// Keys of documents that can't be read.
     pub damaged: Arc<BTreeSet<String>>,
 }
@@ -67,6 +69,12 @@ pub struct Pending {
     upserts: BTreeMap<String, Arc<Distribution>>,
     deletes: BTreeSet<String>,
     purges: BTreeMap<String, Purge>,
+    signers: BTreeMap<String, Arc<Signer>>,
+    /// Sealed, as in the store.
+    origin_secrets: BTreeMap<String, Arc<OriginSecret>>,
+    grants: BTreeMap<String, Arc<Grant>>,
+    /// Keys of signers, secrets and grants that are gone.
+    removed: BTreeSet<String>,
     /// Something was changed without the head before this replica first looked.
     pub stray: bool,
 }
@@ -79,12 +87,13 @@ impl Pending {
 
     /// How many documents wait.
     pub fn len(&self) -> usize {
-        self.upserts.len() + self.deletes.len() + self.purges.len()
+        let access = self.signers.len() + self.origin_secrets.len() + self.grants.len() + self.removed.len();
+        self.upserts.len() + self.deletes.len() + self.purges.len() + access
     }
 
     /// Whether the document at `key` is part of the config (and not of membership or bookkeeping).
     pub fn concerns(key: &str) -> bool {
-        key.starts_with(DISTRIBUTIONS) || key.starts_with(PURGES)
+        [DISTRIBUTIONS, PURGES, SIGNERS, ORIGIN_SECRETS, GRANTS].iter().any(|prefix| key.starts_with(prefix))
     }
 }
 
@@ -144,18 +153,29 @@ impl View {
             Arc::make_mut(&mut self.access_keys).insert(id.to_owned(), document);
         } else if let Some(account) = key.strip_prefix(SIGNERS) {
             let document = Arc::new(decode::<Signer>(value).filter(|d| d.account == account)?);
+            pending.removed.remove(key);
+            pending.signers.insert(account.to_owned(), document.clone());
             Arc::make_mut(&mut self.signers).insert(account.to_owned(), document);
         } else if let Some(credential) = key.strip_prefix(ORIGIN_SECRETS) {
             let document = Arc::new(decode::<OriginSecret>(value).filter(|d| d.credential == credential)?);
+            pending.removed.remove(key);
+            pending.origin_secrets.insert(credential.to_owned(), document.clone());
             Arc::make_mut(&mut self.origin_secrets).insert(credential.to_owned(), document);
         } else if let Some(name) = key.strip_prefix(GRANTS) {
-            let document = Arc::new(decode::<Grant>(value)?);
+            let document =
+                decode::<Grant>(value).filter(|g| name == format!("{}/{}", g.account, g.bucket))?;
+            let document = Arc::new(document);
+            pending.removed.remove(key);
+            pending.grants.insert(name.to_owned(), document.clone());
             Arc::make_mut(&mut self.grants).insert(name.to_owned(), document);
         } else if let Some(id) = key.strip_prefix(ROSTER) {
             let document = Arc::new(decode::<RosterEntry>(value).filter(|d| d.node_id == id)?);
             Arc::make_mut(&mut self.roster).insert(id.to_owned(), document);
         } else if key == DEPLOYED {
-            self.deployed_floor = decode::<Deployed>(value)?.revision;
+            let deployed = decode::<Deployed>(value)?;
+            // That of a store whose backup was restored says nothing of what nodes serve now.
+            self.deployed_floor = if deployed.store_id == self.store_id { deployed.revision } else { 0 };
+            self.deployed_modified = modified;
         } else if key == SHIELD_MAP {
             let map = decode::<ShieldMap>(value)?;
             self.shield_map =
@@ -185,15 +205,21 @@ impl View {
         } else if let Some(id) = key.strip_prefix(KEYS) {
             Arc::make_mut(&mut self.access_keys).remove(id);
         } else if let Some(account) = key.strip_prefix(SIGNERS) {
+            pending.signers.remove(account);
+            pending.removed.insert(key.to_owned());
             Arc::make_mut(&mut self.signers).remove(account);
         } else if let Some(credential) = key.strip_prefix(ORIGIN_SECRETS) {
+            pending.origin_secrets.remove(credential);
+            pending.removed.insert(key.to_owned());
             Arc::make_mut(&mut self.origin_secrets).remove(credential);
         } else if let Some(name) = key.strip_prefix(GRANTS) {
+            pending.grants.remove(name);
+            pending.removed.insert(key.to_owned());
             Arc::make_mut(&mut self.grants).remove(name);
         } else if let Some(id) = key.strip_prefix(ROSTER) {
             Arc::make_mut(&mut self.roster).remove(id);
         } else if key == DEPLOYED {
-            self.deployed_floor = 0;
+            (self.deployed_floor, self.deployed_modified) = (0, 0);
         } else if key == SHIELD_MAP {
             self.shield_map_modified = 0;
         }
@@ -213,7 +239,12 @@ impl View {
             deletes: pending.deletes.into_iter().collect(),
             purges: pending.purges.into_values().collect(),
             after,
-            ..Default::default()
+            published: Some(Published {
+                signers: pending.signers.into_values().map(|s| (*s).clone()).collect(),
+                origin_secrets: pending.origin_secrets.into_values().map(|s| (*s).clone()).collect(),
+                grants: pending.grants.into_values().map(|g| (*g).clone()).collect(),
+            }),
+            removed: pending.removed.into_iter().collect(),
         }));
         while history.len() > keep {
             history.pop_front();

@@ -1,5 +1,7 @@
 //! Control and nodes in one process, joined by real gRPC.
 
+mod access;
+
 use super::*;
 use crate::client::catalogue::tests::document;
 use crate::client::{Node, NodeConfig, NodeRole, NodeState};
@@ -8,11 +10,19 @@ use crate::store::tests::etcd_process::EtcdProcess;
 use crate::store::{StoreError, Transaction, memory};
 use proto::object::OriginId;
 use proto::status::Reason;
+use proto::token::Role;
 use std::net::SocketAddr;
 use std::path::Path;
 
-const TOKEN: &str = "0123456789abcdef";
 const LONG: Duration = Duration::from_secs(30);
+
+fn master() -> MasterToken {
+    MasterToken::new("0123456789abcdef").unwrap()
+}
+
+fn credentials(role: Role) -> crate::client::Credentials {
+    master().token(role, None).into()
+}
 
 struct Replica {
     control: Control,
@@ -38,7 +48,7 @@ impl Replica {
         let stop = CancellationToken::new();
         let served = tokio::spawn({
             let (control, stop) = (control.clone(), stop.clone());
-            async move { control.serve(listener, TOKEN, stop).await }
+            async move { control.serve(listener, &master(), stop).await }
         });
         Self { control, address, stop, served }
     }
@@ -69,7 +79,7 @@ fn node(id: &str, role: NodeRole, control: &[String], state_dir: &Path) -> TestN
         zone: "z".into(),
         weight: 0,
         control: control.to_vec(),
-        token: TOKEN.into(),
+        credentials: credentials(if role == NodeRole::Edge { Role::Edge } else { Role::Shield }),
         state_dir: state_dir.to_owned(),
         version: "test".into(),
     };
@@ -334,14 +344,14 @@ async fn register_reports_what_was_applied_and_any_replica_lists_it() {
     edge.node.set_applied(proto::v1::Revision { store_id: store_id.clone(), number: revision });
     let next = put(&store, B, "b.example").await;
     edge.until(|c| c.revision.number == next).await;
-    let mut admin = crate::client::admin::Admin::new(&two.url(), TOKEN).unwrap();
+    let mut admin = crate::client::admin::Admin::new(&two.url(), &credentials(Role::Operator)).unwrap();
     let nodes = admin.nodes().await.unwrap();
     assert_eq!(nodes.nodes[0].node.as_ref().unwrap().applied.as_ref().unwrap().number, revision);
     assert!(nodes.nodes[0].age_ms <= 3000);
     edge.node.set_applied(proto::v1::Revision { store_id, number: next });
     drop(tokio::time::timeout(LONG, views.wait_for(applied(next))).await.unwrap().unwrap());
-    let (distributions, newest) = admin.distributions().await.unwrap();
-    assert_eq!((distributions.len(), newest.number), (2, next));
+    let listed = admin.distributions().await.unwrap();
+    assert_eq!((listed.distributions.len(), listed.newest.number), (2, next));
     one.stop().await;
     two.stop().await;
 }
@@ -357,7 +367,7 @@ async fn a_purge_reaches_every_node_as_a_change_and_newcomers_in_the_snapshot() 
     let shield = node("shield-1", NodeRole::Shield, &[replica.url()], &dir.path().join("s"));
     edge.map_until(|m| m.shields.len() == 1).await;
     edge.until(|c| c.distributions.len() == 1).await;
-    let mut admin = crate::client::admin::Admin::new(&replica.url(), TOKEN).unwrap();
+    let mut admin = crate::client::admin::Admin::new(&replica.url(), &credentials(Role::Operator)).unwrap();
     let answer = admin.purge(A, "films/").await.unwrap();
     assert_eq!(answer.unreached, ["shield-1"]);
     let newcomer = node("edge-2", NodeRole::Edge, &[replica.url()], &dir.path().join("2"));
@@ -382,7 +392,7 @@ async fn a_control_that_has_not_read_its_store_confirms_nothing() {
     let replica = Replica::start(store.clone(), "127.0.0.1:0", quick()).await;
     let dir = tempfile::tempdir().unwrap();
     let edge = node("edge-1", NodeRole::Edge, &[replica.url()], dir.path());
-    let mut admin = crate::client::admin::Admin::new(&replica.url(), TOKEN).unwrap();
+    let mut admin = crate::client::admin::Admin::new(&replica.url(), &credentials(Role::Operator)).unwrap();
     assert_eq!(admin.nodes().await.unwrap_err().reason, Reason::Unavailable);
     etcd.restart().await;
     let mut live = edge.node.live.clone();
@@ -395,7 +405,8 @@ async fn a_control_that_has_not_read_its_store_confirms_nothing() {
 #[tokio::test]
 async fn without_the_token_nothing_is_answered() {
     let replica = Replica::start(memory::open().await.unwrap(), "127.0.0.1:0", quick()).await;
-    let mut admin = crate::client::admin::Admin::new(&replica.url(), "fedcba9876543210").unwrap();
+    let other = MasterToken::new("fedcba9876543210").unwrap().token(Role::Operator, None);
+    let mut admin = crate::client::admin::Admin::new(&replica.url(), &other.into()).unwrap();
     assert_eq!(admin.nodes().await.unwrap_err().reason, Reason::Unauthenticated);
     replica.stop().await;
 }
@@ -462,3 +473,5 @@ async fn an_etcd_put_back_to_nothing_is_a_new_store() {
     edge.until(|c| c.find_host("z.example").is_some() && c.distributions.len() == 1).await;
     replica.stop().await;
 }
+
+mod security;

@@ -25,6 +25,7 @@ The control API and the console.
   api.origin_suffixes     what may follow a bucket's name in an origin,
                           beside AWS's own: the hosts that shields
                           have an endpoint for                        [default: none]
+  api.regions             regions that SigV4 may be signed for        [default: us-east-1]
   api.tls.certificate_file  PEM: the certificate and its chain        [default: of the local authority]
   api.tls.key_file        PEM: its private key
   api.tls.reload_seconds  how often both are looked at again          [default: 10]
@@ -74,6 +75,7 @@ pub struct ApiSettings {
     pub host_names: Vec<String>,
     pub proxy_hosts: Vec<String>,
     pub origin_suffixes: Vec<String>,
+    pub regions: Vec<String>,
     pub tls: TlsSettings,
     pub clock_window_seconds: u64,
     pub body_max_bytes: usize,
@@ -122,6 +124,7 @@ impl Default for ApiSettings {
             host_names: door.host_names,
             proxy_hosts: door.proxy_hosts,
             origin_suffixes: Vec::new(),
+            regions: ApiConfig::default().regions,
             tls: TlsSettings::default(),
             clock_window_seconds: ApiConfig::default().clock_window_seconds,
             body_max_bytes: door.body_max_bytes,
@@ -170,7 +173,9 @@ impl ApiSettings {
             return Err(format!("api.proxy_hosts: '{name}' is not a lower-case host name"));
         }
         if let Some(suffix) = self.origin_suffixes.iter().find(|s| !proto::distribution::is_host(s)) {
-            return Err(format!("api.origin_suffixes: '{suffix}' is not a lower-case host name without a leading dot"));
+            return Err(format!(
+                "api.origin_suffixes: '{suffix}' is not a lower-case host name without a leading dot"
+            ));
         }
         within("clock_window_seconds", self.clock_window_seconds, 1, 86_400)?;
         let bytes: [(&str, usize, u64, u64); 4] = [

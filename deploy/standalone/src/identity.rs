@@ -20,7 +20,7 @@ pub struct Identity {
     pub access_key_id: String,
     /// S3 secret access key.
     pub secret_access_key: String,
-    /// Guards the gRPC ports between edge, shield and control.
+    /// The master token, from which those of the edge and the shield inside are derived.
     pub node_token: String,
     /// The distribution's id.
     pub distribution_id: String,

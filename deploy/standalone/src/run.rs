@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use control::client::telemetry::{self, LogFormat, Readiness};
-use control::client::{Node, NodeConfig, NodeRole, NodeState, StopSignal};
+use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use control::declare::{Declared, DeclaredSet, Kind};
 use control::{Control, ControlConfig};
 use edge::Edge;
 use proto::object::OriginId;
+use proto::token::{MasterToken, Role};
 use shield::client::{ClientConfig, ShieldClient};
 use shield::{Shield, follow};
 use tokio::net::TcpListener;
@@ -107,6 +108,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         async move { Ok(endpoint.serve(s3_listener, shutdown).await?) }
     });
 
+    let master = MasterToken::new(&identity.node_token).context("identity.json: node_token")?;
     // Control, over its embedded store, and the one distribution.
     let store =
         control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
@@ -114,17 +116,19 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     let control = Control::new(store, config, &registry)?;
     control.apply(&declared(&identity, &domain, &options.distribution)).await.context("the distribution")?;
     tasks.spawn({
-        let (token, shutdown) = (identity.node_token.clone(), shutdown.clone());
-        async move { Ok(control.serve(control_listener, &token, shutdown).await?) }
+        let (master, shutdown) = (master.clone(), shutdown.clone());
+        async move { Ok(control.serve(control_listener, &master, shutdown).await?) }
     });
-    let node = |role: NodeRole, name: &str, address: SocketAddr| NodeConfig {
+    let [edge_credentials, shield_credentials] =
+        [(Role::Edge, "edge"), (Role::Shield, "shield")].map(|(role, name)| Credentials::from(master.token(role, Some(name))));
+    let node = |role: NodeRole, name: &str, credentials: &Credentials, address: SocketAddr| NodeConfig {
         node_id: name.to_owned(),
         role,
         address: address.to_string(),
         zone: "local".into(),
         weight: 0,
         control: vec![format!("http://{control_address}")],
-        token: identity.node_token.clone(),
+        credentials: credentials.clone(),
         state_dir: options.data.join("state").join(name),
         version: env!("CARGO_PKG_VERSION").into(),
     };
@@ -138,21 +142,21 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         ..Default::default()
     });
     let shield_node =
-        Node::start(node(NodeRole::Shield, "shield", shield_address), &registry, shutdown.clone())?;
+        Node::start(node(NodeRole::Shield, "shield", &shield_credentials, shield_address), &registry, shutdown.clone())?;
     let shield = Shield::new(shield_config, &registry)?;
     shield_node.synced().await;
     follow::apply(&shield, &shield_node.catalogue.borrow());
     tokio::spawn(follow::follow(shield.clone(), shield_node.catalogue.clone(), shutdown.clone()));
     tasks.spawn({
-        let (token, shutdown) = (identity.node_token.clone(), shutdown.clone());
-        async move { Ok(shield.serve(shield_listener, &token, shutdown).await?) }
+        let shutdown = shutdown.clone();
+        async move { Ok(shield.serve(shield_listener, &shield_credentials, shutdown).await?) }
     });
     shield_node.set_state(NodeState::Ready);
 
     // The edge.
-    let edge_node = Node::start(node(NodeRole::Edge, "edge", bound.rtmp[0]), &registry, shutdown.clone())?;
+    let edge_node = Node::start(node(NodeRole::Edge, "edge", &edge_credentials, bound.rtmp[0]), &registry, shutdown.clone())?;
     let shields = ShieldClient::new(
-        &identity.node_token,
+        &edge_credentials,
         edge_node.shields.clone(),
         ClientConfig::default(),
         &registry,

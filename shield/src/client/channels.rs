@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use control::client::credentials::Tls;
 use control::client::dial::{self, Dialer};
 use proto::token::Bearer;
 use proto::v1::Priority;
@@ -27,7 +28,7 @@ const FRAME_BYTES: u32 = 1 << 20;
 /// How often a connection is pinged, idle or not, and how long the ping may take.
 const PING: Duration = Duration::from_secs(5);
 
-/// A shield's stub that carries the node token.
+/// A shield's stub that carries its caller's token.
 pub(super) type Stub = ShieldClient<InterceptedService<Channel, Bearer>>;
 
 /// One shield: its connections, and how it has been doing.
@@ -50,9 +51,14 @@ impl Node {
         id: &str,
         address: &str,
         config: &ClientConfig,
+        tls: Option<&Tls>,
         dialer: Option<&Dialer>,
     ) -> Result<Self, Error> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+        let endpoint = match tls {
+            Some(tls) => Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls.client())?,
+            None => Endpoint::from_shared(format!("http://{address}"))?,
+        };
+        let endpoint = endpoint
             .connect_timeout(Duration::from_millis(config.connect_ms))
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)

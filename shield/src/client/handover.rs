@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use control::client::Dialer;
+use control::client::{Credentials, Dialer};
 use prometheus::Registry;
 use proto::object::{ObjectKey, ObjectVersion};
 use proto::range::ByteRange;
@@ -60,7 +60,7 @@ impl Owners {
     /// The other shields of `map`, for the one called `own_id`. Metrics are those of any client of shields.
     pub(crate) fn new(
         own_id: &str,
-        token: &str,
+        credentials: &Credentials,
         map: watch::Receiver<Arc<ShieldMap>>,
         config: &Peers,
         dialer: Option<Dialer>,
@@ -78,7 +78,7 @@ impl Owners {
             hedge: Hedge { percent: 0, ..Hedge::default() },
             ..ClientConfig::default()
         };
-        let client = ShieldClient::with_past(token, map, client, dialer, registry, PAST)?;
+        let client = ShieldClient::with_past(credentials, map, client, dialer, registry, PAST)?;
         Ok(Self {
             inner: client.inner,
             own_id: own_id.to_owned(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use proto::object::OriginId;
 use proto::range::SEGMENT_BYTES;
+use proto::token::{MasterToken, Role};
 use proto::v1::shield_client::ShieldClient as Stub;
 use proto::v1::{NodeState, PurgeRequest, ReadRequest, ShieldNode, StatRequest};
 use tokio::net::TcpListener;
@@ -23,7 +24,6 @@ mod handing_over;
 mod hedging;
 mod relay;
 
-const TOKEN: &str = "a-token-for-tests";
 const MIB: u64 = 1 << 20;
 
 /// A shield on a runtime of its own, so that it can die as a process dies: at once, with its connections.
@@ -50,7 +50,7 @@ impl Server {
         runtime.spawn(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             tell.send(listener.local_addr().unwrap().to_string()).unwrap();
-            serving.serve(listener, TOKEN, stopped).await.unwrap();
+            serving.serve(listener, &credentials(Role::Shield), stopped).await.unwrap();
         });
         let address = told.recv().unwrap();
         Self { id: id.to_owned(), address, origin, shield, stop, runtime: Some(runtime) }
@@ -72,6 +72,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What a node of `role` proves itself with.
+fn credentials(role: Role) -> Credentials {
+    MasterToken::new("a-token-for-tests").unwrap().token(role, None).into()
 }
 
 fn bucket() -> OriginId {
@@ -98,7 +103,7 @@ fn map_of(shields: Vec<ShieldNode>) -> watch::Receiver<Arc<ShieldMap>> {
 
 fn client(servers: &[&Server]) -> ShieldClient {
     let map = map_of(servers.iter().map(|s| s.node(NodeState::Ready)).collect());
-    ShieldClient::new(TOKEN, map, config(), &Registry::new()).unwrap()
+    ShieldClient::new(&credentials(Role::Edge), map, config(), &Registry::new()).unwrap()
 }
 
 async fn collect(
@@ -263,7 +268,7 @@ async fn an_origin_that_fails_is_not_hammered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_shield_and_no_living_shield_are_refused_clearly() {
     let map = map_of(Vec::new());
-    let client = ShieldClient::new(TOKEN, map, config(), &Registry::new()).unwrap();
+    let client = ShieldClient::new(&credentials(Role::Edge), map, config(), &Registry::new()).unwrap();
     let error = client.stat(&film(), None).await.unwrap_err();
     assert!(error.reason == Reason::Unavailable && error.message.contains("no shield"), "{error}");
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -273,14 +278,15 @@ async fn no_shield_and_no_living_shield_are_refused_clearly() {
         state: NodeState::Ready.into(),
         ..Default::default()
     };
-    let client = ShieldClient::new(TOKEN, map_of(vec![node]), config(), &Registry::new()).unwrap();
+    let client =
+        ShieldClient::new(&credentials(Role::Edge), map_of(vec![node]), config(), &Registry::new()).unwrap();
     assert_eq!(client.stat(&film(), None).await.unwrap_err().reason, Reason::Unavailable);
 }
 
 #[tokio::test]
 async fn a_read_is_small_while_it_waits() {
     let map = map_of(Vec::new());
-    let client = ShieldClient::new(TOKEN, map, config(), &Registry::new()).unwrap();
+    let client = ShieldClient::new(&credentials(Role::Edge), map, config(), &Registry::new()).unwrap();
     let version = ObjectVersion { object: film(), version: "v".into() };
     let stream = client.read(&version, 5, ByteRange::new(0, 5), Priority::Demand);
     let size = size_of_val(&stream);
@@ -293,7 +299,8 @@ async fn a_wrong_token_is_refused() {
     objects.put("films/a.mp4", "x");
     let server = Server::start("shield-0", &objects);
     let map = map_of(vec![server.node(NodeState::Ready)]);
-    let client = ShieldClient::new("another-token-of-16", map, config(), &Registry::new()).unwrap();
+    let other = MasterToken::new("another-token-of-16").unwrap().token(Role::Edge, None);
+    let client = ShieldClient::new(&other.into(), map, config(), &Registry::new()).unwrap();
     assert_eq!(client.stat(&film(), None).await.unwrap_err().reason, Reason::Unauthenticated);
     assert_eq!(server.origin.heads(), 0);
 }
@@ -304,7 +311,7 @@ async fn the_map_is_followed_and_draining_shields_come_last() {
     objects.put("films/a.mp4", bytes(10));
     let (one, two) = (Server::start("one", &objects), Server::start("two", &objects));
     let (publish, map) = watch::channel(Arc::new(ShieldMap::default()));
-    let client = ShieldClient::new(TOKEN, map, config(), &Registry::new()).unwrap();
+    let client = ShieldClient::new(&credentials(Role::Edge), map, config(), &Registry::new()).unwrap();
     assert!(!client.has_shields());
     for (states, heads) in [
         ((NodeState::Ready, NodeState::Joining), (1, 0)),
@@ -326,7 +333,7 @@ async fn the_service_refuses_what_makes_no_sense_and_answers_from_the_cache_alon
     let server = Server::start("shield-0", &objects);
     let channel =
         tonic::transport::Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect_lazy();
-    let mut stub = Stub::with_interceptor(channel, Bearer::new(TOKEN).unwrap());
+    let mut stub = Stub::with_interceptor(channel, credentials(Role::Edge).peer());
     let request = |start, end, cache_only| ReadRequest {
         origin_id: bucket().as_str().into(),
         key: "films/a.mp4".into(),

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use control::client::Dialer;
+use control::client::credentials::Tls;
 use proto::object::ObjectKey;
 use proto::v1::{NodeState, ShieldMap};
 use tokio::time::Instant;
@@ -62,6 +63,7 @@ impl Topology {
         map: Arc<ShieldMap>,
         before: &Topology,
         config: &ClientConfig,
+        tls: Option<&Tls>,
         dialer: Option<&Dialer>,
     ) -> Self {
         let group = |state: NodeState, same: &Group| {
@@ -74,7 +76,7 @@ impl Topology {
                 let known = before.nodes().find(|n| n.id == shield.node_id && n.address == shield.address);
                 let node = match known.cloned() {
                     Some(node) => Ok(node),
-                    None => Node::new(&shield.node_id, &shield.address, config, dialer).map(Arc::new),
+                    None => Node::new(&shield.node_id, &shield.address, config, tls, dialer).map(Arc::new),
                 };
                 match node {
                     Ok(node) => {
@@ -144,12 +146,13 @@ impl Maps {
         &mut self,
         map: Arc<ShieldMap>,
         config: &ClientConfig,
+        tls: Option<&Tls>,
         dialer: Option<&Dialer>,
     ) -> bool {
         if Arc::ptr_eq(&self.current.map, &map) {
             return false;
         }
-        let next = Arc::new(Topology::new(map, &self.current, config, dialer));
+        let next = Arc::new(Topology::new(map, &self.current, config, tls, dialer));
         let before = std::mem::replace(&mut self.current, next);
         // Only homes matter of the past: what has the same ring has the same homes.
         if self.kept > 0 && !before.is_empty() && before.ready.placed != self.current.ready.placed {

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use control::client::Credentials;
 use futures::StreamExt;
 use prometheus::Registry;
-use proto::token::{Bearer, Guard};
+use proto::token::{Bearer, MasterToken};
 use proto::v1::shield_client::ShieldClient as Stock;
 use proto::v1::shield_server::ShieldServer;
 use proto::v1::{NodeState, Priority, ShieldMap, ShieldNode};
@@ -26,9 +27,13 @@ use crate::config::Reads;
 use crate::origin::fault::Faulty;
 use crate::origin::memory::Memory;
 
-const TOKEN: &str = "a-token-for-tests";
 const MIB: u64 = 1 << 20;
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a node of `role` proves itself with.
+fn credentials(role: Role) -> Credentials {
+    MasterToken::new("a-token-for-tests").unwrap().token(role, None).into()
+}
 
 fn bucket() -> OriginId {
     OriginId::of("bucket.s3.amazonaws.com", "")
@@ -50,7 +55,9 @@ async fn serve(shield: &Arc<Shield>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let shield = shield.clone();
-    tokio::spawn(async move { shield.serve(listener, TOKEN, CancellationToken::new()).await });
+    tokio::spawn(async move {
+        shield.serve(listener, &credentials(Role::Shield), CancellationToken::new()).await
+    });
     address
 }
 
@@ -62,7 +69,7 @@ fn stock(address: &str, ip: &str) -> Stock<InterceptedService<Channel, Bearer>> 
         .initial_stream_window_size(65_535)
         .initial_connection_window_size(65_535)
         .connect_lazy();
-    Stock::with_interceptor(channel, Bearer::new(TOKEN).unwrap())
+    Stock::with_interceptor(channel, credentials(Role::Edge).peer())
 }
 
 fn request(version: &str, key: &str, start: u64, end: u64) -> ReadRequest {
@@ -113,14 +120,15 @@ async fn clients_and_servers_of_tonics_own_making_read_the_same_bytes() {
     // Our client, its server.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let service = ShieldServer::with_interceptor(Service(shield), Guard::new(TOKEN).unwrap());
+    let service = ShieldServer::with_interceptor(Service(shield), credentials(Role::Shield).guard().unwrap());
     let incoming = TcpIncoming::from(listener);
     tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
     let node =
         ShieldNode { node_id: "a".into(), address, state: NodeState::Ready.into(), ..Default::default() };
     let map = ShieldMap { generation: 1, shields: vec![node], store_id: "s".into() };
     let (_publish, map) = watch::channel(Arc::new(map));
-    let client = ShieldClient::new(TOKEN, map, ClientConfig::default(), &Registry::new()).unwrap();
+    let client =
+        ShieldClient::new(&credentials(Role::Edge), map, ClientConfig::default(), &Registry::new()).unwrap();
     let object = ObjectKey::new(bucket(), "films/a.mp4");
     let read = |version: &str, end| {
         let version = ObjectVersion { object: object.clone(), version: version.into() };

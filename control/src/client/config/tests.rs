@@ -110,8 +110,8 @@ fn errors_name_the_file_and_the_field() {
 #[test]
 fn a_token_comes_from_one_place_and_is_checked() {
     let file = file("0123456789abcdef\n");
-    assert_eq!(load_token(None, Some(file.path())).unwrap(), "0123456789abcdef");
-    assert!(load_token(Some("0123456789abcdef"), Some(file.path())).is_err());
-    assert!(load_token(None, None).is_err());
-    assert!(load_token(Some("short"), None).unwrap_err().to_string().starts_with("token:"));
+    assert!(load_master(None, Some(file.path())).is_ok());
+    assert!(load_master(Some("0123456789abcdef"), Some(file.path())).is_err());
+    assert!(load_master(None, None).is_err());
+    assert!(load_master(Some("short"), None).unwrap_err().to_string().starts_with("token:"));
 }

@@ -30,7 +30,7 @@ impl Pair {
         let mut first = self.servers[0].node(NodeState::Ready);
         first.address.clone_from(&self.relay.address);
         let map = map_of(vec![first, self.servers[1].node(NodeState::Ready)]);
-        ShieldClient::new(TOKEN, map, config, &Registry::new()).unwrap()
+        ShieldClient::new(&credentials(Role::Edge), map, config, &Registry::new()).unwrap()
     }
 }
 
@@ -146,7 +146,7 @@ async fn with_all_shields_dead_little_is_asked_and_each_read_ends_clearly() {
         node
     };
     let map = map_of(relays.iter().enumerate().map(node).collect());
-    let client = ShieldClient::new(TOKEN, map, config(), &Registry::new()).unwrap();
+    let client = ShieldClient::new(&credentials(Role::Edge), map, config(), &Registry::new()).unwrap();
     let info = client.stat(&film(), None).await.unwrap();
     relays.iter().for_each(|relay| relay.set(Mode::Cut));
     let before = (attempts(&client), relays.iter().map(Relay::accepted).sum::<u64>());
@@ -214,7 +214,7 @@ async fn a_read_without_progress_ends_at_its_deadline_and_one_that_is_not_read_f
     let server = Server::start("shield-0", &objects);
     let map = map_of(vec![server.node(NodeState::Ready)]);
     let config = ClientConfig { deadline_ms: 300, ..super::config() };
-    let client = ShieldClient::new(TOKEN, map, config, &Registry::new()).unwrap();
+    let client = ShieldClient::new(&credentials(Role::Edge), map, config, &Registry::new()).unwrap();
     let info = client.stat(&film(), None).await.unwrap();
     let mut stream = std::pin::pin!(client.read(&info.id, 4 * MIB, all, Priority::Demand));
     let (_, first) = stream.next().await.unwrap().unwrap();

@@ -38,7 +38,10 @@ impl Cluster {
     fn introduce(&self, server: &Server) {
         let runtime = server.runtime.as_ref().unwrap().handle().clone();
         let _inside = runtime.enter();
-        server.shield.follow_map(&server.id, TOKEN, self.map.subscribe(), None, &Registry::new()).unwrap();
+        server
+            .shield
+            .follow_map(&server.id, &credentials(Role::Shield), self.map.subscribe(), None, &Registry::new())
+            .unwrap();
     }
 
     fn publish(&self, states: &[(usize, NodeState)]) {
@@ -52,7 +55,7 @@ impl Cluster {
     }
 
     fn client(&self) -> ShieldClient {
-        ShieldClient::new(TOKEN, self.map.subscribe(), config(), &Registry::new()).unwrap()
+        ShieldClient::new(&credentials(Role::Edge), self.map.subscribe(), config(), &Registry::new()).unwrap()
     }
 
     async fn read_all(&self, client: &ShieldClient) {
@@ -126,7 +129,7 @@ async fn edges_with_different_maps_are_all_answered_and_blocks_are_not_filled_tw
     cluster.ready(&[0, 1]);
     // An edge that will not hear of the change.
     let (_old, behind) = watch::channel(cluster.map.borrow().clone());
-    let stale = ShieldClient::new(TOKEN, behind, config(), &Registry::new()).unwrap();
+    let stale = ShieldClient::new(&credentials(Role::Edge), behind, config(), &Registry::new()).unwrap();
     let fresh = cluster.client();
     cluster.ready(&[0, 1, 2]);
     for server in &cluster.servers {
@@ -155,7 +158,7 @@ async fn a_stand_in_asks_the_home_that_only_its_edge_cannot_reach() {
     let mut map = ShieldMap::clone(&cluster.map.borrow());
     map.shields[0].address = gone.to_string();
     let (_keep, map) = watch::channel(Arc::new(map));
-    let cut_off = ShieldClient::new(TOKEN, map, config(), &Registry::new()).unwrap();
+    let cut_off = ShieldClient::new(&credentials(Role::Edge), map, config(), &Registry::new()).unwrap();
     cluster.read_all(&cut_off).await;
     assert_eq!(cluster.fetched_blocks(), before);
 }
@@ -202,7 +205,9 @@ async fn a_shield_that_returns_is_eased_in_while_the_one_before_answers_from_its
     cluster.ready(&[0]);
     let slow_start = config::SlowStart { ms: 60_000, first: 2, last: 3, wait_ms: 100 };
     let config = ClientConfig { slow_start, ..config() };
-    let client = ShieldClient::new(TOKEN, cluster.map.subscribe(), config, &Registry::new()).unwrap();
+    let client =
+        ShieldClient::new(&credentials(Role::Edge), cluster.map.subscribe(), config, &Registry::new())
+            .unwrap();
     let mut infos = Vec::new();
     for film in &films {
         infos.push(client.stat(film, None).await.unwrap());

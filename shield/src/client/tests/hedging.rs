@@ -37,7 +37,7 @@ impl Pair {
     /// A client that has read the first film, so that it knows how fast that goes.
     async fn client(&self, config: ClientConfig) -> ShieldClient {
         let map = map_of(vec![self.home.node(NodeState::Ready), self.other.node(NodeState::Ready)]);
-        let client = ShieldClient::new(TOKEN, map, config, &Registry::new()).unwrap();
+        let client = ShieldClient::new(&credentials(Role::Edge), map, config, &Registry::new()).unwrap();
         whole(&client, &self.films[0]).await.unwrap();
         client
     }
@@ -127,7 +127,7 @@ async fn a_shield_at_a_hundredth_of_its_speed_is_overtaken_in_mid_stream() {
     let mut slow = pair.home.node(NodeState::Ready);
     slow.address.clone_from(&relay.address);
     let map = map_of(vec![slow, pair.other.node(NodeState::Ready)]);
-    let client = ShieldClient::new(TOKEN, map, eager(), &Registry::new()).unwrap();
+    let client = ShieldClient::new(&credentials(Role::Edge), map, eager(), &Registry::new()).unwrap();
     let info = client.stat(&pair.films[1], None).await.unwrap();
     let all = ByteRange::new(0, u64::MAX);
     let mut stream = std::pin::pin!(client.read(&info.id, pair.size, all, Priority::Demand));

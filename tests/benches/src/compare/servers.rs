@@ -15,7 +15,15 @@ use serde_json::Value;
 use super::place::{Place, fresh};
 use super::process::{Running, free, listens};
 
-const TOKEN: &str = "the-token-of-the-comparison";
+const MASTER: &str = "the-token-of-the-comparison";
+/// A node's token, as control's command line prints it.
+fn token(place: &Place, role: &str) -> Result<String> {
+    let mut control = std::process::Command::new(place.product("penstock-control")?);
+    let printed = control.args(["token", role, "--token", MASTER]).output()?;
+    anyhow::ensure!(printed.status.success(), "penstock-control token: {}", String::from_utf8_lossy(&printed.stderr));
+    Ok(String::from_utf8_lossy(&printed.stdout).trim().to_owned())
+}
+
 /// What viewers of the cluster call it.
 const HOST: &str = "films.example.com";
 
@@ -138,7 +146,7 @@ pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> R
     let entry = format!("{{name: films, origin: media.s3.amazonaws.com, aliases: [{HOST}]}}");
     std::fs::write(&distributions, format!("distributions:\n  - {entry}\n"))?;
     let control = format!(
-        "listen: {grpc}\nmetrics: {}\ntoken: {TOKEN}\nstore: {{redb: {{path: '{}'}}}}\ndistributions_file: '{}'\n",
+        "listen: {grpc}\nmetrics: {}\ntoken: {MASTER}\nstore: {{redb: {{path: '{}'}}}}\ndistributions_file: '{}'\n",
         free()?,
         folder.join("control.redb").display(),
         distributions.display()
@@ -146,8 +154,9 @@ pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> R
     let node = |name: &str, addr: SocketAddr, listen: String| -> Result<(String, SocketAddr)> {
         let metrics = free()?;
         let state = folder.join(name);
+        let token = token(place, if name.starts_with("edge") { "edge" } else { "shield" })?;
         let text = format!(
-            "node_id: {name}\naddress: {addr}\ntoken: {TOKEN}\ncontrol: ['http://{grpc}']\nlisten: {listen}\n\
+            "node_id: {name}\naddress: {addr}\ntoken: {token}\ncontrol: ['http://{grpc}']\nlisten: {listen}\n\
              metrics: {metrics}\nstate_dir: '{}'\n",
             state.display()
         );

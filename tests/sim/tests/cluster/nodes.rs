@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use control::client::{Node, NodeConfig, NodeRole, NodeState};
+use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState};
 use control::store::Store;
 use control::{Control, ControlConfig};
 use edge::Edge;
 use edge::config::EdgeConfig;
 use prometheus::Registry;
 use proto::object::OriginId;
+use proto::token::{MasterToken, Role};
 use proto::v1::{Distribution, DistributionKind};
 use shield::client::{ClientConfig, ShieldClient};
 use shield::{Shield, ShieldConfig, follow};
@@ -21,12 +22,21 @@ use tokio_util::sync::CancellationToken;
 use super::bucket::Buckets;
 use super::network;
 
-pub(crate) const TOKEN: &str = "a-token-for-simulations";
 pub(crate) const CONTROLS: [&str; 2] = ["control-1", "control-2"];
 pub(crate) const SHIELDS: [&str; 3] = ["shield-1", "shield-2", "shield-3"];
 pub(crate) const EDGES: [&str; 2] = ["edge-1", "edge-2"];
 pub(crate) const RTMP: u16 = 1935;
 const GRPC: u16 = 7400;
+
+fn master() -> MasterToken {
+    MasterToken::new("a-token-for-simulations").unwrap()
+}
+
+/// What a node proves itself with: a token of its own.
+fn credentials(role: NodeRole, name: &str) -> Credentials {
+    let role = if role == NodeRole::Edge { Role::Edge } else { Role::Shield };
+    master().token(role, Some(name)).into()
+}
 
 /// What every process is started with, and where it leaves its metrics.
 #[derive(Clone)]
@@ -81,7 +91,7 @@ pub(crate) fn distribution(bucket: usize) -> Distribution {
 pub(crate) async fn control(name: &'static str, around: Surroundings) -> turmoil::Result {
     let control = Control::new(around.store.clone(), ControlConfig::default(), &around.registry(name))?;
     let connections = network::accepted(network::listen(GRPC).await?);
-    control.serve_connections(connections, TOKEN, CancellationToken::new()).await?;
+    control.serve_connections(connections, &master(), CancellationToken::new()).await?;
     Ok(())
 }
 
@@ -99,7 +109,7 @@ fn node(
         zone: String::new(),
         weight: 0,
         control: CONTROLS.iter().map(|c| format!("http://{c}:{GRPC}")).collect(),
-        token: TOKEN.into(),
+        credentials: credentials(role, name),
         // Disks are written by threads, whose time is not the simulation's.
         state_dir: PathBuf::new(),
         version: "simulated".into(),
@@ -121,7 +131,7 @@ pub(crate) async fn shield(name: &'static str, around: Surroundings) -> turmoil:
     tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), stop.clone()));
     let serving = {
         let (stop, connections) = (stop.clone(), network::accepted(listener));
-        tokio::spawn(async move { shield.serve_connections(connections, TOKEN, stop).await })
+        tokio::spawn(async move { shield.serve_connections(connections, &credentials(NodeRole::Shield, name), stop).await })
     };
     node.set_state(NodeState::Ready);
     tracing::info!(target: "sim", "the shield serves");
@@ -144,7 +154,7 @@ pub(crate) async fn edge(name: &'static str, around: Surroundings) -> turmoil::R
     let node = node(name, NodeRole::Edge, RTMP, &registry, &stop)?;
     let dialer = Some(network::dialer());
     let shields =
-        ShieldClient::new_by(TOKEN, node.shields.clone(), ClientConfig::default(), dialer, &registry)?;
+        ShieldClient::new_by(&credentials(NodeRole::Edge, name), node.shields.clone(), ClientConfig::default(), dialer, &registry)?;
     let edge = Edge::new(around.edge.clone(), Arc::new(shields), node.catalogue.clone(), &registry)?;
     node.synced().await;
     node.set_state(NodeState::Ready);

@@ -1,0 +1,109 @@
+//! The roster's entries: who joins, who leaves, who is to drain.
+
+use std::time::Duration;
+
+use prost::Message;
+use proto::v1::{Deployed, NodeState, RegisterRequest, RosterEntry};
+
+use super::acknowledged;
+use crate::documents::{DEPLOYED, MEMBERS, ROSTER};
+use crate::mirror::view::View;
+use crate::store::{ConfigStore, StoreError, Transaction};
+
+/// Writers who are faster, before a join is given up (the node tries again in a moment).
+const ATTEMPTS: usize = 8;
+
+/// The entry of a node and the revision that wrote it.
+pub(crate) async fn entry(
+    store: &dyn ConfigStore,
+    node_id: &str,
+) -> Result<Option<(RosterEntry, u64)>, StoreError> {
+    let key = format!("{ROSTER}{node_id}");
+    let Some(entry) = store.get(&key).await? else { return Ok(None) };
+    let document = RosterEntry::decode(entry.value)
+        .map_err(|e| StoreError::Damaged(format!("{key} can't be read: {e}")))?;
+    Ok(Some((document, entry.modified)))
+}
+
+/// Whether a Register of `node` is more than a sign of life: it is new, has another role, is a new process, or has applied less than it once had
+/// (it lost its disk).
+pub(crate) fn is_news(view: &View, node: &RegisterRequest) -> bool {
+    let Some(known) = view.roster.get(&node.node_id) else { return true };
+    let member = view.members.get(&node.node_id);
+    let starts = node.state() == NodeState::Joining && member.is_none_or(|m| m.state() != NodeState::Joining);
+    let had = member.map_or(0, |member| acknowledged(view, member));
+    known.role != node.role || starts || acknowledged(view, node) < had
+}
+
+/// A drained node whose process begins anew: the order has been carried out.
+fn restarts(known: &RosterEntry, node: &RegisterRequest) -> bool {
+    known.drain && node.state() == NodeState::Joining
+}
+
+/// Puts a node that registers in the roster, where it counts from now on, together with its record if it is to have a lease; the floor can't be
+/// raised by whoever has not heard of it.
+pub(crate) async fn join(
+    store: &dyn ConfigStore,
+    store_id: &str,
+    node: &RegisterRequest,
+    lease: Option<Duration>,
+) -> Result<(), StoreError> {
+    let key = format!("{ROSTER}{}", node.node_id);
+    for _ in 0..ATTEMPTS {
+        let (known, modified) = entry(store, &node.node_id).await?.unwrap_or_default();
+        let mut next = known.clone();
+        (next.node_id, next.role) = (node.node_id.clone(), node.role);
+        if restarts(&known, node) {
+            next.drain = false;
+        }
+        let deployed = store.get(DEPLOYED).await?;
+        let as_it_is = match &deployed {
+            Some(deployed) => deployed.value.clone(),
+            None => Deployed { revision: 0, store_id: store_id.to_owned() }.encode_to_vec().into(),
+        };
+        let mut transaction = Transaction::default()
+            .when(&key, modified)
+            .put(&key, next.encode_to_vec())
+            .when(DEPLOYED, deployed.map_or(0, |d| d.modified))
+            .put(DEPLOYED, as_it_is);
+        if let Some(lease) = lease {
+            transaction =
+                transaction.put_for(format!("{MEMBERS}{}", node.node_id), node.encode_to_vec(), lease);
+        }
+        match store.commit(transaction).await {
+            Ok(_) => {
+                tracing::info!(node = %node.node_id, role = %crate::membership::role_name(node), "node joined");
+                return Ok(());
+            }
+            Err(StoreError::Conflict { .. }) => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::Conflict { key })
+}
+
+/// Takes a node that stops cleanly out of the cluster: it counts no more.
+pub(crate) async fn leave(store: &dyn ConfigStore, node_id: &str) -> Result<(), StoreError> {
+    let both =
+        Transaction::default().delete(format!("{MEMBERS}{node_id}")).delete(format!("{ROSTER}{node_id}"));
+    store.commit(both).await.map(drop)
+}
+
+/// Orders a node to drain, or back into service; whether there is such a node.
+pub(crate) async fn drain(store: &dyn ConfigStore, node_id: &str, drain: bool) -> Result<bool, StoreError> {
+    let key = format!("{ROSTER}{node_id}");
+    for _ in 0..ATTEMPTS {
+        let Some((known, modified)) = entry(store, node_id).await? else { return Ok(false) };
+        if known.drain == drain {
+            return Ok(true);
+        }
+        let next = RosterEntry { drain, ..known };
+        match store.commit(Transaction::default().when(&key, modified).put(&key, next.encode_to_vec())).await
+        {
+            Ok(_) => return Ok(true),
+            Err(StoreError::Conflict { .. }) => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::Conflict { key })
+}

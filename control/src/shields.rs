@@ -1,0 +1,88 @@
+//! How control speaks to shields: orders to forget.
+//!
+//! Every shield is asked, as one keeps what it fetched while another was the home. A shield that does not answer hears of the order later,
+//! through its subscription; the caller names it.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use proto::status::{Reason, RemoteError};
+use proto::token::{Bearer, MasterToken};
+use proto::v1::shield_client::ShieldClient;
+use proto::v1::{NodeRole, PurgeRequest};
+use tonic::transport::Endpoint;
+
+use crate::client::credentials::Tls;
+use crate::metrics::Metrics;
+use crate::mirror::view::View;
+
+/// Time one shield has to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Shields asked at once.
+const AT_ONCE: usize = 16;
+
+/// The way to the shields. Clones are the same.
+#[derive(Clone)]
+pub struct Shields {
+    peer: Bearer,
+    tls: Option<Tls>,
+}
+
+/// What shields said to an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Entries dropped by those that answered.
+    pub entries: u64,
+    /// Node ids of those that did not.
+    pub unreached: Vec<String>,
+}
+
+impl Shields {
+    /// Shields of the cluster of `master`, by TLS if that is how it speaks.
+    pub fn new(master: &MasterToken, tls: Option<Tls>) -> Self {
+        Self { peer: master.peer(), tls }
+    }
+
+    /// Asks every live shield of `view` to forget what `order` names. To be done before edges hear of it: one that refetches must not find the
+    /// old bytes there.
+    pub(crate) async fn purge(&self, view: &View, order: &PurgeRequest, metrics: &Metrics) -> Purged {
+        let answers: Vec<(String, Result<u64, RemoteError>)> =
+            futures::stream::iter(view.members.values().cloned())
+                .filter(|m| std::future::ready(m.role() == NodeRole::Shield))
+                .map(async |m| (m.node_id.clone(), self.ask(&m.address, order.clone()).await))
+                .buffered(AT_ONCE)
+                .collect()
+                .await;
+        let mut purged = Purged::default();
+        for (node, answer) in answers {
+            match answer {
+                Ok(entries) => purged.entries += entries,
+                Err(error) => {
+                    tracing::warn!(shield = %node, %error, "a shield did not take the purge; it will hear of it later");
+                    metrics.unreached_shields.inc();
+                    purged.unreached.push(node);
+                }
+            }
+        }
+        purged
+    }
+
+    /// Asks one shield; the entries it dropped.
+    async fn ask(&self, address: &str, order: PurgeRequest) -> Result<u64, RemoteError> {
+        let failed =
+            |e: &dyn std::fmt::Display| RemoteError::new(Reason::Unavailable, format!("{address}: {e}"));
+        let endpoint = match &self.tls {
+            Some(tls) => {
+                Endpoint::from_shared(format!("https://{address}")).and_then(|e| e.tls_config(tls.client()))
+            }
+            None => Endpoint::from_shared(format!("http://{address}")),
+        };
+        let endpoint = endpoint.map_err(|e| failed(&e))?.connect_timeout(ANSWER / 2);
+        let call = async {
+            let channel = endpoint.connect().await.map_err(|e| failed(&e))?;
+            let answer = ShieldClient::with_interceptor(channel, self.peer.clone()).purge(order).await?;
+            Ok(answer.into_inner().entries)
+        };
+        tokio::time::timeout(ANSWER, call).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
+    }
+}
