@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) purges: IntCounter,
     pub(crate) unreached_shields: IntCounter,
     pub(crate) applies: IntCounterVec,
+    pub(crate) declared_rejected: IntGauge,
     pub(crate) door: door::DoorMetrics,
     pub(crate) api_refusals: IntCounterVec,
 }
@@ -105,7 +106,10 @@ impl Metrics {
             members,
             nodes,
             exclusions: counter("exclusions_total", "Nodes excluded because they were away for too long")?,
-            deployed_floor: gauge("deployed_floor", "Highest revision that every node that counts has applied")?,
+            deployed_floor: gauge(
+                "deployed_floor",
+                "Highest revision that every node that counts has applied",
+            )?,
             lagging: gauge("lagging_members", "Live nodes that have not applied the published revision")?,
             generation: gauge("shield_map_generation", "Generation of the shield map published")?,
             history: gauge("history_deltas", "Changes kept for subscribers that resume")?,
@@ -121,6 +125,10 @@ impl Metrics {
             purges: counter("purges_total", "Purge calls carried out")?,
             unreached_shields: counter("unreached_shields_total", "Shields a Purge call did not reach")?,
             applies,
+            declared_rejected: gauge(
+                "declared_rejected",
+                "1 while the declarative file as it is now was not applied; what was before stays in force",
+            )?,
             door: door::DoorMetrics::new(registry)?,
             api_refusals,
         })

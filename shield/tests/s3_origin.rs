@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use control::client::Credentials;
 use control::client::OriginEntry;
 use control::client::catalogue::Access;
 use futures::StreamExt;
@@ -17,6 +18,7 @@ use penstock_shield as shield;
 use proto::object::{ObjectKey, ObjectVersion, OriginId};
 use proto::range::ByteRange;
 use proto::status::Reason;
+use proto::token::{MasterToken, Role};
 use proto::v1::{Grant, NodeState, OriginSecret, Priority, Published, ShieldMap, ShieldNode};
 use shield::config::ShieldConfig;
 use shield::origin::endpoint::resolve;
@@ -490,8 +492,10 @@ async fn a_truncated_body_is_resumed_from_the_next_byte() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let stop = tokio_util::sync::CancellationToken::new();
-    let token = "a-token-for-tests";
-    let serving = tokio::spawn(server.serve(listener, token, stop.clone()));
+    let master = MasterToken::new("a-token-for-tests").unwrap();
+    let [own, edge] = [Role::Shield, Role::Edge].map(|role| Credentials::from(master.token(role, None)));
+    let stopped = stop.clone();
+    let serving = tokio::spawn(async move { server.serve(listener, &own, stopped).await });
     let shields = vec![ShieldNode {
         node_id: "a".into(),
         address,
@@ -500,7 +504,7 @@ async fn a_truncated_body_is_resumed_from_the_next_byte() {
     }];
     let (_publish, map) =
         tokio::sync::watch::channel(Arc::new(ShieldMap { generation: 1, shields, ..Default::default() }));
-    let client = shield::client::ShieldClient::new(token, map, Default::default(), &registry).unwrap();
+    let client = shield::client::ShieldClient::new(&edge, map, Default::default(), &registry).unwrap();
     let info = client.stat(&ObjectKey::new(id, "films/a b.mp4"), None).await.unwrap();
     let version = ObjectVersion { ..info.id };
     let stream = client.read(&version, info.size_bytes, ByteRange::new(0, u64::MAX), Priority::Demand);

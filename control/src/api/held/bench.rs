@@ -22,7 +22,7 @@ use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
 use crate::shields::Shields;
-use crate::store::{Store, Transaction, memory};
+use crate::store::{Head, Store, Transaction, memory};
 
 pub(crate) const ALICE: &str = "111122223333";
 pub(crate) const BOB: &str = "444455556666";
@@ -92,11 +92,11 @@ impl Bench {
             features: proto::distribution::FEATURES.iter().map(|f| (*f).to_owned()).collect(),
             ..Default::default()
         };
-        let revision = self.context.store.head().await.unwrap().revision;
+        let Head { store_id, revision } = self.context.store.head().await.unwrap();
         self.commit(
             Transaction::default()
                 .put(format!("{MEMBERS}edge-1"), edge.encode_to_vec())
-                .put(DEPLOYED, Deployed { revision }.encode_to_vec()),
+                .put(DEPLOYED, Deployed { revision, store_id }.encode_to_vec()),
         )
         .await;
         self.until(|view| view.deployed_floor == revision && !view.members.is_empty()).await;
