@@ -78,14 +78,14 @@ async fn an_identitys_keys_are_sealed_and_belong_to_its_account() {
     let config = IdentityConfig { caller_reference: "r".into(), ..Default::default() };
     let made = identity::create(&bench.context, &principal(ALICE), Version::NEWEST, config).await.unwrap();
     let sealer = Sealer::new(&SealingKey::random().unwrap(), &[]);
-    secrets::set(store, &sealer, &made.id, "AKIDORIGIN", "very secret").await.unwrap();
+    secrets::set(store, &sealer, &made.id, "AKIDORIGIN", "very-secret").await.unwrap();
     let key = format!("origin-secrets/oai/{}", made.id);
     let entry = store.get(&key).await.unwrap().unwrap();
-    assert!(!entry.value.windows(11).any(|part| part == b"very secret"), "it is nowhere in the store");
+    assert!(!entry.value.windows(11).any(|part| part == b"very-secret"), "it is nowhere in the store");
     let secret = OriginSecret::decode(entry.value).unwrap();
     assert_eq!((secret.account.as_str(), secret.access_key_id.as_str()), (ALICE, "AKIDORIGIN"));
     assert_eq!(secret.secret_access_key, "");
-    assert_eq!(sealer.open(&key, &secret.sealed_secret).unwrap(), b"very secret");
+    assert_eq!(sealer.open(&key, &secret.sealed_secret).unwrap(), b"very-secret");
     assert!(
         sealer.open("origin-secrets/oai/EOTHER", &secret.sealed_secret).is_err(),
         "sealed for this place only"
