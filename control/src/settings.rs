@@ -344,6 +344,7 @@ impl Settings {
             let api = api::ApiSettings {
                 listen: settings.api.listen,
                 clock_window_seconds: settings.api.clock_window_seconds,
+                regions: settings.api.regions.clone(),
                 ..api::ApiSettings::default()
             };
             // As text, for not all parts can be compared; it is shown to nobody.

@@ -20,6 +20,9 @@ use crate::tokens::{self, MASTER};
 use crate::wire::{Client, PATIENCE};
 use crate::{eventually, http};
 
+/// Under which control seals secrets.
+const SEALING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 /// The streaming distribution over the public bucket `media`.
 pub const PUBLIC: &str = "s0000000public.penstock.localhost";
 /// A CNAME of it.
@@ -462,7 +465,7 @@ fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str, api:
     let (grpc, metrics, api) = (plain(grpc), plain(metrics), plain(api));
     format!(
         "listen: {grpc}\nmetrics: {metrics}\ntoken: {MASTER}\nstore:\n  etcd:\n    endpoints: [{etcd}]\n\
-         distributions_file: {distributions}\napi:\n  listen: {api}\n"
+         distributions_file: {distributions}\nsecrets:\n  key: {SEALING_KEY}\napi:\n  listen: {api}\n"
     )
 }
 
