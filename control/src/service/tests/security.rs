@@ -1,10 +1,10 @@
 //! Who may do what on the gRPC port, by token and by certificate; what each role is told.
 
 use super::*;
-use crate::seal::SealingKey;
 use crate::client::admin::{self, Admin};
 use crate::client::credentials::{Credentials, TlsFiles};
 use crate::documents::{GRANTS, ORIGIN_SECRETS, SIGNERS};
+use crate::seal::SealingKey;
 use prost::Message;
 use proto::token::certificate::uri;
 use proto::v1::{
@@ -130,14 +130,16 @@ async fn signers_go_to_all_secrets_and_grants_to_shields_only() {
     assert!(heard.access.grants.is_empty() && heard.access.origin_secrets.is_empty());
     // Secrets are opened for shields; one that this control can't open is withheld, not sent as it lies.
     let heard = shield.node.catalogue.borrow().access.clone();
-    let known: Vec<_> = heard.origin_secrets.values().map(|s| (&*s.credential, &*s.secret_access_key)).collect();
+    let known: Vec<_> =
+        heard.origin_secrets.values().map(|s| (&*s.credential, &*s.secret_access_key)).collect();
     assert_eq!(known, [("oai/E1", "secret of oai/E1"), ("oai/E2", "secret of oai/E2")]);
     assert!(heard.origin_secrets.values().all(|s| s.sealed_secret.is_empty()));
     assert_eq!(replica.control.metrics.unopened_secrets.get(), 1);
     assert_eq!((shield.counter("origin_secrets"), edge.counter("origin_secrets")), (2, 0));
     // A shield keeps them over a restart, in a file of its own.
     saved(&dir.path().join("s"), |c, _| c.access.origin_secrets.len() == 2).await;
-    saved(&dir.path().join("e"), |c, _| c.revision.number >= revision && c.access.origin_secrets.is_empty()).await;
+    saved(&dir.path().join("e"), |c, _| c.revision.number >= revision && c.access.origin_secrets.is_empty())
+        .await;
     let gone = Transaction::default()
         .delete(format!("{SIGNERS}{ACCOUNT}"))
         .delete(format!("{GRANTS}{ACCOUNT}/media"))
