@@ -16,7 +16,7 @@ use penstock_control::api::{ApiError, Verify, auth};
 use penstock_control::client::telemetry::{self, Readiness};
 use penstock_control::door::{self, Door};
 use penstock_control::settings::Settings;
-use penstock_control::{Control, ControlConfig, DeclaredSet, declare};
+use penstock_control::{Control, ControlConfig, DeclaredSet, console, declare};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,7 +76,8 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let control = ControlConfig { tls, ..settings.control(sealer.clone()) };
     let control = Control::new(store, control, &registry)?;
     let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &master);
-    let door = Door::new(context.clone(), verify(&context), None, settings.api.door()).context("api.tls")?;
+    let door = Door::new(context.clone(), verify(&context), pages(&context, &settings), settings.api.door())
+        .context("api.tls")?;
 
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
@@ -94,8 +95,8 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     );
     if !sealer.has_key() {
         tracing::warn!(
-            "there is no key for secrets (secrets.key_file or secrets.key): access keys can't be made here, and those that \
-             exist verify nothing"
+            "there is no key for secrets (secrets.key_file or secrets.key): access keys can't be made here, those that \
+             exist verify nothing, and there is no console"
         );
     }
 
@@ -140,6 +141,12 @@ fn verify(context: &penstock_control::api::Context) -> Verify {
             Err(ApiError::new(status, "ServiceUnavailable", error.to_string()))
         }),
     }
+}
+
+/// The console; there is none without a key for secrets, by which its cookies are signed.
+fn pages(context: &penstock_control::api::Context, settings: &Settings) -> Option<axum::Router> {
+    let verifier = auth::Verifier::of(context);
+    verifier.and_then(|verifier| console::routes(context.clone(), verifier, settings.console.clone())).ok()
 }
 
 /// SIGTERM and SIGINT stop the service: it takes no more calls and ends subscriptions, whose nodes go to another replica. SIGHUP wakes those in `again`.
