@@ -205,7 +205,13 @@ async fn status(admin: &mut Admin) -> Answer {
             Some(_) => "InProgress",
             None => "unknown",
         };
-        println!("  {}  {}  {kind}  {enabled}  {status}  {}  {}", d.id, d.domain, d.origin_host, d.aliases.join(","));
+        println!(
+            "  {}  {}  {kind}  {enabled}  {status}  {}  {}",
+            d.id,
+            d.domain,
+            d.origin_host,
+            d.aliases.join(",")
+        );
         if let Some(status) = deployment.as_ref().filter(|status| !status.deployed) {
             println!("    {}", held_up_by(&nodes, newest, status.modified, &d.required_features));
         }
@@ -231,8 +237,11 @@ fn held_up_by(nodes: &[NodeStatus], newest: &Revision, revision: u64, features: 
         let Some(node) = &status.node else { continue };
         edges += usize::from(node.role() == NodeRole::Edge && node.state() == NodeState::Ready);
         let applied = node.applied.as_ref().filter(|a| a.store_id == newest.store_id).map_or(0, |a| a.number);
-        let lacking: Vec<&str> =
-            features.iter().filter(|f| status.condition != "lapsed" && !node.features.contains(f)).map(String::as_str).collect();
+        let lacking: Vec<&str> = features
+            .iter()
+            .filter(|f| status.condition != "lapsed" && !node.features.contains(f))
+            .map(String::as_str)
+            .collect();
         if applied < revision {
             let since = match status.condition.as_str() {
                 "lapsed" => format!("lapsed {} ago", seconds(status.lapsed_ms)),
@@ -290,7 +299,11 @@ async fn nodes(admin: &mut Admin) -> Answer {
 
 async fn drain(admin: &mut Admin, node: &str, undo: bool) -> Answer {
     admin.drain(node, undo).await?;
-    let what = if undo { "returns to service" } else { "drains; it returns with --undo or when its process is restarted" };
+    let what = if undo {
+        "returns to service"
+    } else {
+        "drains; it returns with --undo or when its process is restarted"
+    };
     println!("{node} {what}");
     Ok(())
 }

@@ -82,7 +82,11 @@ impl Condition {
 
 /// The revision of this store that a live node has applied; 0 for none.
 pub(crate) fn acknowledged(view: &View, member: &RegisterRequest) -> u64 {
-    member.applied.as_ref().filter(|applied| applied.store_id == view.store_id).map_or(0, |applied| applied.number)
+    member
+        .applied
+        .as_ref()
+        .filter(|applied| applied.store_id == view.store_id)
+        .map_or(0, |applied| applied.number)
 }
 
 /// The same of one whose lease has lapsed.

@@ -105,7 +105,10 @@ impl Metrics {
             members,
             nodes,
             exclusions: counter("exclusions_total", "Nodes excluded because they were away for too long")?,
-            deployed_floor: gauge("deployed_floor", "Highest revision that every node that counts has applied")?,
+            deployed_floor: gauge(
+                "deployed_floor",
+                "Highest revision that every node that counts has applied",
+            )?,
             lagging: gauge("lagging_members", "Live nodes that have not applied the published revision")?,
             generation: gauge("shield_map_generation", "Generation of the shield map published")?,
             history: gauge("history_deltas", "Changes kept for subscribers that resume")?,

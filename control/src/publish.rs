@@ -13,7 +13,9 @@ use std::time::Duration;
 use prost::Message;
 use proto::status::{Reason, RemoteError};
 use proto::token::Role;
-use proto::v1::{Published, Purge, Revision, ShieldMap, SnapshotPage, SubscribeEvent, subscribe_event::Event};
+use proto::v1::{
+    Published, Purge, Revision, ShieldMap, SnapshotPage, SubscribeEvent, subscribe_event::Event,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

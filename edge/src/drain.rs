@@ -14,8 +14,8 @@
 //! still there at the end of that time, and then waits, listeners open and connects rejected, until the order is taken back. The gauge `penstock_edge_drain_phase` is 1 for the phase the edge is in, and
 //! `penstock_edge_drain_phase_seconds` tells how long each took.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -133,7 +133,10 @@ impl Drain {
         let out = async {
             self.within(Phase::Settling, settle, std::future::pending()).await;
             self.within(Phase::Draining, drain, self.empty()).await;
-            info!(sessions = self.metrics.sessions.get(), "drained by order: out of service until it is taken back");
+            info!(
+                sessions = self.metrics.sessions.get(),
+                "drained by order: out of service until it is taken back"
+            );
             self.say_goodbye();
             std::future::pending::<()>().await;
         };

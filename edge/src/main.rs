@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
-use control::client::telemetry::{self, LogControl, LogFormat, Readiness};
 use control::client::credentials::TlsFiles;
+use control::client::telemetry::{self, LogControl, LogFormat, Readiness};
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, ShieldMap, StopSignal};
 use edge::Edge;
 use edge::config::EdgeConfig;
@@ -91,7 +91,8 @@ fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let mut file: File = files::load(flags.config.as_deref())?;
     let (token, token_file) = (file.token.as_deref(), file.token_file.as_deref());
-    let credentials = Credentials::load(Role::Edge, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
+    let credentials =
+        Credentials::load(Role::Edge, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
     file.edge.check().context("edge")?;
     file.shield_client.validate().map_err(anyhow::Error::msg).context("shield_client")?;
     anyhow::ensure!(!file.listen.is_empty(), "listen: names no address");

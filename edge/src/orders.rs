@@ -11,7 +11,13 @@ use control::client::{Node, NodeState};
 use crate::drain::Drain;
 
 /// Carries out orders until it is dropped.
-pub async fn follow(node: &Node, drain: &Drain, readiness: &Readiness, settle: Duration, drain_time: Duration) {
+pub async fn follow(
+    node: &Node,
+    drain: &Drain,
+    readiness: &Readiness,
+    settle: Duration,
+    drain_time: Duration,
+) {
     let sync = async {
         let mut orders = node.orders.clone();
         loop {

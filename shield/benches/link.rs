@@ -138,7 +138,8 @@ fn read(options: &HashMap<String, String>) -> Result<()> {
         };
         let map = ShieldMap { generation: 1, shields: vec![node], store_id: "s".into() };
         let (_publish, map) = watch::channel(Arc::new(map));
-        let client = ShieldClient::new(&credentials(Role::Edge)?, map, ClientConfig::default(), &Registry::new())?;
+        let client =
+            ShieldClient::new(&credentials(Role::Edge)?, map, ClientConfig::default(), &Registry::new())?;
         // Warms the shield's cache.
         take(&client, ByteRange::new(0, FILM_BLOCKS * BLOCK_BYTES), &mut VecDeque::new(), 0).await?;
         println!("ready");

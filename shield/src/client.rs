@@ -19,8 +19,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use control::client::{Credentials, Dialer};
 use control::client::credentials::Tls;
+use control::client::{Credentials, Dialer};
 use prometheus::Registry;
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
 use proto::range::ByteRange;

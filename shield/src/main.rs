@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
+use control::client::credentials::TlsFiles;
 use control::client::descriptors::{self, TooFew};
 use control::client::telemetry::{self, LogFormat, Readiness};
-use control::client::credentials::TlsFiles;
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use penstock_shield::{Shield, ShieldConfig, follow};
 use proto::token::Role;
@@ -82,7 +82,8 @@ fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let file: File = files::load(flags.config.as_deref())?;
     let (token, token_file) = (file.token.as_deref(), file.token_file.as_deref());
-    let credentials = Credentials::load(Role::Shield, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
+    let credentials =
+        Credentials::load(Role::Shield, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
     file.shield.validate().context("shield")?;
     let wildcard = file.listen.ip().is_unspecified();
     anyhow::ensure!(

@@ -262,7 +262,9 @@ mod tests {
 
     #[test]
     fn white_space_does_not_make_a_config_another() {
-        let said = |comment: &str| said(&Element::new("C").with_text("Comment", comment).with_text("Enabled", "true"));
+        let said = |comment: &str| {
+            said(&Element::new("C").with_text("Comment", comment).with_text("Enabled", "true"))
+        };
         assert_eq!(said(" a  b\n"), said("a b"));
         assert_ne!(said("a b"), said("ab"));
         assert_ne!(said("a"), super::said(&Element::new("C").with_text("Comment", "a")));

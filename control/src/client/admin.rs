@@ -11,8 +11,8 @@ use proto::token::Bearer;
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
     ApplyRequest, ApplyResponse, BackupEntry, BackupPage, DeploymentStatus, Distribution, DrainRequest,
-    ExportRequest, GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest, ListNodesRequest,
-    ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
+    ExportRequest, GetCertificateAuthorityRequest, ImportResponse, ListDistributionsRequest,
+    ListNodesRequest, ListNodesResponse, PurgeDistributionRequest, PurgeDistributionResponse, Revision,
 };
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -64,7 +64,9 @@ pub fn connect(
         (Some("http"), None) => parsed,
         (Some("https"), Some(tls)) => parsed.tls_config(tls.client()).map_err(|e| bad(e.to_string()))?,
         (Some("https"), None) => return Err(bad("https needs the cluster's CA: give tls.ca".into())),
-        (Some("http"), Some(_)) => return Err(bad("TLS files are given, so the scheme must be https".into())),
+        (Some("http"), Some(_)) => {
+            return Err(bad("TLS files are given, so the scheme must be https".into()));
+        }
         _ => return Err(bad("the scheme must be http or https".into())),
     };
     let parsed = parsed
@@ -74,7 +76,8 @@ pub fn connect(
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let channel = dial::channel(&parsed, dialer);
-    Ok(ControlClient::with_interceptor(channel, credentials.bearer()).max_decoding_message_size(MESSAGE_BYTES))
+    Ok(ControlClient::with_interceptor(channel, credentials.bearer())
+        .max_decoding_message_size(MESSAGE_BYTES))
 }
 
 /// All distributions, as of the last page.

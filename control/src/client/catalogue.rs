@@ -188,7 +188,8 @@ impl Catalogue {
     /// Forgets accounts that use an origin no more, and one that nobody uses.
     fn settle(&mut self, origin: &OriginId) {
         let Some(uses) = self.uses.get(origin) else { return };
-        let idle: Vec<String> = uses.iter().filter(|(_, n)| **n == 0).map(|(account, _)| account.clone()).collect();
+        let idle: Vec<String> =
+            uses.iter().filter(|(_, n)| **n == 0).map(|(account, _)| account.clone()).collect();
         if idle.is_empty() {
             return;
         }

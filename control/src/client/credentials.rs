@@ -45,16 +45,22 @@ impl TlsFiles {
             reason: reason.into(),
         };
         let read = |field: &str, path: &Path, marks: &str| {
-            let text = std::fs::read(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            let found = String::from_utf8_lossy(&text).lines().any(|line| line.starts_with("-----BEGIN") && line.contains(marks));
+            let text =
+                std::fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            let found = String::from_utf8_lossy(&text)
+                .lines()
+                .any(|line| line.starts_with("-----BEGIN") && line.contains(marks));
             if found { Ok(text) } else { Err(bad(field, path, &format!("holds no PEM block {marks}"))) }
         };
         let ca = Certificate::from_pem(read("ca", &self.ca, "CERTIFICATE")?);
         let identity = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => Some(Identity::from_pem(read("cert", cert, "CERTIFICATE")?, read("key", key, "PRIVATE KEY")?)),
+            (Some(cert), Some(key)) => {
+                Some(Identity::from_pem(read("cert", cert, "CERTIFICATE")?, read("key", key, "PRIVATE KEY")?))
+            }
             (None, None) => None,
-            (Some(path), None) | (None, Some(path)) => return Err(bad("cert", path, "cert and key come together")),
+            (Some(path), None) | (None, Some(path)) => {
+                return Err(bad("cert", path, "cert and key come together"));
+            }
         };
         Ok(Tls { ca, identity })
     }

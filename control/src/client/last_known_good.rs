@@ -170,7 +170,11 @@ mod tests {
         let (catalogue, shields) = sample();
         let published = Published {
             signers: vec![Signer { account: "123456789012".into(), keys: vec![] }],
-            origin_secrets: vec![OriginSecret { credential: "oai/E1".into(), secret_access_key: "s".into(), ..Default::default() }],
+            origin_secrets: vec![OriginSecret {
+                credential: "oai/E1".into(),
+                secret_access_key: "s".into(),
+                ..Default::default()
+            }],
             grants: vec![Grant { account: "123456789012".into(), bucket: "media".into() }],
         };
         let catalogue = catalogue.with_published(published.clone());

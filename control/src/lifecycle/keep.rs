@@ -71,9 +71,11 @@ impl Keeper {
                 self.report(&view);
                 wait = next_due_ms(&view, now_ms, patience).map(Duration::from_millis);
                 let hangs = self.reports.borrow().values().any(|report| report.behind_since.is_some());
-                for (applies, due) in
-                    [(failed, RETRY), (hangs, self.hang_after.min(Duration::from_secs(1))), (!still.is_zero(), still)]
-                {
+                for (applies, due) in [
+                    (failed, RETRY),
+                    (hangs, self.hang_after.min(Duration::from_secs(1))),
+                    (!still.is_zero(), still),
+                ] {
                     if applies {
                         wait = Some(wait.map_or(due, |wait| wait.min(due)));
                     }
@@ -134,9 +136,11 @@ impl Keeper {
         for node in view.members.keys().chain(view.roster.keys()) {
             let Some(condition) = Condition::of(view, node) else { continue };
             let (member, entry) = (view.members.get(node), view.roster.get(node));
-            let role = member.map(|m| m.role()).or(entry.map(|e| NodeRole::try_from(e.role).unwrap_or_default()));
+            let role =
+                member.map(|m| m.role()).or(entry.map(|e| NodeRole::try_from(e.role).unwrap_or_default()));
             let applied = member.map(|m| acknowledged(view, m)).or(entry.map(|e| e.applied)).unwrap_or(0);
-            let mut report = Report { role: role.unwrap_or_default(), condition, behind_since: None, applied };
+            let mut report =
+                Report { role: role.unwrap_or_default(), condition, behind_since: None, applied };
             if condition == Condition::Behind {
                 let known = before.get(node).filter(|known| known.applied == applied);
                 let since = known.and_then(|known| known.behind_since).unwrap_or_else(Instant::now);

@@ -67,7 +67,8 @@ pub(crate) async fn join(
             .when(DEPLOYED, deployed.map_or(0, |d| d.modified))
             .put(DEPLOYED, as_it_is);
         if let Some(lease) = lease {
-            transaction = transaction.put_for(format!("{MEMBERS}{}", node.node_id), node.encode_to_vec(), lease);
+            transaction =
+                transaction.put_for(format!("{MEMBERS}{}", node.node_id), node.encode_to_vec(), lease);
         }
         match store.commit(transaction).await {
             Ok(_) => {
@@ -83,7 +84,8 @@ pub(crate) async fn join(
 
 /// Takes a node that stops cleanly out of the cluster: it counts no more.
 pub(crate) async fn leave(store: &dyn ConfigStore, node_id: &str) -> Result<(), StoreError> {
-    let both = Transaction::default().delete(format!("{MEMBERS}{node_id}")).delete(format!("{ROSTER}{node_id}"));
+    let both =
+        Transaction::default().delete(format!("{MEMBERS}{node_id}")).delete(format!("{ROSTER}{node_id}"));
     store.commit(both).await.map(drop)
 }
 
@@ -96,7 +98,8 @@ pub(crate) async fn drain(store: &dyn ConfigStore, node_id: &str, drain: bool) -
             return Ok(true);
         }
         let next = RosterEntry { drain, ..known };
-        match store.commit(Transaction::default().when(&key, modified).put(&key, next.encode_to_vec())).await {
+        match store.commit(Transaction::default().when(&key, modified).put(&key, next.encode_to_vec())).await
+        {
             Ok(_) => return Ok(true),
             Err(StoreError::Conflict { .. }) => (),
             Err(error) => return Err(error),

@@ -66,7 +66,9 @@ pub(super) fn steps(
                 let applied = last.get(&node).copied().unwrap_or(0);
                 steps.push(Step::Lapse(node, applied));
             }
-            None if !entry.excluded && away_ms >= patience.exclude_after_ms => steps.push(Step::Exclude(node)),
+            None if !entry.excluded && away_ms >= patience.exclude_after_ms => {
+                steps.push(Step::Exclude(node))
+            }
             None if entry.excluded && away_ms >= patience.forget_after_ms => steps.push(Step::Forget(node)),
             None => (),
         }
@@ -160,7 +162,9 @@ impl Step {
     /// Adds what must still hold: that the node is away, or that the floor is where it was when the node was found to have caught up.
     fn guard(&self, transaction: Transaction, view: &View, node: &str) -> Transaction {
         match self {
-            Self::Lapse(..) | Self::Exclude(_) | Self::Forget(_) => transaction.when(format!("{MEMBERS}{node}"), 0),
+            Self::Lapse(..) | Self::Exclude(_) | Self::Forget(_) => {
+                transaction.when(format!("{MEMBERS}{node}"), 0)
+            }
             Self::Readmit(_) => {
                 let deployed = Deployed { revision: view.deployed_floor, store_id: view.store_id.clone() };
                 transaction.when(DEPLOYED, view.deployed_modified).put(DEPLOYED, deployed.encode_to_vec())

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use proto::v1::{Deployed, Revision};
 
 use super::step::{Patience, Step, next_due_ms, steps};
@@ -226,7 +226,10 @@ async fn run(events: Vec<Event>) {
                 if !applied.contains_key(NODES[n]) {
                     applied.insert(NODES[n], 0);
                     let view = look(&store).await;
-                    let request = RegisterRequest { state: NodeState::Joining.into(), ..node(NODES[n], 0, &view.store_id) };
+                    let request = RegisterRequest {
+                        state: NodeState::Joining.into(),
+                        ..node(NODES[n], 0, &view.store_id)
+                    };
                     crate::membership::register(&store, &view, &request, LEASE).await.unwrap();
                     told.insert(NODES[n], 0);
                 }
@@ -259,10 +262,15 @@ async fn run(events: Vec<Event>) {
         if next > floor {
             assert!(next <= newest);
             let counted = store.list(ROSTER).await.unwrap().entries;
-            let counted = counted.into_iter().map(|e| RosterEntry::decode(e.value).unwrap()).filter(|e| !e.excluded);
+            let counted =
+                counted.into_iter().map(|e| RosterEntry::decode(e.value).unwrap()).filter(|e| !e.excluded);
             for entry in counted {
                 let knows = told.get(entry.node_id.as_str()).copied().unwrap_or(0);
-                assert!(knows >= next, "the floor rose to {next} while {} had told of {knows}", entry.node_id);
+                assert!(
+                    knows >= next,
+                    "the floor rose to {next} while {} had told of {knows}",
+                    entry.node_id
+                );
             }
         }
         floor = next;

@@ -1,10 +1,10 @@
 //! Tests of `mirror`.
 
 use super::*;
-use bytes::Bytes;
 use crate::client::catalogue::tests::document;
 use crate::documents::{self, DISTRIBUTIONS, put_distribution};
 use crate::store::{ConfigStore, memory};
+use bytes::Bytes;
 use prometheus::Registry;
 use prost::Message;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use proto::v1::{
-    AccessKey, Account, Delta, Deployed, Distribution, Grant, OriginSecret, Published, Purge, RegisterRequest, Revision,
-    RosterEntry, ShieldMap, Signer,
+    AccessKey, Account, Delta, Deployed, Distribution, Grant, OriginSecret, Published, Purge,
+    RegisterRequest, Revision, RosterEntry, ShieldMap, Signer,
 };
 use tokio::time::Instant;
 
@@ -162,7 +162,8 @@ impl View {
             pending.origin_secrets.insert(credential.to_owned(), document.clone());
             Arc::make_mut(&mut self.origin_secrets).insert(credential.to_owned(), document);
         } else if let Some(name) = key.strip_prefix(GRANTS) {
-            let document = decode::<Grant>(value).filter(|g| name == format!("{}/{}", g.account, g.bucket))?;
+            let document =
+                decode::<Grant>(value).filter(|g| name == format!("{}/{}", g.account, g.bucket))?;
             let document = Arc::new(document);
             pending.removed.remove(key);
             pending.grants.insert(name.to_owned(), document.clone());

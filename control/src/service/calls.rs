@@ -252,7 +252,8 @@ impl Control for Calls {
         let view = self.view()?;
         let limit = if limit == 0 { LIST_DEFAULT } else { (limit as usize).min(LIST_MOST) };
         let mut rest = view.distributions.range::<String, _>((Bound::Excluded(&after), Bound::Unbounded));
-        let distributions: Vec<Distribution> = rest.by_ref().take(limit).map(|(_, d)| (**d).clone()).collect();
+        let distributions: Vec<Distribution> =
+            rest.by_ref().take(limit).map(|(_, d)| (**d).clone()).collect();
         let truncated = rest.next().is_some();
         let deployments = self.deployments(&view, &distributions, &after, limit).await.unwrap_or_default();
         Ok(Response::new(ListDistributionsResponse {

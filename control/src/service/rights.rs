@@ -34,7 +34,11 @@ fn role_of(node: &RegisterRequest) -> Option<Role> {
 pub(super) fn keeps_role(caller: &Caller, node_id: &str, view: &View) -> Result<(), Status> {
     match view.members.get(node_id) {
         Some(member) if role_of(member) != Some(caller.role) => {
-            let text = format!("'{node_id}' is a live {}; this caller has the role {}", role_name(member), caller.role);
+            let text = format!(
+                "'{node_id}' is a live {}; this caller has the role {}",
+                role_name(member),
+                caller.role
+            );
             Err(RemoteError::new(Reason::Denied, text).into())
         }
         _ => Ok(()),

@@ -278,7 +278,8 @@ async fn no_shield_and_no_living_shield_are_refused_clearly() {
         state: NodeState::Ready.into(),
         ..Default::default()
     };
-    let client = ShieldClient::new(&credentials(Role::Edge), map_of(vec![node]), config(), &Registry::new()).unwrap();
+    let client =
+        ShieldClient::new(&credentials(Role::Edge), map_of(vec![node]), config(), &Registry::new()).unwrap();
     assert_eq!(client.stat(&film(), None).await.unwrap_err().reason, Reason::Unavailable);
 }
 

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use control::client::Credentials;
 use futures::StreamExt;
 use prometheus::Registry;
-use control::client::Credentials;
 use proto::token::{Bearer, MasterToken};
 use proto::v1::shield_client::ShieldClient as Stock;
 use proto::v1::shield_server::ShieldServer;
@@ -55,7 +55,9 @@ async fn serve(shield: &Arc<Shield>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let shield = shield.clone();
-    tokio::spawn(async move { shield.serve(listener, &credentials(Role::Shield), CancellationToken::new()).await });
+    tokio::spawn(async move {
+        shield.serve(listener, &credentials(Role::Shield), CancellationToken::new()).await
+    });
     address
 }
 
@@ -125,7 +127,8 @@ async fn clients_and_servers_of_tonics_own_making_read_the_same_bytes() {
         ShieldNode { node_id: "a".into(), address, state: NodeState::Ready.into(), ..Default::default() };
     let map = ShieldMap { generation: 1, shields: vec![node], store_id: "s".into() };
     let (_publish, map) = watch::channel(Arc::new(map));
-    let client = ShieldClient::new(&credentials(Role::Edge), map, ClientConfig::default(), &Registry::new()).unwrap();
+    let client =
+        ShieldClient::new(&credentials(Role::Edge), map, ClientConfig::default(), &Registry::new()).unwrap();
     let object = ObjectKey::new(bucket(), "films/a.mp4");
     let read = |version: &str, end| {
         let version = ObjectVersion { object: object.clone(), version: version.into() };

@@ -120,7 +120,10 @@ mod tests {
         assert_eq!(one.insert("7".into(), 70), Some(7));
         assert_eq!(one.remove("8"), Some(8));
         *one.entry("new".into()) += 5;
-        assert_eq!((one.len(), one.get("7"), one.get("8"), one.get("new")), (1000, Some(&70), None, Some(&5)));
+        assert_eq!(
+            (one.len(), one.get("7"), one.get("8"), one.get("new")),
+            (1000, Some(&70), None, Some(&5))
+        );
         assert_eq!((two.len(), two.get("7"), two.get("8"), two.get("new")), (1000, Some(&7), Some(&8), None));
         assert_eq!(one.values().count(), 1000);
         assert_eq!(two.iter().map(|(_, v)| u64::from(*v)).sum::<u64>(), 499_500);

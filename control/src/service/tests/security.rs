@@ -39,7 +39,10 @@ async fn each_role_may_make_its_own_calls_and_is_told_why_not_the_others() {
     let (mut shield, mut operator) = (client(Role::Shield, None), client(Role::Operator, None));
 
     let purge = PurgeDistributionRequest { distribution_id: A.into(), key_prefix: String::new() };
-    says(edge.list_nodes(ListNodesRequest {}).await.unwrap_err(), "needs the role operator; this caller has the role edge");
+    says(
+        edge.list_nodes(ListNodesRequest {}).await.unwrap_err(),
+        "needs the role operator; this caller has the role edge",
+    );
     says(shield.list_nodes(ListNodesRequest {}).await.unwrap_err(), "role shield");
     says(shield.purge(purge.clone()).await.unwrap_err(), "purging");
     says(edge.drain(proto::v1::DrainRequest::default()).await.unwrap_err(), "draining");
@@ -89,7 +92,9 @@ fn secret(credential: &str) -> Transaction {
         sealed_secret: vec![1, 2, 3].into(),
         ..Default::default()
     };
-    Transaction::default().put(format!("{ORIGIN_SECRETS}{credential}"), secret.encode_to_vec()).put("head", "")
+    Transaction::default()
+        .put(format!("{ORIGIN_SECRETS}{credential}"), secret.encode_to_vec())
+        .put("head", "")
 }
 
 #[tokio::test]
@@ -169,7 +174,11 @@ impl Ca {
             std::fs::write(&path, text).unwrap();
             Some(path)
         };
-        TlsFiles { cert: file("crt", certificate.pem()), key: file("key", key.serialize_pem()), ..self.only_ca() }
+        TlsFiles {
+            cert: file("crt", certificate.pem()),
+            key: file("key", key.serialize_pem()),
+            ..self.only_ca()
+        }
     }
 }
 
@@ -201,7 +210,10 @@ async fn with_tls_a_certificate_of_the_cluster_s_ca_or_a_token_inside_it_is_need
     assert_eq!(call(&with(Some(Role::Operator), &edge)).await, Err(Reason::Denied));
     let mut client = admin::connect(&url, &with(None, &edge), None).unwrap();
     assert!(client.register(register("edge-1", NodeRole::Edge)).await.is_ok());
-    assert_eq!(client.register(register("edge-2", NodeRole::Edge)).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(
+        client.register(register("edge-2", NodeRole::Edge)).await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
     // Another CA's certificate is no certificate, and another CA's client does not trust control.
     let mut stranger = other.files("alice", Some((Role::Operator, "alice")));
     assert_eq!(call(&with(Some(Role::Operator), &stranger)).await, Err(Reason::Unavailable));

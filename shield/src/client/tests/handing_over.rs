@@ -38,7 +38,10 @@ impl Cluster {
     fn introduce(&self, server: &Server) {
         let runtime = server.runtime.as_ref().unwrap().handle().clone();
         let _inside = runtime.enter();
-        server.shield.follow_map(&server.id, &credentials(Role::Shield), self.map.subscribe(), None, &Registry::new()).unwrap();
+        server
+            .shield
+            .follow_map(&server.id, &credentials(Role::Shield), self.map.subscribe(), None, &Registry::new())
+            .unwrap();
     }
 
     fn publish(&self, states: &[(usize, NodeState)]) {
@@ -202,7 +205,9 @@ async fn a_shield_that_returns_is_eased_in_while_the_one_before_answers_from_its
     cluster.ready(&[0]);
     let slow_start = config::SlowStart { ms: 60_000, first: 2, last: 3, wait_ms: 100 };
     let config = ClientConfig { slow_start, ..config() };
-    let client = ShieldClient::new(&credentials(Role::Edge), cluster.map.subscribe(), config, &Registry::new()).unwrap();
+    let client =
+        ShieldClient::new(&credentials(Role::Edge), cluster.map.subscribe(), config, &Registry::new())
+            .unwrap();
     let mut infos = Vec::new();
     for film in &films {
         infos.push(client.stat(film, None).await.unwrap());
