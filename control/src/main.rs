@@ -73,11 +73,12 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let control = ControlConfig { tls, ..settings.control(sealer.clone()) };
-    let control = Control::new(store, control, &registry)?;
+    let replica = ControlConfig { tls, ..settings.control(sealer.clone()) };
+    let control = Control::new(store, replica, &registry)?;
     let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &master);
-    let door = Door::new(context.clone(), verify(&context), pages(&context, &settings), settings.api.door())
-        .context("api.tls")?;
+    let console = console::open(&context, control.reports(), settings.console.clone()).context("console")?;
+    let door =
+        Door::new(context.clone(), verify(&context), console, settings.api.door()).context("api.tls")?;
 
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
@@ -95,8 +96,8 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     );
     if !sealer.has_key() {
         tracing::warn!(
-            "there is no key for secrets (secrets.key_file or secrets.key): access keys can't be made here, those that \
-             exist verify nothing, and there is no console"
+            "there is no key for secrets (secrets.key_file or secrets.key): access keys can't be made here, and those that \
+             exist verify nothing"
         );
     }
 
@@ -141,12 +142,6 @@ fn verify(context: &penstock_control::api::Context) -> Verify {
             Err(ApiError::new(status, "ServiceUnavailable", error.to_string()))
         }),
     }
-}
-
-/// The console; there is none without a key for secrets, by which its cookies are signed.
-fn pages(context: &penstock_control::api::Context, settings: &Settings) -> Option<axum::Router> {
-    let verifier = auth::Verifier::of(context);
-    verifier.and_then(|verifier| console::routes(context.clone(), verifier, settings.console.clone())).ok()
 }
 
 /// SIGTERM and SIGINT stop the service: it takes no more calls and ends subscriptions, whose nodes go to another replica. SIGHUP wakes those in `again`.
