@@ -7,6 +7,7 @@ pub mod auth;
 mod body;
 mod desk;
 pub mod error;
+pub(crate) mod held;
 pub mod identity;
 pub mod invalidation;
 pub mod key_group;

@@ -150,7 +150,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
             Command::Ca => admin.certificate_authority().await.map(|pem| print!("{pem}")),
-            Command::Serve | Command::Sign(_) | Command::Token { .. } => Ok(()),
+            Command::Serve | Command::Token { .. } | Command::Sign(_) => Ok(()),
         };
         match outcome {
             Ok(()) => return Ok(()),

@@ -139,6 +139,20 @@ pub fn delete_distribution(known: &Stored) -> Transaction {
     hosts(&known.document).fold(transaction, |t, host| t.delete(format!("{NAMES}{host}")))
 }
 
+/// `transaction` with a new order to forget, kept for `ttl`; it touches no head.
+pub fn add_purge(
+    transaction: Transaction,
+    origin_id: &str,
+    key_prefix: &str,
+    ttl: Duration,
+) -> (Purge, Transaction) {
+    let id = format!("I{}", random_text(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", 13));
+    let purge = Purge { id, origin_id: origin_id.into(), key_prefix: key_prefix.into() };
+    let key = format!("{PURGES}{}", purge.id);
+    let transaction = transaction.when(&key, 0).put_for(key, purge.encode_to_vec(), ttl);
+    (purge, transaction)
+}
+
 /// Stores an order to forget for `ttl`; the id is new. Returns the document and its revision.
 pub async fn put_purge(
     store: &dyn ConfigStore,
@@ -146,12 +160,8 @@ pub async fn put_purge(
     key_prefix: &str,
     ttl: Duration,
 ) -> Result<(Purge, u64), StoreError> {
-    let id = format!("I{}", random_text(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", 13));
-    let purge = Purge { id, origin_id: origin_id.into(), key_prefix: key_prefix.into() };
-    let key = format!("{PURGES}{}", purge.id);
-    let transaction =
-        Transaction::default().when(&key, 0).put_for(key, purge.encode_to_vec(), ttl).put(HEAD_KEY, "");
-    let revision = store.commit(transaction).await?;
+    let (purge, transaction) = add_purge(Transaction::default(), origin_id, key_prefix, ttl);
+    let revision = store.commit(transaction.put(HEAD_KEY, "")).await?;
     Ok((purge, revision))
 }
 

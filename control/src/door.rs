@@ -182,3 +182,6 @@ impl Door {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

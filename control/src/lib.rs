@@ -39,6 +39,8 @@ pub mod door;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "server")]
+pub mod lending;
+#[cfg(feature = "server")]
 pub mod lifecycle;
 #[cfg(feature = "server")]
 pub mod membership;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use penstock_control::client::telemetry::LogControl;
 use penstock_control::door::Door;
 use penstock_control::settings::Settings;
+use penstock_control::settings::api::ApiSettings;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -55,13 +56,14 @@ impl Reload {
         } else {
             tracing::info!("the configuration was reloaded");
         }
-        // What needs a restart is compared with what the process was started with.
-        let (api, log) = (settings.api, settings.log);
-        self.settings.log = log;
-        self.settings.api = penstock_control::settings::api::ApiSettings {
-            listen: self.settings.api.listen,
-            clock_window_seconds: self.settings.api.clock_window_seconds,
-            ..api
+        // What needs a restart goes on being compared with what the process was started with.
+        let known = &self.settings.api;
+        let api = ApiSettings {
+            listen: known.listen,
+            clock_window_seconds: known.clock_window_seconds,
+            regions: known.regions.clone(),
+            ..settings.api
         };
+        (self.settings.api, self.settings.log) = (api, settings.log);
     }
 }

@@ -17,6 +17,7 @@ use crate::api::ApiConfig;
 use crate::client::config::{self, ConfigError};
 use crate::client::credentials::{Tls, TlsFiles};
 use crate::client::telemetry::LogFormat;
+use crate::console::ConsoleConfig;
 use crate::publish::PublishConfig;
 use crate::seal::Sealer;
 use crate::service::ControlConfig;
@@ -67,6 +68,24 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   secrets.old_key_files   files of keys used before: they still open  [default: none]
   accounts.accounts_max   accounts of the control API                 [default: 10000]
   accounts.access_keys_max  access keys of an account                 [default: 100]
+  console.idle_seconds    a session in the web console ends after so many
+                          seconds without a request                   [default: 1800]
+  console.session_seconds and so many after its login in any case     [default: 43200]
+  console.login_failures  logins of an address that may fail within   [default: 10]
+  console.login_window_seconds  so many seconds                       [default: 300]
+  console.players.rtmp_port     where viewers reach edges, for the    [default: 1935]
+  console.players.tunnel_port   URLs the console shows: RTMP and      [default: 80]
+  console.players.tls_port      RTMPE, RTMPT and RTMPTE, RTMPS        [default: 443]
+  console.players.edge_host     an edge to connect to while a name
+                          doesn't resolve                             [default: none]
+  console.buckets.endpoint      http://HOST:PORT of the S3 endpoint whose
+                          buckets are offered as origins to accounts
+                          that are granted '*'                        [default: none]
+  console.buckets.region  its region                                  [default: us-east-1]
+  console.buckets.access_key_id          the key that lists buckets
+  console.buckets.secret_access_key      its secret; or
+  console.buckets.secret_access_key_file a file that holds it
+  console.buckets.cache_seconds how long a list is good               [default: 30]
   log.format              text or json                                [default: text]
   log.filter              such as info or warn,penstock_control=debug [default: info]
 
@@ -136,6 +155,8 @@ pub struct Settings {
     pub secrets: SecretsSettings,
     #[serde(default)]
     pub accounts: AccountLimits,
+    #[serde(default)]
+    pub console: ConsoleConfig,
     #[serde(default)]
     pub log: LogSettings,
     #[serde(default)]
@@ -250,6 +271,7 @@ impl Settings {
         within("accounts.accounts_max", self.accounts.accounts_max as u64, 1, 100_000)?;
         within("accounts.access_keys_max", self.accounts.access_keys_max as u64, 1, 1000)?;
         self.secrets.check()?;
+        self.console.check()?;
         match (&self.store.etcd, &self.store.redb) {
             (Some(etcd), None) => check_etcd(etcd),
             (None, Some(_)) => Ok(()),
@@ -322,6 +344,7 @@ impl Settings {
             let api = api::ApiSettings {
                 listen: settings.api.listen,
                 clock_window_seconds: settings.api.clock_window_seconds,
+                regions: settings.api.regions.clone(),
                 ..api::ApiSettings::default()
             };
             // As text, for not all parts can be compared; it is shown to nobody.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use proto::status::{Reason, RemoteError};
 use proto::token::{Bearer, MasterToken};
 use proto::v1::shield_client::ShieldClient;
@@ -16,8 +16,12 @@ use crate::client::credentials::Tls;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 
-/// Time one shield has to answer.
+/// Time one shield has to connect and answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// What each order after the first adds to it.
+const EACH_MORE: Duration = Duration::from_millis(2);
+/// Orders on their way to one shield.
+const ORDERS_AT_ONCE: usize = 16;
 /// Shields asked at once.
 const AT_ONCE: usize = 16;
 
@@ -43,13 +47,16 @@ impl Shields {
         Self { peer: master.peer(), tls }
     }
 
-    /// Asks every live shield of `view` to forget what `order` names. To be done before edges hear of it: one that refetches must not find the
+    /// Asks every live shield of `view` to forget what `orders` name. To be done before edges hear of it: one that refetches must not find the
     /// old bytes there.
-    pub(crate) async fn purge(&self, view: &View, order: &PurgeRequest, metrics: &Metrics) -> Purged {
+    pub(crate) async fn purge(&self, view: &View, orders: &[PurgeRequest], metrics: &Metrics) -> Purged {
+        if orders.is_empty() {
+            return Purged::default();
+        }
         let answers: Vec<(String, Result<u64, RemoteError>)> =
             futures::stream::iter(view.members.values().cloned())
                 .filter(|m| std::future::ready(m.role() == NodeRole::Shield))
-                .map(async |m| (m.node_id.clone(), self.ask(&m.address, order.clone()).await))
+                .map(async |m| (m.node_id.clone(), self.ask(&m.address, orders).await))
                 .buffered(AT_ONCE)
                 .collect()
                 .await;
@@ -68,7 +75,7 @@ impl Shields {
     }
 
     /// Asks one shield; the entries it dropped.
-    async fn ask(&self, address: &str, order: PurgeRequest) -> Result<u64, RemoteError> {
+    async fn ask(&self, address: &str, orders: &[PurgeRequest]) -> Result<u64, RemoteError> {
         let failed =
             |e: &dyn std::fmt::Display| RemoteError::new(Reason::Unavailable, format!("{address}: {e}"));
         let endpoint = match &self.tls {
@@ -80,9 +87,17 @@ impl Shields {
         let endpoint = endpoint.map_err(|e| failed(&e))?.connect_timeout(ANSWER / 2);
         let call = async {
             let channel = endpoint.connect().await.map_err(|e| failed(&e))?;
-            let answer = ShieldClient::with_interceptor(channel, self.peer.clone()).purge(order).await?;
-            Ok(answer.into_inner().entries)
+            let client = ShieldClient::with_interceptor(channel, self.peer.clone());
+            futures::stream::iter(orders.to_vec())
+                .map(|order| {
+                    let mut client = client.clone();
+                    async move { Ok::<_, RemoteError>(client.purge(order).await?.into_inner().entries) }
+                })
+                .buffer_unordered(ORDERS_AT_ONCE)
+                .try_fold(0, async |sum, entries| Ok(sum + entries))
+                .await
         };
-        tokio::time::timeout(ANSWER, call).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
+        let patience = ANSWER + EACH_MORE * orders.len() as u32;
+        tokio::time::timeout(patience, call).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
     }
 }

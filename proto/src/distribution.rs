@@ -157,7 +157,7 @@ pub fn is_host(host: &str) -> bool {
 }
 
 /// Whether `host` names a bucket: an S3 host, or a bucket label before an own suffix.
-fn is_origin_host(host: &str) -> bool {
+pub fn is_origin_host(host: &str) -> bool {
     if host.ends_with(".amazonaws.com") {
         return split_s3_host(host).is_some();
     }

@@ -44,7 +44,9 @@ pub enum BadToken {
     #[error("the master token must be 16 to 512 visible ASCII characters")]
     Master,
     /// Control was given what is meant for its callers.
-    #[error("this is a token for the role {0}; control needs the cluster's master token, from which such tokens are derived")]
+    #[error(
+        "this is a token for the role {0}; control needs the cluster's master token, from which such tokens are derived"
+    )]
     Derived(Role),
     /// A node or an operator was given something else than a derived token.
     #[error(
@@ -53,7 +55,9 @@ pub enum BadToken {
     )]
     NotDerived,
     /// A derived token of another role.
-    #[error("this token is for the role {given}; {wanted} is needed: print one with `penstock-control token {wanted} [NODE]`")]
+    #[error(
+        "this token is for the role {given}; {wanted} is needed: print one with `penstock-control token {wanted} [NODE]`"
+    )]
     Role {
         /// The role it is for.
         given: Role,
@@ -116,7 +120,9 @@ pub fn is_node_id(id: &str) -> bool {
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     // HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { unreachable!("HMAC takes keys of any length") };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        unreachable!("HMAC takes keys of any length")
+    };
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }
@@ -208,7 +214,9 @@ impl NodeToken {
             return Err(BadToken::Role { given: self.role, wanted: role });
         }
         match (&self.node, node) {
-            (Some(bound), Some(node)) if bound != node => Err(BadToken::Node { bound: bound.clone(), node: node.to_owned() }),
+            (Some(bound), Some(node)) if bound != node => {
+                Err(BadToken::Node { bound: bound.clone(), node: node.to_owned() })
+            }
             _ => Ok(()),
         }
     }

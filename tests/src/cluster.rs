@@ -15,9 +15,12 @@ use crate::faulty_s3::FaultyS3;
 use crate::link::Link;
 use crate::process::{Running, product};
 use crate::standalone::{Options, Standalone};
-use crate::wire::{Client, PATIENCE};
 use crate::tokens::{self, MASTER};
+use crate::wire::{Client, PATIENCE};
 use crate::{eventually, http};
+
+/// Under which control seals secrets.
+const SEALING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// The streaming distribution over the public bucket `media`.
 pub const PUBLIC: &str = "s0000000public.penstock.localhost";
@@ -273,8 +276,20 @@ impl Cluster {
             })
             .collect();
         edges.iter_mut().for_each(Node::wait_ready);
-        let cluster =
-            Self { edges, shields, control, api, etcd, etcd_others, proxy, faulty, beside, links, s3, folder: temp };
+        let cluster = Self {
+            edges,
+            shields,
+            control,
+            api,
+            etcd,
+            etcd_others,
+            proxy,
+            faulty,
+            beside,
+            links,
+            s3,
+            folder: temp,
+        };
         cluster.wait_shields(shield_count);
         cluster.wait_distributions();
         cluster
@@ -393,7 +408,8 @@ fn with_config(path: &str) -> Vec<String> {
 /// Starts etcd of this many members and waits until it has a leader.
 fn start_etcd(folder: &Path, members: usize) -> Vec<Node> {
     let addrs: Vec<(String, String)> = (0..members).map(|_| (free(), free())).collect();
-    let names: Vec<String> = (1..=members).map(|n| if n == 1 { "etcd".into() } else { format!("etcd-{n}") }).collect();
+    let names: Vec<String> =
+        (1..=members).map(|n| if n == 1 { "etcd".into() } else { format!("etcd-{n}") }).collect();
     let all: Vec<String> =
         names.iter().zip(&addrs).map(|(name, (_, peers))| format!("{name}=http://{peers}")).collect();
     let start = |(name, (clients, peers)): (&String, &(String, String))| {
@@ -426,7 +442,7 @@ fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str, api:
     let (grpc, metrics, api) = (plain(grpc), plain(metrics), plain(api));
     format!(
         "listen: {grpc}\nmetrics: {metrics}\ntoken: {MASTER}\nstore:\n  etcd:\n    endpoints: [{etcd}]\n\
-         distributions_file: {distributions}\napi:\n  listen: {api}\n"
+         distributions_file: {distributions}\nsecrets:\n  key: {SEALING_KEY}\napi:\n  listen: {api}\n"
     )
 }
 

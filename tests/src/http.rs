@@ -42,8 +42,20 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<Answer> {
-    let mut stream = TcpStream::connect(addr).with_context(|| format!("connect to {addr}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let stream = TcpStream::connect(addr).with_context(|| format!("connect to {addr}"))?;
+    request_over(stream, addr, method, path, headers, body)
+}
+
+/// As [`request`], on a connection to `addr` that is there already.
+pub fn request_over(
+    mut stream: TcpStream,
+    addr: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer> {
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("host")) {
         head += &format!("Host: {addr}\r\n");

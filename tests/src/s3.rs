@@ -111,9 +111,13 @@ fn encode(key: &str) -> String {
         .collect()
 }
 
-/// Day and time in the forms SigV4 wants (UTC).
+/// Day and time now.
 fn now() -> (String, String) {
-    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    date_and_time(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs())
+}
+
+/// Day and time in the forms SigV4 wants (UTC), of that many seconds after 1970.
+pub fn date_and_time(seconds: u64) -> (String, String) {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days as i64);
     let date = format!("{year:04}{month:02}{day:02}");

@@ -34,7 +34,9 @@ fn play(addr: &str, host: &str, name: &str) -> String {
 }
 
 fn until_plays(addr: &str, host: &str) {
-    eventually(&format!("{host} at {addr}"), LONG, || (play(addr, host, "mp4:first.mp4") == "media").then_some(()));
+    eventually(&format!("{host} at {addr}"), LONG, || {
+        (play(addr, host, "mp4:first.mp4") == "media").then_some(())
+    });
 }
 
 /// The declarative file of a cluster.
@@ -114,7 +116,9 @@ fn f29_without_a_quorum_of_etcd_for_long_edges_serve_what_they_know_also_across_
     assert_eq!(play(cluster.rtmp(0), PUBLIC, "mp4:last.mp4"), "media");
     // Control starts anew and finds no store: it confirms nothing to anybody, and takes nothing away.
     cluster.control.restart();
-    eventually("control's port", LONG, || http::get(&cluster.control.metrics, "/healthz").is_ok().then_some(()));
+    eventually("control's port", LONG, || {
+        http::get(&cluster.control.metrics, "/healthz").is_ok().then_some(())
+    });
     cluster.edges[1].restart();
     cluster.edges[1].wait_ready();
     while began.elapsed() < HOUR {
@@ -162,14 +166,19 @@ fn f30_a_replica_whose_watch_was_compacted_away_lists_again_and_its_edges_miss_n
     cluster.control.process.signal("STOP");
     for n in 0..5 {
         file.add_alias(&format!("while-away-{n}.example.com"));
-        until_sample(&other, "penstock_control_applies_total{outcome=\"changed\"}", |applied| applied > f64::from(n));
+        until_sample(&other, "penstock_control_applies_total{outcome=\"changed\"}", |applied| {
+            applied > f64::from(n)
+        });
     }
     let endpoint = etcdctl(&cluster, &["endpoint", "status", "--write-out=json"], b"");
     let endpoint: serde_json::Value = serde_json::from_slice(&endpoint).unwrap();
     let revision = endpoint[0]["Status"]["header"]["revision"].as_u64().unwrap();
     etcdctl(&cluster, &["compaction", "--physical", &revision.to_string()], b"");
     // The edges follow the first replica only.
-    assert_eq!(play(cluster.rtmp(0), "while-away-4.example.com", "mp4:first.mp4"), "NetConnection.Connect.Rejected");
+    assert_eq!(
+        play(cluster.rtmp(0), "while-away-4.example.com", "mp4:first.mp4"),
+        "NetConnection.Connect.Rejected"
+    );
     cluster.control.process.signal("CONT");
     for edge in 0..2 {
         for n in 0..5 {
@@ -192,7 +201,9 @@ fn f30_an_etcd_put_back_to_an_older_revision_is_a_new_store_whose_config_counts_
     let before = file.text();
     for n in 0..20 {
         file.write(&before.replacen(&format!("[{ALIAS}"), &format!("[{ALIAS}, lost-{n}.example.com"), 1));
-        until_sample(&cluster.control, "penstock_control_applies_total{outcome=\"changed\"}", |a| a >= f64::from(n + 3));
+        until_sample(&cluster.control, "penstock_control_applies_total{outcome=\"changed\"}", |a| {
+            a >= f64::from(n + 3)
+        });
     }
     for edge in 0..2 {
         until_plays(cluster.rtmp(edge), "lost-19.example.com");
@@ -219,12 +230,16 @@ fn f30_an_etcd_put_back_to_an_older_revision_is_a_new_store_whose_config_counts_
     cluster.control.wait_ready();
     for edge in 0..2 {
         eventually("the name that is gone to be refused", LONG, || {
-            (play(cluster.rtmp(edge), "lost-19.example.com", "clip") == "NetConnection.Connect.Rejected").then_some(())
+            (play(cluster.rtmp(edge), "lost-19.example.com", "clip") == "NetConnection.Connect.Rejected")
+                .then_some(())
         });
         assert_eq!(play(cluster.rtmp(edge), "kept.example.com", "mp4:first.mp4"), "media");
         assert!(cluster.edges[edge].process.log().contains("the store was replaced"));
     }
-    assert!(revisions(&cluster.edges).iter().zip(known).all(|(now, before)| *now < before), "older numbers, another store");
+    assert!(
+        revisions(&cluster.edges).iter().zip(known).all(|(now, before)| *now < before),
+        "older numbers, another store"
+    );
     eventually("all to count as deployed", LONG, || {
         let status = cluster.control_command(&["status"]);
         (status.code == 0 && status.stdout.contains("deployed: all 4 nodes")).then_some(())
@@ -280,12 +295,16 @@ fn f31_a_document_damaged_in_etcd_leaves_its_older_form_in_force_and_raises_the_
     etcdctl(&cluster, &["put", DOCUMENT], &wrong);
     until_sample(&cluster.control, "penstock_control_damaged_documents", |damaged| damaged == 0.0);
     for edge in &cluster.edges {
-        until_sample(edge, "penstock_control_client_refused_distributions{role=\"edge\"}", |refused| refused == 1.0);
+        until_sample(edge, "penstock_control_client_refused_distributions{role=\"edge\"}", |refused| {
+            refused == 1.0
+        });
         assert_eq!(play(&edge.addr, ALIAS, "mp4:first.mp4"), "media");
     }
     etcdctl(&cluster, &["put", DOCUMENT], whole);
     for edge in &cluster.edges {
-        until_sample(edge, "penstock_control_client_refused_distributions{role=\"edge\"}", |refused| refused == 0.0);
+        until_sample(edge, "penstock_control_client_refused_distributions{role=\"edge\"}", |refused| {
+            refused == 0.0
+        });
         assert_eq!(play(&edge.addr, ALIAS, "mp4:first.mp4"), "media");
     }
 }
@@ -300,7 +319,14 @@ fn f32_two_replicas_publish_one_history_and_either_may_go() {
     let text = std::fs::read_to_string(&config).unwrap();
     let own = format!("control: ['http://{}']", cluster.control.addr);
     assert!(text.contains(&own));
-    std::fs::write(&config, text.replace(&own, &format!("control: ['http://{}', 'http://{}']", cluster.control.addr, second.addr))).unwrap();
+    std::fs::write(
+        &config,
+        text.replace(
+            &own,
+            &format!("control: ['http://{}', 'http://{}']", cluster.control.addr, second.addr),
+        ),
+    )
+    .unwrap();
     let both = cluster.another_edge("edge-3");
     std::fs::write(&config, text.replace(&own, &format!("control: ['http://{}']", second.addr))).unwrap();
     let apart = cluster.another_edge("edge-4");

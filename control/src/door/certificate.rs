@@ -98,19 +98,15 @@ impl Keeper {
     }
 
     async fn files(&mut self, named: &Named) {
-        let files = match &self.used {
+        let (files, look) = match &self.used {
             Used::Files(used, files) if used == named => {
                 let Some(look) = files.look().await else { return };
-                self.told(look);
-                files.clone()
+                (files.clone(), look)
             }
             _ => {
                 let asked = named.clone();
                 match tokio::task::spawn_blocking(move || load(&asked)).await {
-                    Ok(Ok(files)) => {
-                        self.told(Look::Loaded);
-                        Arc::new(files)
-                    }
+                    Ok(Ok(files)) => (Arc::new(files), Look::Loaded),
                     Ok(Err(error)) => {
                         self.told(Look::Failed);
                         warn!(%error, "the new certificate files can't be used; the certificate in use stays");
@@ -123,6 +119,7 @@ impl Keeper {
         self.context.metrics.door.tls_expiry.set(files.ends().unwrap_or(0));
         self.current.send_replace(Some(files.current()));
         self.used = Used::Files(named.clone(), files);
+        self.told(look);
     }
 
     /// Sees to it that there is a leaf for `names` that won't end soon; how long to wait before the next look.

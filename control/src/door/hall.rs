@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, request};
 use tower::ServiceExt;
 
@@ -39,7 +39,7 @@ where
         );
         return shared.desk.refuse(path, "none", &error);
     }
-    let is_console = path == "/console" || path.starts_with("/console/");
+    let is_console = path == "/console" || (path.starts_with("/console/") && path != "/console/");
     match (&shared.console, path) {
         (Some(console), _) if is_console => {
             let mut request = Request::from_parts(head, Body::new(body));
@@ -56,9 +56,9 @@ where
             }
         }
         // Whoever opens the bare address is a person with a browser.
-        (Some(_), "/") if head.method == Method::GET => {
+        (Some(_), "/" | "/console/") if head.method == Method::GET => {
             let mut response = text(StatusCode::SEE_OTHER, "");
-            response.headers_mut().insert(LOCATION, HeaderValue::from_static("/console/"));
+            response.headers_mut().insert(LOCATION, HeaderValue::from_static("/console"));
             response
         }
         _ => shared.desk.answer(&config, peer.tls, Request::from_parts(head, body)).await,
@@ -92,7 +92,12 @@ pub(super) fn connect<B>(
     let outcome = if refusal.is_some() { "refused" } else { "agreed" };
     shared.metrics.tunnels.with_label_values(&[outcome]).inc();
     match refusal {
-        Some(error) => Err(shared.desk.refuse("", "none", &error)),
+        Some(error) => {
+            let mut refused = shared.desk.refuse("", "none", &error);
+            // Who asked for a tunnel has nothing else to ask.
+            refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            Err(refused)
+        }
         None => {
             let mut agreed = Response::new(Body::empty());
             // RFC 9110: no length in the answer to a CONNECT; clients of 2010 would wait for a body.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use proto::object::KeyError;
@@ -298,7 +297,7 @@ impl Control for Calls {
             PurgeRequest { origin_id: distribution.origin_id.clone(), key_prefix: key_prefix.clone() };
         // Shields first: an edge that then refetches must not find the old bytes there.
         let Purged { entries: shield_entries, unreached } =
-            self.shields.purge(&view, &order, &self.metrics).await;
+            self.shields.purge(&view, std::slice::from_ref(&order), &self.metrics).await;
         let (purge, number) =
             documents::put_purge(&*self.store, &order.origin_id, &key_prefix, self.config.purge_ttl)
                 .await

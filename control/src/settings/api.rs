@@ -49,7 +49,8 @@ The control API and the console.
   api.requests_per_second  of an account, in the long run             [default: 100]
   api.requests_burst      of an account, at once                      [default: 400]
 
-What an account may have. SIGHUP puts all of this in force that the file says now, but api.listen and api.clock_window_seconds.
+What an account may have. SIGHUP puts all of this in force that the file says now, but api.listen, api.clock_window_seconds and
+api.regions.
 
   api.limits.streaming_distributions                                  [default: 100]
   api.limits.web_distributions                                        [default: 200]
@@ -178,6 +179,11 @@ impl ApiSettings {
             ));
         }
         within("clock_window_seconds", self.clock_window_seconds, 1, 86_400)?;
+        if self.regions.is_empty()
+            || self.regions.iter().any(|region| region.is_empty() || region.contains('/'))
+        {
+            return Err("api.regions: names no region that a signature could".into());
+        }
         let bytes: [(&str, usize, u64, u64); 4] = [
             ("body_max_bytes", self.body_max_bytes, 4096, 16 << 20),
             ("web_body_max_bytes", self.web_body_max_bytes, 4096, 16 << 20),
@@ -252,6 +258,7 @@ mod tests {
             ("{tls: {reload_seconds: 0}}", "api.tls.reload_seconds"),
             ("{host_names: ['CF.example']}", "api.host_names"),
             ("{proxy_hosts: ['cf.example:443']}", "api.proxy_hosts"),
+            ("{regions: []}", "api.regions"),
             ("{body_max_bytes: 1}", "api.body_max_bytes"),
             ("{bodies_max_bytes: 65536}", "api.bodies_max_bytes"),
             ("{head_timeout_ms: 1}", "api.head_timeout_ms"),

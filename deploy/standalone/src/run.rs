@@ -119,8 +119,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         let (master, shutdown) = (master.clone(), shutdown.clone());
         async move { Ok(control.serve(control_listener, &master, shutdown).await?) }
     });
-    let [edge_credentials, shield_credentials] =
-        [(Role::Edge, "edge"), (Role::Shield, "shield")].map(|(role, name)| Credentials::from(master.token(role, Some(name))));
+    let [edge_credentials, shield_credentials] = [(Role::Edge, "edge"), (Role::Shield, "shield")]
+        .map(|(role, name)| Credentials::from(master.token(role, Some(name))));
     let node = |role: NodeRole, name: &str, credentials: &Credentials, address: SocketAddr| NodeConfig {
         node_id: name.to_owned(),
         role,
@@ -141,8 +141,11 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         path_style: true,
         ..Default::default()
     });
-    let shield_node =
-        Node::start(node(NodeRole::Shield, "shield", &shield_credentials, shield_address), &registry, shutdown.clone())?;
+    let shield_node = Node::start(
+        node(NodeRole::Shield, "shield", &shield_credentials, shield_address),
+        &registry,
+        shutdown.clone(),
+    )?;
     let shield = Shield::new(shield_config, &registry)?;
     shield_node.synced().await;
     follow::apply(&shield, &shield_node.catalogue.borrow());
@@ -154,13 +157,13 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     shield_node.set_state(NodeState::Ready);
 
     // The edge.
-    let edge_node = Node::start(node(NodeRole::Edge, "edge", &edge_credentials, bound.rtmp[0]), &registry, shutdown.clone())?;
-    let shields = ShieldClient::new(
-        &edge_credentials,
-        edge_node.shields.clone(),
-        ClientConfig::default(),
+    let edge_node = Node::start(
+        node(NodeRole::Edge, "edge", &edge_credentials, bound.rtmp[0]),
         &registry,
+        shutdown.clone(),
     )?;
+    let shields =
+        ShieldClient::new(&edge_credentials, edge_node.shields.clone(), ClientConfig::default(), &registry)?;
     let mut edge_config = options.edge;
     edge_config.default_distribution.get_or_insert_with(|| identity.distribution_id.clone());
     let [settle, drain_time] = [edge_config.settle_ms, edge_config.drain_ms].map(Duration::from_millis);

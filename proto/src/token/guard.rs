@@ -28,7 +28,8 @@ impl Caller {
             return Ok(());
         }
         let needed: Vec<&str> = roles.iter().map(|role| role.name()).collect();
-        let text = format!("{what} needs the role {}; this caller has the role {}", needed.join(" or "), self.role);
+        let text =
+            format!("{what} needs the role {}; this caller has the role {}", needed.join(" or "), self.role);
         Err(RemoteError::new(Reason::Denied, text).into())
     }
 
@@ -105,7 +106,8 @@ impl Interceptor for Guard {
             self.caller(given.strip_prefix("Bearer ")?)
         });
         let Some(caller) = caller else {
-            let text = "neither a token of this cluster nor a certificate that names a role came with the call";
+            let text =
+                "neither a token of this cluster nor a certificate that names a role came with the call";
             return Err(RemoteError::new(Reason::Unauthenticated, text).into());
         };
         request.extensions_mut().insert(caller);

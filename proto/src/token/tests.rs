@@ -103,7 +103,12 @@ fn what_an_edge_holds_is_not_enough_to_be_control_or_a_shield() {
 fn a_node_is_told_what_is_wrong_with_its_token() {
     let edge = master().token(Role::Edge, Some("edge-1"));
     assert_eq!(edge.check(Role::Edge, Some("edge-1")), Ok(()));
-    assert!(edge.check(Role::Shield, Some("edge-1")).unwrap_err().to_string().contains("penstock-control token shield"));
+    assert!(
+        edge.check(Role::Shield, Some("edge-1"))
+            .unwrap_err()
+            .to_string()
+            .contains("penstock-control token shield")
+    );
     assert!(edge.check(Role::Edge, Some("edge-2")).unwrap_err().to_string().contains("'edge-2'"));
     assert!(master().token(Role::Edge, None).check(Role::Edge, Some("any")).is_ok());
     let refused = MASTER.parse::<NodeToken>().unwrap_err();
@@ -129,7 +134,13 @@ fn a_certificates_name_is_a_role_and_a_node() {
     let caller = certificate::of_uri("penstock://shield/shield-7").unwrap();
     assert_eq!((caller.role, caller.node.as_deref()), (Role::Shield, Some("shield-7")));
     assert_eq!(certificate::of_uri(&certificate::uri(Role::Edge, "e")).unwrap().role, Role::Edge);
-    for bad in ["penstock://shield/", "penstock://shield", "spiffe://edge/e", "penstock://king/e", "penstock://edge/a/b"] {
+    for bad in [
+        "penstock://shield/",
+        "penstock://shield",
+        "spiffe://edge/e",
+        "penstock://king/e",
+        "penstock://edge/a/b",
+    ] {
         assert_eq!(certificate::of_uri(bad), None, "{bad}");
     }
 }

@@ -20,7 +20,11 @@ const MASTER: &str = "the-token-of-the-comparison";
 fn token(place: &Place, role: &str) -> Result<String> {
     let mut control = std::process::Command::new(place.product("penstock-control")?);
     let printed = control.args(["token", role, "--token", MASTER]).output()?;
-    anyhow::ensure!(printed.status.success(), "penstock-control token: {}", String::from_utf8_lossy(&printed.stderr));
+    anyhow::ensure!(
+        printed.status.success(),
+        "penstock-control token: {}",
+        String::from_utf8_lossy(&printed.stderr)
+    );
     Ok(String::from_utf8_lossy(&printed.stdout).trim().to_owned())
 }
 

@@ -131,7 +131,9 @@ pub(crate) async fn shield(name: &'static str, around: Surroundings) -> turmoil:
     tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), stop.clone()));
     let serving = {
         let (stop, connections) = (stop.clone(), network::accepted(listener));
-        tokio::spawn(async move { shield.serve_connections(connections, &credentials(NodeRole::Shield, name), stop).await })
+        tokio::spawn(async move {
+            shield.serve_connections(connections, &credentials(NodeRole::Shield, name), stop).await
+        })
     };
     node.set_state(NodeState::Ready);
     tracing::info!(target: "sim", "the shield serves");
@@ -153,8 +155,13 @@ pub(crate) async fn edge(name: &'static str, around: Surroundings) -> turmoil::R
     let listener = network::listen(RTMP).await?;
     let node = node(name, NodeRole::Edge, RTMP, &registry, &stop)?;
     let dialer = Some(network::dialer());
-    let shields =
-        ShieldClient::new_by(&credentials(NodeRole::Edge, name), node.shields.clone(), ClientConfig::default(), dialer, &registry)?;
+    let shields = ShieldClient::new_by(
+        &credentials(NodeRole::Edge, name),
+        node.shields.clone(),
+        ClientConfig::default(),
+        dialer,
+        &registry,
+    )?;
     let edge = Edge::new(around.edge.clone(), Arc::new(shields), node.catalogue.clone(), &registry)?;
     node.synced().await;
     node.set_state(NodeState::Ready);

@@ -1,0 +1,89 @@
+//! What nodes get of a web distribution: a document like a streaming distribution's, so that edges know its names (and can tell a player
+//! that asks for RTMP what they are) and shields its bucket.
+//!
+//! The origin is that of the default behaviour. One that is no bucket can't be published; its names are claimed all the same,
+//! and the head is touched, so that the change has a config revision whatever is published.
+
+use prost::Message;
+use proto::distribution::{SIGNED_NAMES, validate};
+use proto::object::OriginId;
+use proto::v1::{Distribution, DistributionKind};
+
+use super::WebConfig;
+use super::config::OriginKind;
+use crate::api::ApiError;
+use crate::api::identity::CREDENTIAL;
+use crate::documents::{DISTRIBUTIONS, NAMES, Stored};
+use crate::store::{HEAD_KEY, Transaction};
+
+/// The credential shields read an origin by.
+pub(crate) fn credential(kind: OriginKind<'_>) -> Option<String> {
+    match kind {
+        OriginKind::S3(Some(identity)) => Some(format!("{CREDENTIAL}{identity}")),
+        OriginKind::S3(None) => Some(String::new()),
+        OriginKind::Custom => None,
+    }
+}
+
+/// The document of a distribution; `None` if its default origin is no bucket.
+pub(super) fn document(
+    id: &str,
+    account: &str,
+    domain: &str,
+    config: &WebConfig,
+) -> Result<Option<Distribution>, ApiError> {
+    let Some(origin) = config.default_origin() else { return Ok(None) };
+    let Some(credential) = credential(origin.kind) else { return Ok(None) };
+    let origin_host = origin.domain_name.to_ascii_lowercase();
+    let own = |signer: &str| if signer == "self" { account.to_owned() } else { signer.to_owned() };
+    let mut trusted_signers: Vec<String> = config.trusted_signers().into_iter().map(own).collect();
+    trusted_signers.sort();
+    trusted_signers.dedup();
+    trusted_signers.truncate(proto::distribution::TRUSTED_SIGNERS_MAX);
+    let required_features =
+        if trusted_signers.is_empty() { Vec::new() } else { vec![SIGNED_NAMES.to_owned()] };
+    let document = Distribution {
+        id: id.into(),
+        kind: DistributionKind::Web.into(),
+        domain: domain.into(),
+        aliases: config.aliases(),
+        enabled: config.enabled(),
+        origin_id: OriginId::of(&origin_host, &credential).as_str().into(),
+        origin_host,
+        credential,
+        comment: config.comment().into(),
+        required_features,
+        account: account.into(),
+        trusted_signers,
+        ..Default::default()
+    };
+    validate(&document).map_err(|e| match e.field {
+        "origin" => ApiError::bad_request("InvalidOrigin", e.to_string()),
+        _ => ApiError::invalid_argument(e.to_string()),
+    })?;
+    Ok(Some(document))
+}
+
+/// `transaction` with `next` published in the place of `known`, and the names `had` exchanged for `wanted`.
+pub(super) fn publish(
+    transaction: Transaction,
+    id: &str,
+    (known, next): (Option<&Stored>, Option<&Distribution>),
+    (had, wanted): (&[String], &[String]),
+) -> Transaction {
+    let key = format!("{DISTRIBUTIONS}{id}");
+    let mut transaction = transaction.when(&key, known.map_or(0, |stored| stored.modified)).put(HEAD_KEY, "");
+    match (known, next) {
+        (_, Some(next)) => transaction = transaction.put(&key, next.encode_to_vec()),
+        (Some(_), None) => transaction = transaction.delete(&key),
+        (None, None) => {}
+    }
+    for host in wanted.iter().filter(|host| !had.contains(host)) {
+        let name = format!("{NAMES}{host}");
+        transaction = transaction.when(&name, 0).put(name, id.to_owned());
+    }
+    for host in had.iter().filter(|host| !wanted.contains(host)) {
+        transaction = transaction.delete(format!("{NAMES}{host}"));
+    }
+    transaction
+}

@@ -1,0 +1,85 @@
+//! boto3 and the AWS command line, as tests/api/aws/run starts them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{Api, Keys};
+use crate::players::Outcome;
+
+/// Installs both once a test binary; later runs find them there.
+fn runner() -> &'static PathBuf {
+    static RUNNER: OnceLock<PathBuf> = OnceLock::new();
+    RUNNER.get_or_init(|| {
+        let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("api/aws/run");
+        let done = Command::new(&run).arg("--install").output().unwrap();
+        assert!(done.status.success(), "{}: {}", run.display(), String::from_utf8_lossy(&done.stderr));
+        run
+    })
+}
+
+fn run(keys: &Keys, env: &[(&str, &str)], words: &[&str]) -> Outcome {
+    let begun = Instant::now();
+    let out = Command::new("timeout")
+        .args(["-k", "1", "240"])
+        .arg(runner())
+        .args(words)
+        .env("AWS_ACCESS_KEY_ID", &keys.id)
+        .env("AWS_SECRET_ACCESS_KEY", &keys.secret)
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Outcome {
+        code: out.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+        took: begun.elapsed(),
+    }
+}
+
+/// Runs one case of a script with boto3 and panics unless it made at least `checks` checks and all held; gives its facts.
+pub fn boto3(api: &Api, keys: &Keys, script: &str, case: &str, checks: u64, words: &[&str]) -> Value {
+    boto3_at(&api.endpoint(), keys, script, case, checks, words)
+}
+
+/// As [`boto3`], at any endpoint.
+pub fn boto3_at(endpoint: &str, keys: &Keys, script: &str, case: &str, checks: u64, words: &[&str]) -> Value {
+    let file = format!("{script}.py");
+    let mut all = vec![file.as_str(), case, endpoint, &keys.id, &keys.secret];
+    all.extend(words);
+    let done = run(keys, &[], &all).expect(0);
+    let said: Value =
+        serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{script} {case}: {e}: {done:?}"));
+    let failed: Vec<&str> =
+        said["failed"].as_array().unwrap().iter().map(|f| f.as_str().unwrap_or("?")).collect();
+    assert!(failed.is_empty(), "{script} {case}: {} failed\n{}", failed.len(), failed.join("\n"));
+    let made = said["checks"].as_u64().unwrap();
+    assert!(made >= checks, "{script} {case}: only {made} checks of {checks}");
+    said["facts"].clone()
+}
+
+/// `aws cloudfront WORDS` at the API's endpoint.
+pub fn cli(api: &Api, keys: &Keys, words: &[&str]) -> Outcome {
+    cli_with(api, keys, &[], words)
+}
+
+/// As [`cli`], with more environment.
+pub fn cli_with(api: &Api, keys: &Keys, env: &[(&str, &str)], words: &[&str]) -> Outcome {
+    let endpoint = api.endpoint();
+    let mut all = vec!["aws", "--endpoint-url", &endpoint, "--output", "json", "cloudfront"];
+    all.extend(words);
+    run(keys, env, &all)
+}
+
+/// Its JSON; panics unless it succeeded.
+pub fn json(done: Outcome) -> Value {
+    let done = done.expect(0);
+    if done.stdout.trim().is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {done:?}"))
+}
