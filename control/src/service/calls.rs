@@ -85,6 +85,9 @@ impl Calls {
         after: &str,
         limit: usize,
     ) -> Option<Vec<DeploymentStatus>> {
+        if !self.store_is_there() {
+            return None;
+        }
         let after = if after.is_empty() { String::new() } else { format!("{DISTRIBUTIONS}{after}") };
         let entries = self.store.page(DISTRIBUTIONS, &after, limit).await.ok()?;
         let modified: BTreeMap<&str, u64> =
@@ -94,6 +97,11 @@ impl Calls {
             Some(DeploymentStatus { modified, deployed: is_deployed(view, modified, &d.required_features) })
         };
         page.iter().map(status).collect()
+    }
+
+    /// Whether the store is followed: what would only be waited for is not asked of one that is away.
+    fn store_is_there(&self) -> bool {
+        self.metrics.store_up.get() == 1
     }
 
     fn newest(&self) -> Option<Revision> {
@@ -233,7 +241,10 @@ impl Control for Calls {
         let nodes = futures::stream::iter(ids)
             .map(async |id| {
                 // A store that is away leaves the age unknown, which is shown as the lease's whole length.
-                let age = self.store.lease_age(&format!("{MEMBERS}{id}")).await.ok().flatten();
+                let age = match self.store_is_there() {
+                    true => self.store.lease_age(&format!("{MEMBERS}{id}")).await.ok().flatten(),
+                    false => None,
+                };
                 let age = age.unwrap_or(self.config.lease);
                 node_status(&view, reports.get(&id), &id, age, now_ms)
             })
