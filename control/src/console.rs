@@ -29,6 +29,7 @@ mod throttle;
 mod urls;
 mod visitor;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +40,13 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use http::Extensions;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use crate::accounts::{AccountLimits, Accounts};
 use crate::api::Context;
 use crate::api::auth::Verifier;
 use crate::door;
+use crate::lifecycle::Report;
 use crate::seal::SealError;
 use buckets::Buckets;
 pub use buckets::{BucketConfig, BucketSource};
@@ -51,6 +54,9 @@ use session::Sessions;
 use throttle::Throttle;
 pub use urls::PlayerConfig;
 use visitor::{Site, SiteParts, Visitor};
+
+/// How the nodes stand, as control tells.
+pub type Reports = watch::Receiver<Arc<BTreeMap<String, Report>>>;
 
 /// What a form may have in bytes; a config of a thousand names is far below.
 const FORM_BYTES_MAX: usize = 256 * 1024;
@@ -121,8 +127,23 @@ impl Peer {
     }
 }
 
-/// The console's pages, to be nested at `/console`. Fails without a key to sign cookies with.
-pub fn routes(context: Context, verifier: Verifier, config: ConsoleConfig) -> Result<Router, SealError> {
+/// The console as a process opens it: none, and a line in the log, without a key for secrets, which also signs cookies.
+pub fn open(context: &Context, reports: Reports, config: ConsoleConfig) -> Result<Option<Router>, SealError> {
+    if !context.sealer.has_key() {
+        tracing::warn!("no key for secrets is configured: nobody can log in, so there is no console");
+        return Ok(None);
+    }
+    routes(context.clone(), Verifier::of(context)?, reports, config).map(Some)
+}
+
+/// The console's pages, to be nested at `/console` as a service (so that the address with a slash at its end is theirs too). Fails without a key
+/// to sign cookies with.
+pub fn routes(
+    context: Context,
+    verifier: Verifier,
+    reports: Reports,
+    config: ConsoleConfig,
+) -> Result<Router, SealError> {
     let key = context.sealer.derive("console-sessions")?;
     let accounts = Accounts::new(
         context.store.clone(),
@@ -133,6 +154,7 @@ pub fn routes(context: Context, verifier: Verifier, config: ConsoleConfig) -> Re
     let site = Site(Arc::new(SiteParts {
         context,
         verifier,
+        reports,
         accounts,
         sessions: Sessions::new(&key, config.idle_seconds * 1000, config.session_seconds * 1000),
         throttle: Throttle::new(config.login_failures, Duration::from_secs(config.login_window_seconds)),

@@ -118,7 +118,7 @@ impl Door {
         let shared = Shared {
             config: watch::Sender::new(Arc::new(config)),
             desk: Desk::new(context.clone(), verify),
-            console: console.map(|console| Router::new().nest("/console", console)),
+            console: console.map(|console| Router::new().nest_service("/console", console)),
             census: Census::new(metrics.connections.clone()),
             metrics,
             tls: current,

@@ -16,7 +16,7 @@ use penstock_control::api::{ApiError, Verify, auth};
 use penstock_control::client::telemetry::{self, Readiness};
 use penstock_control::door::{self, Door};
 use penstock_control::settings::Settings;
-use penstock_control::{Control, ControlConfig, DeclaredSet, declare};
+use penstock_control::{Control, ControlConfig, DeclaredSet, console, declare};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,7 +76,9 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let replica = ControlConfig { tls, ..settings.control(sealer.clone()) };
     let control = Control::new(store, replica, &registry)?;
     let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &master);
-    let door = Door::new(context.clone(), verify(&context), None, settings.api.door()).context("api.tls")?;
+    let console = console::open(&context, control.reports(), settings.console.clone()).context("console")?;
+    let door =
+        Door::new(context.clone(), verify(&context), console, settings.api.door()).context("api.tls")?;
 
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;

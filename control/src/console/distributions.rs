@@ -133,7 +133,7 @@ impl Subject {
                 Facts {
                     family: family_of(document),
                     domain: document.domain.clone(),
-                    status: status_word(deployed).to_owned(),
+                    status: status_word(document, deployed).to_owned(),
                     enabled: document.enabled,
                     aliases: document.aliases.clone(),
                     is_signed: !document.trusted_signers.is_empty(),
@@ -153,8 +153,13 @@ fn family_of(document: &Distribution) -> Family {
     if document.kind() == DistributionKind::Web { Family::Web } else { Family::Streaming }
 }
 
-fn status_word(deployed: bool) -> &'static str {
-    if deployed { "Deployed" } else { "InProgress" }
+/// The first word of a distribution's status, as the API gives it.
+fn status_word(document: &Distribution, deployed: bool) -> &'static str {
+    match family_of(document) {
+        Family::Web if document.enabled => "Unsupported",
+        _ if deployed => "Deployed",
+        _ => "InProgress",
+    }
 }
 
 /// What all headings of a distribution show, whoever made it.

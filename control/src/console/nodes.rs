@@ -3,7 +3,7 @@
 //! Rows come of the roster (nodes that registered once) and the live members. Addresses are not shown: pages are for accounts, and who plays through a
 //! cluster need not know its inside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use axum::response::Response;
@@ -13,6 +13,7 @@ use proto::v1::{NodeRole, RegisterRequest, RosterEntry};
 
 use super::page::{Page, Section, moment, state};
 use super::visitor::{Site, Visitor};
+use crate::lifecycle::{Condition, Report};
 use crate::membership::state_name;
 use crate::mirror::view::View;
 
@@ -32,6 +33,8 @@ pub(super) struct NodeRow {
     lapsed_ms: u64,
     excluded: bool,
     drain: bool,
+    /// Seconds for which it has not moved on though it lives.
+    hangs_for: Option<u64>,
     /// Features that were asked for and that it hasn't.
     lacking: Vec<String>,
 }
@@ -44,11 +47,12 @@ fn role(of: NodeRole) -> &'static str {
     }
 }
 
-fn row(view: &View, id: &str, features: &[String]) -> NodeRow {
+fn row(view: &View, reports: &BTreeMap<String, Report>, id: &str, features: &[String]) -> NodeRow {
     let member: Option<&RegisterRequest> = view.members.get(id).map(|m| &**m);
     let entry: Option<&RosterEntry> = view.roster.get(id).map(|e| &**e);
     let told = member.and_then(|m| m.applied.as_ref()).filter(|applied| applied.store_id == view.store_id);
-    let known = entry.map(|e| e.applied).filter(|applied| *applied != 0);
+    let known = entry.filter(|e| e.store_id == view.store_id && e.applied != 0).map(|e| e.applied);
+    let hanging = reports.get(id).filter(|report| report.condition == Condition::Hanging);
     let role_number = member.map(|m| m.role).or(entry.map(|e| e.role)).unwrap_or_default();
     let lacks = |f: &&String| member.is_some_and(|m| !m.features.contains(f));
     NodeRow {
@@ -61,14 +65,19 @@ fn row(view: &View, id: &str, features: &[String]) -> NodeRow {
         lapsed_ms: entry.map_or(0, |e| e.lapsed_ms),
         excluded: entry.is_some_and(|e| e.excluded),
         drain: entry.is_some_and(|e| e.drain),
+        hangs_for: hanging.and_then(|report| report.behind_since).map(|since| since.elapsed().as_secs()),
         lacking: features.iter().filter(lacks).cloned().collect(),
     }
 }
 
 /// All nodes by id, compared with the `features` that something needs.
-pub(super) fn rows(view: &View, features: &[String]) -> Vec<NodeRow> {
+pub(super) fn rows(site: &Site, features: &[String]) -> Vec<NodeRow> {
+    rows_of(&site.context.views.borrow(), &site.reports.borrow(), features)
+}
+
+fn rows_of(view: &View, reports: &BTreeMap<String, Report>, features: &[String]) -> Vec<NodeRow> {
     let ids: BTreeSet<&String> = view.members.keys().chain(view.roster.keys()).collect();
-    ids.into_iter().map(|id| row(view, id, features)).collect()
+    ids.into_iter().map(|id| row(view, reports, id, features)).collect()
 }
 
 impl NodeRow {
@@ -100,6 +109,9 @@ impl NodeRow {
                 None => (state("bad", "Lapsed")),
             }
             @if self.live.is_none() && self.lapsed_ms > 0 { span class="less" { "since " (moment(self.lapsed_ms)) } }
+            @if let Some(seconds) = self.hangs_for {
+                span class="less" { "hangs: has not moved on for " (seconds) " s" }
+            }
             @if self.drain { span class="less" { "an operator drains it" } }
             @if self.excluded { span class="less" { "excluded from Deployed" } }
         }
@@ -138,7 +150,7 @@ pub(super) fn table(nodes: &[NodeRow], revision: u64, caption: &str, progress: &
 /// GET `/console/nodes`.
 pub(super) async fn page(State(site): State<Site>, visitor: Visitor) -> Response {
     let view = site.context.views.borrow().clone();
-    let nodes = rows(&view, &[]);
+    let nodes = rows(&site, &[]);
     let behind = nodes.iter().filter(|n| n.applied.is_none_or(|applied| applied < view.revision)).count();
     let edges = nodes.iter().filter(|n| n.role == "edge" && n.live.is_some()).count();
     let content = html! {
@@ -181,7 +193,15 @@ mod tests {
         };
         let entry = |id: &str, lapsed_ms, excluded, drain, applied| {
             let role = NodeRole::Shield.into();
-            let entry = RosterEntry { node_id: id.into(), role, lapsed_ms, excluded, drain, applied };
+            let entry = RosterEntry {
+                node_id: id.into(),
+                role,
+                lapsed_ms,
+                excluded,
+                drain,
+                applied,
+                store_id: "s".into(),
+            };
             (id.to_owned(), Arc::new(entry))
         };
         View {
@@ -210,7 +230,14 @@ mod tests {
 
     #[test]
     fn each_node_is_shown_as_it_stands() {
-        let rows = rows(&view(), &["signed-names".to_owned()]);
+        let hanging = Report {
+            role: NodeRole::Edge,
+            condition: Condition::Hanging,
+            behind_since: Some(tokio::time::Instant::now()),
+            applied: 7,
+        };
+        let reports = BTreeMap::from([("b-behind".to_owned(), hanging)]);
+        let rows = rows_of(&view(), &reports, &["signed-names".to_owned()]);
         let ids: Vec<_> = rows.iter().map(|r| r.id.as_str()).collect();
         assert_eq!(ids, ["a-new", "b-behind", "c-old", "d-other", "e-gone", "f-out"]);
         let says = |i: usize, word: &str| {
@@ -221,6 +248,7 @@ mod tests {
         says(0, "an operator drains it");
         says(1, "2 revisions");
         says(1, "Draining");
+        says(1, "hangs: has not moved on for 0 s");
         says(2, "lacks signed-names");
         says(3, "Behind");
         assert_eq!(rows[3].applied, None, "another store's revision is none of this one's");

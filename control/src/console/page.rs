@@ -277,9 +277,9 @@ pub(super) fn state(class: &str, word: &str) -> Markup {
     html! { span class={ "state " (class) } { (word) } }
 }
 
-/// `Deployed` or `InProgress`, as the API calls them.
+/// `Deployed`, `InProgress`, or `Unsupported: …`, as the API calls them; what is unsupported is named elsewhere.
 pub(super) fn deployed_state(status: &str) -> Markup {
-    match status {
+    match status.split(':').next().unwrap_or_default() {
         "Deployed" => state("good", "Deployed"),
         "InProgress" => state("busy", "InProgress"),
         other => state("off", other),

@@ -23,7 +23,7 @@ use super::page::see_other;
 use super::session::{Session, Sessions, cookie_value, set_cookie};
 use super::throttle::Throttle;
 use super::urls::PlayerConfig;
-use super::{Peer, failure};
+use super::{Peer, Reports, failure};
 use crate::accounts::{Accounts, Principal};
 use crate::api::Context;
 use crate::api::auth::Verifier;
@@ -42,6 +42,7 @@ pub(super) struct Site(pub(super) Arc<SiteParts>);
 pub(super) struct SiteParts {
     pub(super) context: Context,
     pub(super) verifier: Verifier,
+    pub(super) reports: Reports,
     pub(super) accounts: Accounts,
     pub(super) sessions: Sessions,
     pub(super) throttle: Throttle,

@@ -67,10 +67,10 @@ fn names(aliases: &[String]) -> Markup {
     }
 }
 
-/// What the API says an edge can't do of this distribution: its words, wherever they stand in the answer's status.
-fn unsupported(element: &Element) -> Vec<String> {
-    let listed = at(element, &["Unsupported"]).map(|all| all.child("Items").unwrap_or(all));
-    listed.map(|all| all.children.iter().map(|one| one.text.trim().to_owned()).collect()).unwrap_or_default()
+/// What the API says edges can't do of this distribution.
+fn unsupported(element: &Element) -> Vec<&str> {
+    let named = text(element, &["Status"]).strip_prefix("Unsupported:").unwrap_or_default();
+    named.split(',').map(str::trim).filter(|one| !one.is_empty()).collect()
 }
 
 fn own(family: Family, found: &Found) -> Markup {

@@ -60,7 +60,11 @@ async fn row(site: &Site, document: Distribution) -> Result<Option<Row>, StoreEr
     };
     let view = site.context.views.borrow().clone();
     let deployed = lifecycle::is_deployed(&view, stored.modified, &stored.document.required_features);
-    let row = Row { status: status_word(deployed), is_declared: !made_by_api, document: stored.document };
+    let row = Row {
+        status: status_word(&stored.document, deployed),
+        is_declared: !made_by_api,
+        document: stored.document,
+    };
     Ok(Some(row))
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn page(State(site): State<Site>, visitor: Visitor, Path(id): P
     let (modified, features) =
         stored.map_or((0, Vec::new()), |stored| (stored.modified, stored.document.required_features));
     let view = site.context.views.borrow().clone();
-    let nodes = nodes::rows(&view, &features);
+    let nodes = nodes::rows(&site, &features);
     let etag = match &subject {
         Subject::Own { found, .. } => found.etag.as_str(),
         Subject::Declared { .. } => "",
