@@ -40,15 +40,22 @@ async fn keys_under_old_ids_stand_beside_the_apis_own() {
         encoded_key: PEM.into(),
         ..Default::default()
     };
-    let own = crate::api::public_key::create(&bench.context, &principal(ALICE), Version::NEWEST, own).await.unwrap();
+    let own = crate::api::public_key::create(&bench.context, &principal(ALICE), Version::NEWEST, own)
+        .await
+        .unwrap();
     signers::add(store, ALICE, "APKAEIBAERJR2EXAMPLE", OTHER_PEM).await.unwrap();
     signers::add(store, ALICE, "APKAEIBAERJR2EXAMPLE", PEM).await.unwrap();
     bench.until(|view| view.signers.get(ALICE).is_some_and(|s| s.keys.len() == 2)).await;
     let listed = signers::list(store).await.unwrap();
     let ids: Vec<&str> = listed[0].keys.iter().map(|key| key.key_pair_id.as_str()).collect();
     assert_eq!(ids, ["APKAEIBAERJR2EXAMPLE", own.id.as_str()]);
-    assert_eq!(listed[0].keys[0].public_key, listed[0].keys[1].public_key, "the second import replaced the first");
-    crate::api::public_key::delete(&bench.context, &principal(ALICE), &own.id, Some(&own.etag)).await.unwrap();
+    assert_eq!(
+        listed[0].keys[0].public_key, listed[0].keys[1].public_key,
+        "the second import replaced the first"
+    );
+    crate::api::public_key::delete(&bench.context, &principal(ALICE), &own.id, Some(&own.etag))
+        .await
+        .unwrap();
     assert_eq!(signers::list(store).await.unwrap()[0].keys.len(), 1, "an imported key outlives the API's");
     // The API's keys are the account's, not the operator's.
     assert!(matches!(signers::add(store, ALICE, "K2JCJMDEHXQW5F", PEM).await, Err(LendingError::Invalid(_))));
@@ -58,4 +65,3 @@ async fn keys_under_old_ids_stand_beside_the_apis_own() {
     assert!(matches!(signers::remove(store, ALICE, "APKA9").await, Err(LendingError::NotFound(_))));
     bench.until(|view| view.signers.is_empty()).await;
 }
-

@@ -19,7 +19,7 @@ use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
 use crate::store::tests::etcd_process::EtcdProcess;
-use crate::store::{Entry, HEAD_KEY, Store, Transaction, memory, redb};
+use crate::store::{Entry, HEAD_KEY, Head, Store, Transaction, memory, redb};
 
 mod calls;
 mod races;
@@ -57,7 +57,10 @@ impl Rig {
             clock: clock.clone(),
             sealer: Sealer::none(),
             metrics: metrics.clone(),
-            shield_token: "a token".into(),
+            shields: crate::shields::Shields::new(
+                &proto::token::MasterToken::new("a-master-token-for-tests").unwrap(),
+                None,
+            ),
         };
         tokio::spawn(Mirror::new(store, views, metrics, Duration::from_secs(3600), 64).run(stop.clone()));
         let rig = Self { context, clock, _stop: stop.drop_guard(), _folder: folder };
@@ -110,8 +113,8 @@ impl Rig {
 
     /// Every node has acknowledged all there is now, and the view has heard of it.
     async fn deploy(&self) {
-        let revision = self.context.store.head().await.unwrap().revision;
-        self.put(DEPLOYED.into(), Deployed { revision }).await;
+        let Head { store_id, revision } = self.context.store.head().await.unwrap();
+        self.put(DEPLOYED.into(), Deployed { revision, store_id }).await;
         let mut views = self.context.views.clone();
         let heard = views.wait_for(|view| view.deployed_floor >= revision);
         tokio::time::timeout(Duration::from_secs(60), heard).await.expect("in time").unwrap();

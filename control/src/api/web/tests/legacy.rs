@@ -22,7 +22,10 @@ async fn a_flat_config_is_read_and_shown_in_every_schema() {
         answered(handle(&bench.context, &read(ALICE, version, &format!("{id}/config"))).await, 200).0
     };
     let oldest = shown("2009-12-01").await;
-    assert_eq!((at(&oldest, "Origin"), at(&oldest, "CNAME"), at(&oldest, "Enabled")), ("b.s3.amazonaws.com", "www.example.com", "true"));
+    assert_eq!(
+        (at(&oldest, "Origin"), at(&oldest, "CNAME"), at(&oldest, "Enabled")),
+        ("b.s3.amazonaws.com", "www.example.com", "true")
+    );
     assert!(oldest.child("S3Origin").is_none() && oldest.child("TrustedSigners").is_none());
     let newest = shown(NEW).await;
     for (path, text) in [
@@ -43,10 +46,13 @@ async fn a_flat_config_is_read_and_shown_in_every_schema() {
     // An old client may change what an old client wrote, and no other.
     let path = format!("{id}/config");
     let changed = FLAT.replace("<Comment>c<", "<Comment>d<");
-    let (_, reply) =
-        answered(handle(&bench.context, &put(ALICE, "2010-11-01", &path, &reply.etag.unwrap(), &changed)).await, 200);
+    let (_, reply) = answered(
+        handle(&bench.context, &put(ALICE, "2010-11-01", &path, &reply.etag.unwrap(), &changed)).await,
+        200,
+    );
     let text = crate::api::xml::fragment(&shown(NEW).await);
-    let (_, reply) = answered(handle(&bench.context, &put(ALICE, NEW, &path, &reply.etag.unwrap(), &text)).await, 200);
+    let (_, reply) =
+        answered(handle(&bench.context, &put(ALICE, NEW, &path, &reply.etag.unwrap(), &text)).await, 200);
     let late = put(ALICE, "2010-11-01", &path, &reply.etag.unwrap(), &changed);
     assert_eq!(refused(handle(&bench.context, &late).await), (400, "IllegalUpdate"));
 }
@@ -59,12 +65,17 @@ async fn every_spelling_of_an_old_origin_is_read() {
             .replace(">r<", &format!(">{reference}<"))
             .replace("<CNAME>www.example.com</CNAME>", "")
     };
-    let (made, _) =
-        answered(make(&bench, ALICE, "2009-12-01", &flat("<Origin>b.s3.amazonaws.com</Origin>", "a")).await, 201);
+    let (made, _) = answered(
+        make(&bench, ALICE, "2009-12-01", &flat("<Origin>b.s3.amazonaws.com</Origin>", "a")).await,
+        201,
+    );
     assert_eq!(at(&made, "DistributionConfig/Origin"), "b.s3.amazonaws.com");
     let custom = "<CustomOrigin><DNSName>www.example.org</DNSName><HTTPPort>8080</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy></CustomOrigin>";
     let (made, _) = answered(make(&bench, ALICE, "2010-11-01", &flat(custom, "b")).await, 201);
-    assert_eq!(made.child("DistributionConfig").and_then(|c| c.child("CustomOrigin")), Some(&element(custom)));
+    assert_eq!(
+        made.child("DistributionConfig").and_then(|c| c.child("CustomOrigin")),
+        Some(&element(custom))
+    );
     assert_eq!(refused(make(&bench, ALICE, "2010-11-01", &flat("", "c")).await), (400, "InvalidOrigin"));
 }
 
@@ -74,7 +85,8 @@ async fn jets3t_of_2012_disables_without_origins_and_with_a_reference_of_its_own
     let (id, etag) = made(&bench, CAPTURED).await;
     let disable = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2012-05-05/\"><CallerReference>1795258800001</CallerReference><Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject/><Origins><Quantity>0</Quantity><Items/></Origins><DefaultCacheBehavior/><CacheBehaviors><Quantity>0</Quantity></CacheBehaviors><Comment>Disabled prior to deletion</Comment><Logging><Enabled>false</Enabled><Bucket/><Prefix/></Logging><Enabled>false</Enabled></DistributionConfig>";
     let path = format!("{id}/config");
-    let (off, reply) = answered(handle(&bench.context, &put(ALICE, "2012-05-05", &path, &etag, disable)).await, 200);
+    let (off, reply) =
+        answered(handle(&bench.context, &put(ALICE, "2012-05-05", &path, &etag, disable)).await, 200);
     assert_eq!(at(&off, "DistributionConfig/CallerReference"), "web-1");
     assert_eq!(at(&off, "DistributionConfig/Origins/Items/Origin/Id"), "o1");
     assert_eq!(at(&off, "DistributionConfig/Comment"), "Disabled prior to deletion");
