@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use prometheus::Registry;
 use prost::Message;
 use proto::clock::SetClock;
+use proto::token::MasterToken;
 use proto::v1::{Deployed, NodeRole, NodeState, RegisterRequest};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
+use crate::shields::Shields;
 use crate::store::{Head, Store, Transaction, memory};
 
 pub(crate) const ALICE: &str = "111122223333";
@@ -65,10 +67,7 @@ impl Bench {
             clock: clock.clone(),
             sealer: Sealer::none(),
             metrics,
-            shields: crate::shields::Shields::new(
-                &proto::token::MasterToken::new("a-master-token-for-tests").unwrap(),
-                None,
-            ),
+            shields: Shields::new(&MasterToken::new("0123456789abcdef").unwrap(), None),
         };
         Self { context, clock, _stop: stop.drop_guard() }
     }
