@@ -88,7 +88,7 @@ impl Desk {
             clock: clock.clone(),
             sealer,
             metrics: Metrics::new(&Registry::new()).unwrap(),
-            shield_token: "".into(),
+            shields: crate::shields::Shields::of_nobody(),
         };
         let config = ConsoleConfig { login_failures: 3, ..ConsoleConfig::default() };
         let routes =

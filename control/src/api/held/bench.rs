@@ -65,7 +65,7 @@ impl Bench {
             clock: clock.clone(),
             sealer: Sealer::none(),
             metrics,
-            shield_token: "0123456789abcdef".into(),
+            shields: crate::shields::Shields::of_nobody(),
         };
         Self { context, clock, _stop: stop.drop_guard() }
     }
@@ -90,11 +90,11 @@ impl Bench {
             features: proto::distribution::FEATURES.iter().map(|f| (*f).to_owned()).collect(),
             ..Default::default()
         };
-        let revision = self.context.store.head().await.unwrap().revision;
+        let crate::store::Head { revision, store_id } = self.context.store.head().await.unwrap();
         self.commit(
             Transaction::default()
                 .put(format!("{MEMBERS}edge-1"), edge.encode_to_vec())
-                .put(DEPLOYED, Deployed { revision }.encode_to_vec()),
+                .put(DEPLOYED, Deployed { revision, store_id }.encode_to_vec()),
         )
         .await;
         self.until(|view| view.deployed_floor == revision && !view.members.is_empty()).await;

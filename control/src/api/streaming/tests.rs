@@ -56,7 +56,7 @@ impl Rig {
             clock: clock.clone(),
             sealer: Sealer::none(),
             metrics: metrics.clone(),
-            shield_token: "a token".into(),
+            shields: crate::shields::Shields::of_nobody(),
         };
         tokio::spawn(Mirror::new(store, views, metrics, Duration::from_secs(3600), 64).run(stop.clone()));
         let rig = Self { context, clock, _stop: stop.drop_guard(), _folder: folder };
@@ -101,8 +101,8 @@ impl Rig {
 
     /// Every node has acknowledged all there is now, and the view has heard of it.
     async fn deploy(&self) {
-        let revision = self.context.store.head().await.unwrap().revision;
-        self.put(DEPLOYED.into(), Deployed { revision }).await;
+        let crate::store::Head { revision, store_id } = self.context.store.head().await.unwrap();
+        self.put(DEPLOYED.into(), Deployed { revision, store_id }).await;
         let mut views = self.context.views.clone();
         let heard = views.wait_for(|view| view.deployed_floor >= revision);
         tokio::time::timeout(Duration::from_secs(60), heard).await.expect("in time").unwrap();
