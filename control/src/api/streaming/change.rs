@@ -7,7 +7,7 @@
 use proto::v1::{Distribution, Resource, Tag};
 
 use super::config::StreamingConfig;
-use super::{KIND, Status, StreamingDistribution, no_such, rules, status, stored};
+use super::{KIND, Status, StreamingDistribution, names, no_such, rules, status, stored};
 use crate::accounts::Principal;
 use crate::api::resource::{self, ATTEMPTS, Stored, check_if_match, check_writable};
 use crate::api::{ApiError, Context, tagging};
@@ -38,7 +38,7 @@ fn not_valid(error: proto::distribution::Invalid) -> ApiError {
     ApiError::invalid_argument(error.to_string())
 }
 
-/// Makes `aliases` of `next` taken by others the refusal it is.
+/// The alias of `next` whose claim lost, if `key` is one's.
 fn taken_alias<'a>(key: &'a str, next: &Distribution) -> Option<&'a str> {
     key.strip_prefix(NAMES).filter(|host| next.aliases.iter().any(|alias| alias == host))
 }
@@ -110,7 +110,9 @@ pub async fn create(
         match context.store.commit(transaction).await {
             Ok(modified) => return super::of_stored(context, Stored { resource, modified }),
             Err(StoreError::Conflict { key }) => {
-                if let Some(alias) = taken_alias(&key, &next) {
+                if let Some(alias) = taken_alias(&key, &next)
+                    && !names::release_if_stale(&*context.store, alias).await?
+                {
                     return Err(rules::alias_taken(alias));
                 }
             }
@@ -166,6 +168,7 @@ pub(super) async fn update_with(
 ) -> Result<StreamingDistribution, ApiError> {
     check_writable(principal)?;
     let account = &principal.account;
+    let mut lost = contended(id);
     for _ in 0..ATTEMPTS {
         let known = resource::load(&*context.store, KIND, account, id).await?.ok_or_else(|| no_such(id))?;
         check_if_match(if_match, &known.resource.etag)?;
@@ -178,7 +181,10 @@ pub(super) async fn update_with(
         }
         rules::check(&config, &context.config)?;
         let guards = rules::references(context, account, &config).await?;
-        let published = published(context, id).await?;
+        let Some(published) = documents::distribution(&*context.store, id).await? else {
+            lost = halved(id);
+            continue;
+        };
         let next = rules::published(&config, published.document.clone());
         let resource = Resource {
             config: stored::to_bytes(&config).into(),
@@ -192,25 +198,31 @@ pub(super) async fn update_with(
         let mut transaction =
             join(first, documents::put_distribution(Some(&published), &next).map_err(not_valid)?);
         transaction.conditions.extend(guards);
+        let released = names::set_aside(&mut transaction);
         match context.store.commit(transaction).await {
-            Ok(modified) => return super::of_stored(context, Stored { resource, modified }),
+            Ok(modified) => {
+                names::release(&*context.store, id, &released).await;
+                return super::of_stored(context, Stored { resource, modified });
+            }
             Err(StoreError::Conflict { key: lost }) if lost == key => {
                 return Err(ApiError::precondition_failed());
             }
             Err(StoreError::Conflict { key }) => {
-                if let Some(alias) = taken_alias(&key, &next) {
+                if let Some(alias) = taken_alias(&key, &next)
+                    && !names::release_if_stale(&*context.store, alias).await?
+                {
                     return Err(rules::alias_taken(alias));
                 }
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Err(contended(id))
+    Err(lost)
 }
 
-async fn published(context: &Context, id: &str) -> Result<documents::Stored, ApiError> {
-    let published = documents::distribution(&*context.store, id).await?;
-    published.ok_or_else(|| ApiError::internal(format!("what nodes get of {id} is gone from the store")))
+/// What nodes get is not there: somebody is just deleting it, or, if it stays so, the store was tampered with.
+fn halved(id: &str) -> ApiError {
+    ApiError::internal(format!("what nodes get of {id} is gone from the store"))
 }
 
 /// Deletes a distribution that is disabled and `Deployed`, with its names and tags.
@@ -225,6 +237,7 @@ pub async fn delete(
 ) -> Result<(), ApiError> {
     check_writable(principal)?;
     let account = &principal.account;
+    let mut lost = contended(id);
     for _ in 0..ATTEMPTS {
         let known = resource::load(&*context.store, KIND, account, id).await?.ok_or_else(|| no_such(id))?;
         check_if_match(if_match, &known.resource.etag)?;
@@ -243,7 +256,11 @@ pub async fn delete(
             .delete(&key)
             .delete(resource::reference_key(KIND, account, &known.resource.caller_reference))
             .delete(resource::tags_key(KIND, account, id));
-        let transaction = join(first, documents::delete_distribution(&published(context, id).await?));
+        let Some(published) = documents::distribution(&*context.store, id).await? else {
+            lost = halved(id);
+            continue;
+        };
+        let transaction = join(first, documents::delete_distribution(&published));
         match context.store.commit(transaction).await {
             Ok(_) => return Ok(()),
             Err(StoreError::Conflict { key: lost }) if lost == key => {
@@ -253,5 +270,5 @@ pub async fn delete(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(contended(id))
+    Err(lost)
 }
