@@ -73,8 +73,8 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let control = ControlConfig { tls, ..settings.control(sealer.clone()) };
-    let control = Control::new(store, control, &registry)?;
+    let replica = ControlConfig { tls, ..settings.control(sealer.clone()) };
+    let control = Control::new(store, replica, &registry)?;
     let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &master);
     let console = console::open(&context, control.reports(), settings.console.clone()).context("console")?;
     let door =

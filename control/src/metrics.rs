@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) purges: IntCounter,
     pub(crate) unreached_shields: IntCounter,
     pub(crate) applies: IntCounterVec,
+    pub(crate) declared_rejected: IntGauge,
     pub(crate) door: door::DoorMetrics,
     pub(crate) api_refusals: IntCounterVec,
 }
@@ -124,6 +125,10 @@ impl Metrics {
             purges: counter("purges_total", "Purge calls carried out")?,
             unreached_shields: counter("unreached_shields_total", "Shields a Purge call did not reach")?,
             applies,
+            declared_rejected: gauge(
+                "declared_rejected",
+                "1 while the declarative file as it is now was not applied; what was before stays in force",
+            )?,
             door: door::DoorMetrics::new(registry)?,
             api_refusals,
         })

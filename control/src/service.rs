@@ -6,6 +6,7 @@
 
 mod access;
 mod calls;
+mod lending;
 mod operator;
 mod rights;
 
@@ -144,6 +145,16 @@ impl Control {
         };
         self.metrics.applies.with_label_values(&[outcome]).inc();
         result
+    }
+
+    /// Counts a declarative file that could not even be read as one.
+    pub(crate) fn count_unreadable(&self) {
+        self.metrics.applies.with_label_values(&["invalid"]).inc();
+    }
+
+    /// Shows whether what the declarative file says is not in force.
+    pub(crate) fn alarm(&self, rejected: bool) {
+        self.metrics.declared_rejected.set(i64::from(rejected));
     }
 
     /// What the API and the console of this replica work on. Shields let control in by what it derives from `master`.

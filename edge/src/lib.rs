@@ -35,7 +35,7 @@
 //!
 //! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute),
 //! [`signature_checks`] (what signed names may), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second),
-//! [`descriptors`] (open files), [`withdrawals`] (a distribution is disabled or deleted), [`drain`] (how an edge stops) and [`orders`] (what
+//! [`descriptors`] (open files), [`withdrawals`] (a distribution is disabled or deleted), [`drain`] (how an edge stops), and [`orders`] (what
 //! control wants of it). All of them show in [`metrics`].
 //!
 //! The other way round, [`probe`] is a viewer: it plays a URL and says how that went.

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use control::client::OriginEntry;
 use control::client::catalogue::Access;
+use control::client::{Credentials, OriginEntry};
 use futures::StreamExt;
 use penstock_shield as shield;
 use proto::object::{ObjectKey, ObjectVersion, OriginId};
 use proto::range::ByteRange;
 use proto::status::Reason;
+use proto::token::{MasterToken, Role};
 use proto::v1::{Grant, NodeState, OriginSecret, Priority, Published, ShieldMap, ShieldNode};
 use shield::config::ShieldConfig;
 use shield::origin::endpoint::resolve;
@@ -289,6 +290,11 @@ fn entry(host: &str, credential: &str, account: &str) -> OriginEntry {
     }
 }
 
+/// What a node of `role` proves itself with.
+fn credentials(role: Role) -> Credentials {
+    MasterToken::new("a-token-for-tests").unwrap().token(role, None).into()
+}
+
 /// A shield that serves, and a client of it.
 struct Pair {
     shield: Arc<shield::Shield>,
@@ -303,18 +309,20 @@ impl Drop for Pair {
 }
 
 async fn pair(config: ShieldConfig) -> Pair {
-    const TOKEN: &str = "a-token-for-tests";
     let registry = prometheus::Registry::new();
     let shield = shield::Shield::new(config, &registry).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let stop = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(shield.clone().serve(listener, TOKEN, stop.clone()));
+    let (serving, until) = (shield.clone(), stop.clone());
+    tokio::spawn(async move { serving.serve(listener, &credentials(Role::Shield), until).await });
     let node =
         ShieldNode { node_id: "a".into(), address, state: NodeState::Ready.into(), ..Default::default() };
     let map = ShieldMap { generation: 1, shields: vec![node], ..Default::default() };
     let (_, map) = tokio::sync::watch::channel(Arc::new(map));
-    let client = shield::client::ShieldClient::new(TOKEN, map, Default::default(), &registry).unwrap();
+    let client =
+        shield::client::ShieldClient::new(&credentials(Role::Edge), map, Default::default(), &registry)
+            .unwrap();
     Pair { shield, client, stop }
 }
 
@@ -490,8 +498,9 @@ async fn a_truncated_body_is_resumed_from_the_next_byte() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let stop = tokio_util::sync::CancellationToken::new();
-    let token = "a-token-for-tests";
-    let serving = tokio::spawn(server.serve(listener, token, stop.clone()));
+    let until = stop.clone();
+    let serving =
+        tokio::spawn(async move { server.serve(listener, &credentials(Role::Shield), until).await });
     let shields = vec![ShieldNode {
         node_id: "a".into(),
         address,
@@ -500,7 +509,9 @@ async fn a_truncated_body_is_resumed_from_the_next_byte() {
     }];
     let (_publish, map) =
         tokio::sync::watch::channel(Arc::new(ShieldMap { generation: 1, shields, ..Default::default() }));
-    let client = shield::client::ShieldClient::new(token, map, Default::default(), &registry).unwrap();
+    let client =
+        shield::client::ShieldClient::new(&credentials(Role::Edge), map, Default::default(), &registry)
+            .unwrap();
     let info = client.stat(&ObjectKey::new(id, "films/a b.mp4"), None).await.unwrap();
     let version = ObjectVersion { ..info.id };
     let stream = client.read(&version, info.size_bytes, ByteRange::new(0, u64::MAX), Priority::Demand);

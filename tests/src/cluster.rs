@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use crate::authority::Authority;
 use crate::counting_proxy::CountingProxy;
 use crate::faulty_s3::FaultyS3;
 use crate::link::Link;
@@ -55,6 +56,8 @@ pub struct Setup {
     pub edge: String,
     /// YAML under the shields' `shield:`; `'ID'` and `'SECRET'` in it stand for the keys that open all buckets.
     pub shield: String,
+    /// Whether gRPC uses TLS with certificates that name the nodes, who then have no tokens.
+    pub tls: bool,
     /// How many members etcd has; 1 if 0.
     pub etcds: usize,
     /// How many shields; 2 if 0.
@@ -163,6 +166,7 @@ pub struct Cluster {
     pub links: Vec<Link>,
     /// The S3 endpoint.
     pub s3: Standalone,
+    authority: Option<Authority>,
     folder: tempfile::TempDir,
 }
 
@@ -211,7 +215,10 @@ impl Cluster {
         let distributions = write(folder, "distributions.yaml", &format!("{own}{}", setup.distributions));
         let (grpc, metrics) = (free(), free());
         let api = if setup.api.is_empty() { free() } else { setup.api };
-        let text = control_yaml(&grpc, &metrics, &clients, &distributions, &api) + &setup.control;
+        let authority = setup.tls.then(|| Authority::make(folder));
+        let own =
+            authority.as_ref().map(|authority| authority.section("control", "control")).unwrap_or_default();
+        let text = control_yaml(&grpc, &metrics, &clients, &distributions, &api) + &own + &setup.control;
         let config = write(folder, "control.yaml", &text);
         let mut control = Node::start(
             "control",
@@ -237,6 +244,9 @@ impl Cluster {
             .map(|n| {
                 let (addr, metrics) = (free(), free());
                 let mut node = node_yaml(&format!("shield-{n}"), &grpc, &addr, &metrics, folder);
+                if let Some(authority) = &authority {
+                    node = authority.in_place_of_token(&node, "shield", &format!("shield-{n}"));
+                }
                 if setup.links {
                     let link = Link::start(&addr);
                     node = node
@@ -259,7 +269,10 @@ impl Cluster {
         let mut edges: Vec<Node> = (1..=2)
             .map(|n| {
                 let (addr, metrics) = (free(), free());
-                let node = node_yaml(&format!("edge-{n}"), &grpc, &addr, &metrics, folder);
+                let mut node = node_yaml(&format!("edge-{n}"), &grpc, &addr, &metrics, folder);
+                if let Some(authority) = &authority {
+                    node = authority.in_place_of_token(&node, "edge", &format!("edge-{n}"));
+                }
                 let config = write(
                     folder,
                     &format!("edge-{n}.yaml"),
@@ -288,6 +301,7 @@ impl Cluster {
             beside,
             links,
             s3,
+            authority,
             folder: temp,
         };
         cluster.wait_shields(shield_count);
@@ -393,6 +407,15 @@ impl Cluster {
 
     /// Runs `penstock-control` with these words against the cluster's control.
     pub fn control_command(&self, words: &[&str]) -> crate::players::Outcome {
+        if let Some(authority) = &self.authority {
+            let endpoint = format!("https://{}", self.control.addr);
+            authority.certify("operator", "operator");
+            let [ca, cert, key] = ["ca.pem", "operator.crt", "operator.key"].map(|f| authority.file(f));
+            let mut args =
+                vec!["--control", &endpoint, "--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key];
+            args.extend(words);
+            return crate::players::run(20, product("penstock-control").to_str().unwrap(), &args);
+        }
         let endpoint = format!("http://{}", self.control.addr);
         let token = tokens::derived("operator", "*");
         let mut args = vec!["--control", &endpoint, "--token", &token];

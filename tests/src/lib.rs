@@ -12,6 +12,7 @@
 //! [`scale`].
 
 pub mod api;
+pub mod authority;
 pub mod broken;
 pub mod cluster;
 pub mod counting_proxy;

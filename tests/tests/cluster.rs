@@ -117,8 +117,11 @@ fn status_nodes_and_purge_tell_and_do() {
     for name in ["edge-1", "edge-2", "shield-1", "shield-2"] {
         assert!(nodes.contains(name), "{nodes}");
     }
-    let status = cluster().control_command(&["status"]).expect(0).stdout;
-    assert!(status.contains(PUBLIC) && status.contains("deployed: all 4 live nodes"), "{status}");
+    eventually("all to be deployed", PATIENCE, || {
+        let status = cluster().control_command(&["status"]).expect(0).stdout;
+        assert!(status.contains(PUBLIC), "{status}");
+        status.contains("deployed: all 4 nodes").then_some(())
+    });
     cluster().control_command(&["purge", "E000000000001", "first.mp4"]).expect(0);
     assert_ne!(cluster().control_command(&["purge", "ENOSUCH000000"]).code, 0);
 }

@@ -264,6 +264,7 @@ fn f31_an_invalid_file_changes_nothing_is_counted_and_named_and_the_next_valid_o
         let count = "penstock_control_applies_total{outcome=\"invalid\"}";
         until_sample(&cluster.control, count, |refused| refused >= (n + 1) as f64);
     }
+    assert_eq!(sample(&cluster.control, "penstock_control_declared_rejected"), 1.0);
     assert!(cluster.control.process.log().contains("origin"), "the log names the field");
     for edge in 0..2 {
         assert_eq!(play(cluster.rtmp(edge), ALIAS, "mp4:first.mp4"), "media");
@@ -273,6 +274,7 @@ fn f31_an_invalid_file_changes_nothing_is_counted_and_named_and_the_next_valid_o
     for edge in 0..2 {
         until_plays(cluster.rtmp(edge), "next.example.com");
     }
+    assert_eq!(sample(&cluster.control, "penstock_control_declared_rejected"), 0.0);
 }
 
 #[test]

@@ -168,6 +168,9 @@ impl Verifier {
 
     /// The key `id` and its opened secret; the dummy and its secret if there is no such key, or it is disabled.
     fn secret<'a>(&'a self, view: &'a View, id: &str) -> Result<(&'a AccessKey, Vec<u8>), Refusal> {
+        if !view.is_loaded() {
+            return Err(Refusal::NotLoaded);
+        }
         let key = view.access_keys.get(id).map_or(&self.nobody, |key| &**key);
         let key = if key.disabled { &self.nobody } else { key };
         let opened = self.sealer.open(&format!("{KEYS}{}", key.id), &key.sealed_secret);
@@ -204,9 +207,6 @@ pub fn verify_by(
     let (views, clock) = (context.views.clone(), context.clock.clone());
     Ok(move |head: &request::Parts, body_sha256: &[u8; 32]| {
         let view = views.borrow().clone();
-        if !view.is_loaded() {
-            return Err(verifier.refuse(&Refusal::NotLoaded));
-        }
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let request = Signed { method: &head.method, target, headers: &head.headers, body_sha256 };
         verifier.verify(&view, &request, clock.now_ms())

@@ -251,6 +251,9 @@ pub(crate) fn said(config: &Element) -> Vec<u8> {
 }
 
 #[cfg(test)]
+pub(crate) mod bench;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

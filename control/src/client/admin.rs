@@ -3,6 +3,7 @@
 //! A channel connects when first used and again after a failure; a dead peer is noticed by HTTP/2 pings.
 
 mod access;
+mod lending;
 
 use std::time::Duration;
 
@@ -60,13 +61,12 @@ pub fn connect(
     if parsed.uri().port().is_none() {
         return Err(bad("a port must be named".into()));
     }
-    let parsed = match (parsed.uri().scheme_str(), &credentials.tls) {
-        (Some("http"), None) => parsed,
-        (Some("https"), Some(tls)) => parsed.tls_config(tls.client()).map_err(|e| bad(e.to_string()))?,
-        (Some("https"), None) => return Err(bad("https needs the cluster's CA: give tls.ca".into())),
-        (Some("http"), Some(_)) => {
-            return Err(bad("TLS files are given, so the scheme must be https".into()));
-        }
+    let scheme = parsed.uri().scheme_str().unwrap_or_default().to_owned();
+    let parsed = match (scheme.as_str(), &credentials.tls) {
+        ("http", None) => parsed,
+        ("https", Some(tls)) => parsed.tls_config(tls.client()).map_err(|e| bad(e.to_string()))?,
+        ("https", None) => return Err(bad("https needs the cluster's CA: give tls.ca".into())),
+        ("http", Some(_)) => return Err(bad("TLS files are given, so the scheme must be https".into())),
         _ => return Err(bad("the scheme must be http or https".into())),
     };
     let parsed = parsed

@@ -55,7 +55,7 @@ pub struct Catalogue {
     by_host: Shards<String, Vec<Arc<Distribution>>>,
     /// Origins of all documents, enabled or not.
     pub origins: Arc<HashMap<OriginId, OriginEntry>>,
-    /// How many documents an origin has, by account.
+    /// How many documents of which account an origin has.
     uses: Shards<OriginId, BTreeMap<String, usize>>,
     /// Orders to forget, oldest first. Owners compare ids with those they have carried out.
     pub purges: Vec<Purge>,
@@ -115,7 +115,16 @@ impl Catalogue {
             next.upsert(document, known);
         }
         for origin in left {
-            next.settle(&origin);
+            let Some(users) = next.uses.get(&origin) else { continue };
+            if users.is_empty() {
+                next.uses.remove(&origin);
+                Arc::make_mut(&mut next.origins).remove(&origin);
+            } else if next.origins.get(&origin).is_some_and(|entry| !entry.accounts.iter().eq(users.keys())) {
+                let accounts = users.keys().cloned().collect();
+                if let Some(entry) = Arc::make_mut(&mut next.origins).get_mut(&origin) {
+                    entry.accounts = accounts;
+                }
+            }
         }
         let known: HashSet<&str> = self.purges.iter().map(|p| p.id.as_str()).collect();
         next.purges.extend(delta.purges.into_iter().filter(|p| !known.contains(p.id.as_str())));
@@ -156,14 +165,13 @@ impl Catalogue {
             claims.insert(at, document.clone());
         }
         let origin = OriginId::from_wire(&document.origin_id);
-        *self.uses.entry(origin.clone()).entry(document.account.clone()).or_default() += 1;
-        if self.origins.get(&origin).is_none_or(|entry| !entry.accounts.contains(&document.account)) {
-            let entry = Arc::make_mut(&mut self.origins).entry(origin).or_insert_with(|| OriginEntry {
-                host: document.origin_host.clone(),
-                credential: document.credential.clone(),
-                accounts: BTreeSet::new(),
-            });
-            entry.accounts.insert(document.account.clone());
+        let users = self.uses.entry(origin.clone());
+        let of_account = users.entry(document.account.clone()).or_default();
+        *of_account += 1;
+        if *of_account == 1 {
+            let accounts = users.keys().cloned().collect();
+            let (host, credential) = (document.origin_host.clone(), document.credential.clone());
+            Arc::make_mut(&mut self.origins).insert(origin, OriginEntry { host, credential, accounts });
         }
         self.distributions.insert(document.id.clone(), document);
     }
@@ -178,29 +186,14 @@ impl Catalogue {
                 self.by_host.remove(host);
             }
         }
-        let uses = self.uses.entry(OriginId::from_wire(&document.origin_id));
-        if let Some(count) = uses.get_mut(&document.account) {
-            *count = count.saturating_sub(1);
+        let users = self.uses.entry(OriginId::from_wire(&document.origin_id));
+        if let Some(of_account) = users.get_mut(&document.account) {
+            *of_account -= 1;
+            if *of_account == 0 {
+                users.remove(&document.account);
+            }
         }
         Some(document)
-    }
-
-    /// Forgets accounts that use an origin no more, and one that nobody uses.
-    fn settle(&mut self, origin: &OriginId) {
-        let Some(uses) = self.uses.get(origin) else { return };
-        let idle: Vec<String> =
-            uses.iter().filter(|(_, n)| **n == 0).map(|(account, _)| account.clone()).collect();
-        if idle.is_empty() {
-            return;
-        }
-        self.uses.entry(origin.clone()).retain(|_, count| *count > 0);
-        let origins = Arc::make_mut(&mut self.origins);
-        if self.uses.get(origin).is_none_or(BTreeMap::is_empty) {
-            self.uses.remove(origin);
-            origins.remove(origin);
-        } else if let Some(entry) = origins.get_mut(origin) {
-            entry.accounts.retain(|account| !idle.contains(account));
-        }
     }
 }
 
@@ -243,6 +236,43 @@ pub(crate) mod tests {
             catalogue.apply(Delta { revision: Some(at(2)), deletes: vec![doc.id], ..Default::default() });
         assert!(gone.find_host("film.example").is_none());
         assert!(gone.origins.is_empty());
+    }
+
+    #[test]
+    fn an_origin_knows_the_accounts_that_read_it() {
+        let of = |id: &str, account: &str| Distribution {
+            account: account.into(),
+            ..document(id, &format!("{}.example", id.to_lowercase()))
+        };
+        let (one, two, three) = (
+            of("E1234567890123", "111111111111"),
+            of("E1234567890124", "222222222222"),
+            of("E1234567890125", ""),
+        );
+        let accounts = |catalogue: &Catalogue| -> Vec<String> {
+            let entry = &catalogue.origins[&OriginId::from_wire(&one.origin_id)];
+            entry.accounts.iter().cloned().collect()
+        };
+        let first = Catalogue::empty().replace(
+            at(1),
+            vec![one.clone(), two.clone(), of("E1234567890126", "111111111111")],
+            vec![],
+        );
+        assert_eq!(accounts(&first), ["111111111111", "222222222222"]);
+        let delta = Delta {
+            revision: Some(at(2)),
+            upserts: vec![three],
+            deletes: vec![two.id.clone()],
+            ..Default::default()
+        };
+        let second = first.apply(delta);
+        assert_eq!(accounts(&second), ["", "111111111111"]);
+        let delta =
+            Delta { revision: Some(at(3)), upserts: vec![of(&one.id, "333333333333")], ..Default::default() };
+        assert_eq!(accounts(&second.apply(delta)), ["", "111111111111", "333333333333"]);
+        let delta = Delta { revision: Some(at(3)), deletes: vec![one.id.clone()], ..Default::default() };
+        assert_eq!(accounts(&second.apply(delta)), ["", "111111111111"], "one of two is left");
+        assert_eq!(accounts(&first), ["111111111111", "222222222222"], "a catalogue is a value");
     }
 
     #[test]

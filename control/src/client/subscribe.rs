@@ -262,3 +262,6 @@ impl Follower {
         self.shared.catalogue.send_replace(Arc::new(catalogue));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,6 @@ use crate::documents::KEYS;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::{Sealer, SealingKey};
-use crate::shields::Shields;
 use crate::store::memory;
 
 const ACCOUNT: &str = "111111111111";
@@ -89,7 +88,10 @@ impl Desk {
             clock: clock.clone(),
             sealer,
             metrics: Metrics::new(&Registry::new()).unwrap(),
-            shields: Shields::new(&MasterToken::new("a-token-of-16-or-more").unwrap(), None),
+            shields: crate::shields::Shields::new(
+                &proto::token::MasterToken::new("a-master-token-for-tests").unwrap(),
+                None,
+            ),
         };
         let config = ConsoleConfig { login_failures: 3, ..ConsoleConfig::default() };
         let routes =

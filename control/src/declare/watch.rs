@@ -36,8 +36,12 @@ pub async fn follow(
         if forced || now != seen {
             let result = match DeclaredSet::read(path) {
                 Ok(set) => control.apply(&set).await.map(drop),
-                Err(error) => Err(error),
+                Err(error) => {
+                    control.count_unreadable();
+                    Err(error)
+                }
             };
+            control.alarm(result.is_err());
             forced = false;
             match result {
                 Ok(()) => done(),

@@ -72,7 +72,8 @@ impl House {
         config: DoorConfig,
     ) -> Self {
         let control = Control::new(store, ControlConfig::default(), &prometheus::Registry::new()).unwrap();
-        let context = control.context(ApiConfig::default(), clock, sealer, "a token of sixteen letters");
+        let master = proto::token::MasterToken::new("a-master-token-for-tests").unwrap();
+        let context = control.context(ApiConfig::default(), clock, sealer, &master);
         let console = Router::new().route("/", axum::routing::get(async || "a page"));
         let door = Door::new(context, verify(), Some(console), config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

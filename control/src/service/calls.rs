@@ -22,12 +22,17 @@ use proto::v1::{
     ListNodesRequest, ListNodesResponse, NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse,
     PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
 };
+use proto::v1::{
+    ChangeGrantRequest, ChangeGrantResponse, ChangeSignerRequest, ChangeSignerResponse, ListGrantsRequest,
+    ListGrantsResponse, ListOriginKeysRequest, ListOriginKeysResponse, ListSignersRequest,
+    ListSignersResponse, SetOriginKeysRequest, SetOriginKeysResponse,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ControlConfig, access, operator, rights};
+use super::{ControlConfig, access, lending, operator, rights};
 use crate::accounts::Accounts;
 use crate::documents::{self, DISTRIBUTIONS, MEMBERS};
 use crate::door::authority;
@@ -86,6 +91,9 @@ impl Calls {
         after: &str,
         limit: usize,
     ) -> Option<Vec<DeploymentStatus>> {
+        if !self.store_is_there() {
+            return None;
+        }
         let after = if after.is_empty() { String::new() } else { format!("{DISTRIBUTIONS}{after}") };
         let entries = self.store.page(DISTRIBUTIONS, &after, limit).await.ok()?;
         let modified: BTreeMap<&str, u64> =
@@ -95,6 +103,11 @@ impl Calls {
             Some(DeploymentStatus { modified, deployed: is_deployed(view, modified, &d.required_features) })
         };
         page.iter().map(status).collect()
+    }
+
+    /// Whether the store is followed: what would only be waited for is not asked of one that is away.
+    fn store_is_there(&self) -> bool {
+        self.metrics.store_up.get() == 1
     }
 
     fn newest(&self) -> Option<Revision> {
@@ -234,7 +247,10 @@ impl Control for Calls {
         let nodes = futures::stream::iter(ids)
             .map(async |id| {
                 // A store that is away leaves the age unknown, which is shown as the lease's whole length.
-                let age = self.store.lease_age(&format!("{MEMBERS}{id}")).await.ok().flatten();
+                let age = match self.store_is_there() {
+                    true => self.store.lease_age(&format!("{MEMBERS}{id}")).await.ok().flatten(),
+                    false => None,
+                };
                 let age = age.unwrap_or(self.config.lease);
                 node_status(&view, reports.get(&id), &id, age, now_ms)
             })
@@ -370,5 +386,56 @@ impl Control for Calls {
     ) -> Result<Response<AccessKeyInfo>, Status> {
         rights::operator(&request, "changing access keys")?;
         access::change_key(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_origin_keys(
+        &self,
+        request: Request<SetOriginKeysRequest>,
+    ) -> Result<Response<SetOriginKeysResponse>, Status> {
+        rights::operator(&request, "setting the keys of origins")?;
+        lending::set_origin_keys(self, request.into_inner()).await?;
+        Ok(Response::new(SetOriginKeysResponse {}))
+    }
+
+    async fn list_origin_keys(
+        &self,
+        request: Request<ListOriginKeysRequest>,
+    ) -> Result<Response<ListOriginKeysResponse>, Status> {
+        rights::operator(&request, "listing the keys of origins")?;
+        lending::list_origin_keys(self).await.map(Response::new)
+    }
+
+    async fn change_grant(
+        &self,
+        request: Request<ChangeGrantRequest>,
+    ) -> Result<Response<ChangeGrantResponse>, Status> {
+        rights::operator(&request, "changing grants")?;
+        lending::change_grant(self, request.into_inner()).await?;
+        Ok(Response::new(ChangeGrantResponse {}))
+    }
+
+    async fn list_grants(
+        &self,
+        request: Request<ListGrantsRequest>,
+    ) -> Result<Response<ListGrantsResponse>, Status> {
+        rights::operator(&request, "listing grants")?;
+        lending::list_grants(self).await.map(Response::new)
+    }
+
+    async fn change_signer(
+        &self,
+        request: Request<ChangeSignerRequest>,
+    ) -> Result<Response<ChangeSignerResponse>, Status> {
+        rights::operator(&request, "changing signing keys")?;
+        lending::change_signer(self, request.into_inner()).await?;
+        Ok(Response::new(ChangeSignerResponse {}))
+    }
+
+    async fn list_signers(
+        &self,
+        request: Request<ListSignersRequest>,
+    ) -> Result<Response<ListSignersResponse>, Status> {
+        rights::operator(&request, "listing signing keys")?;
+        lending::list_signers(self).await.map(Response::new)
     }
 }

@@ -31,7 +31,7 @@ fn key(id: &str, secret: &str) -> AccessKey {
 
 fn view(keys: impl IntoIterator<Item = AccessKey>) -> View {
     let keys: BTreeMap<_, _> = keys.into_iter().map(|key| (key.id.clone(), Arc::new(key))).collect();
-    View { access_keys: Arc::new(keys), ..View::default() }
+    View { revision: 1, access_keys: Arc::new(keys), ..View::default() }
 }
 
 fn verifier_with(sealer: Sealer, window: Duration, regions: &[&str]) -> Verifier {
@@ -434,4 +434,13 @@ fn refusals_are_counted_by_code_and_tell_no_secret() {
     assert_eq!(verifier.refusals.with_label_values(&["MissingAuthenticationToken"]).get(), 1);
     assert!(legacy_now().check(&verifier, &view, NOW).is_ok());
     assert_eq!(verifier.refusals.with_label_values(&["RequestExpired"]).get(), 0);
+}
+
+#[test]
+fn before_the_store_was_read_no_key_is_called_unknown() {
+    for sent in [legacy_now(), v4_now()] {
+        let error = sent.check(&verifier(), &View::default(), NOW).unwrap_err();
+        assert_eq!((error.status, error.code), (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"));
+    }
+    assert_eq!(verifier().login(&View::default(), ID, SECRET).unwrap_err().code, "ServiceUnavailable");
 }

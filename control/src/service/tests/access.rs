@@ -3,6 +3,7 @@
 use super::*;
 use crate::accounts::KeyChange;
 use crate::client::admin::Admin;
+use crate::client::credentials::Credentials;
 use crate::seal::SealingKey;
 use proto::v1::{AccessKeyChange, CreateAccessKeyRequest};
 
@@ -11,10 +12,14 @@ fn sealing() -> ControlConfig {
     ControlConfig { sealer: Sealer::new(&key, &[]), ..quick() }
 }
 
+fn admin(replica: &Replica, role: Role) -> Admin {
+    Admin::new(&replica.url(), &Credentials::from(master().token(role, None))).unwrap()
+}
+
 async fn replica(config: ControlConfig) -> (Replica, Admin) {
     let replica = Replica::start(memory::open().await.unwrap(), "127.0.0.1:0", config).await;
     replica.control.loaded().await;
-    let admin = Admin::new(&replica.url(), TOKEN).unwrap();
+    let admin = admin(&replica, Role::Operator);
     (replica, admin)
 }
 
@@ -94,11 +99,27 @@ async fn a_control_without_a_sealing_key_makes_no_keys_and_says_what_to_set() {
 }
 
 #[tokio::test]
-async fn only_the_token_lets_anyone_make_keys() {
-    let (replica, _) = replica(sealing()).await;
-    let mut stranger = Admin::new(&replica.url(), "fedcba9876543210").unwrap();
-    let error = stranger.create_key(CreateAccessKeyRequest::default()).await.unwrap_err();
-    assert_eq!(error.reason, Reason::Unauthenticated);
-    assert!(replica.control.accounts().keys(None).await.unwrap().is_empty());
+async fn only_an_operators_token_makes_lists_or_changes_keys_and_accounts() {
+    let (replica, mut operator) = replica(sealing()).await;
+    let asked = CreateAccessKeyRequest::default();
+    let made = operator.create_key(asked.clone()).await.unwrap().key.unwrap();
+    for role in [Role::Edge, Role::Shield] {
+        let mut node = admin(&replica, role);
+        let refused = [
+            node.create_key(asked.clone()).await.map(drop),
+            node.keys("").await.map(drop),
+            node.change_key(&made.id, AccessKeyChange::Delete).await.map(drop),
+            node.create_account("", "").await.map(drop),
+            node.accounts().await.map(drop),
+            node.delete_account(&made.account).await,
+        ];
+        for refused in refused {
+            assert_eq!(refused.unwrap_err().reason, Reason::Denied, "{role}");
+        }
+    }
+    let forged = proto::token::MasterToken::new("fedcba9876543210").unwrap().token(Role::Operator, None);
+    let mut stranger = Admin::new(&replica.url(), &Credentials::from(forged)).unwrap();
+    assert_eq!(stranger.create_key(asked).await.unwrap_err().reason, Reason::Unauthenticated);
+    assert_eq!(operator.keys("").await.unwrap(), [made]);
     replica.stop().await;
 }

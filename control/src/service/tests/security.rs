@@ -168,7 +168,8 @@ impl Ca {
             params.subject_alt_names.push(SanType::URI(uri(role, node).try_into().unwrap()));
         }
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let issuer: &rcgen::Issuer<'_, KeyPair> = &self.issuer;
+        let certificate = params.signed_by(&key, issuer).unwrap();
         let file = |kind: &str, text: String| {
             let path = self.dir.path().join(format!("{name}.{kind}"));
             std::fs::write(&path, text).unwrap();
