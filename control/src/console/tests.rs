@@ -16,6 +16,7 @@ use crate::documents::KEYS;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::{Sealer, SealingKey};
+use crate::shields::Shields;
 use crate::store::memory;
 
 const ACCOUNT: &str = "111111111111";
@@ -88,10 +89,7 @@ impl Desk {
             clock: clock.clone(),
             sealer,
             metrics: Metrics::new(&Registry::new()).unwrap(),
-            shields: crate::shields::Shields::new(
-                &proto::token::MasterToken::new("a-master-token-for-tests").unwrap(),
-                None,
-            ),
+            shields: Shields::of_nobody(),
         };
         let config = ConsoleConfig { login_failures: 3, ..ConsoleConfig::default() };
         let routes =

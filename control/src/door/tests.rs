@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use http::header::AUTHORIZATION;
 use proto::clock::SetClock;
+use proto::token::MasterToken;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -72,7 +73,7 @@ impl House {
         config: DoorConfig,
     ) -> Self {
         let control = Control::new(store, ControlConfig::default(), &prometheus::Registry::new()).unwrap();
-        let master = proto::token::MasterToken::new("a-master-token-for-tests").unwrap();
+        let master = MasterToken::new("a-token-of-sixteen-letters").unwrap();
         let context = control.context(ApiConfig::default(), clock, sealer, &master);
         let console = Router::new().route("/", axum::routing::get(async || "a page"));
         let door = Door::new(context, verify(), Some(console), config).unwrap();
@@ -324,9 +325,7 @@ async fn bodies_too_long_are_refused_unread_and_others_are_taken_however_they_ar
         }
     }
     // A client that waits to be told to go on is told not to, at once.
-    let head = format!(
-        "POST /2020-05-31/streaming-distribution HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n"
-    );
+    let head = "POST /2020-05-31/streaming-distribution HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n";
     let answer = house.say(head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     // One that doesn't wait reads the answer although it is still sending.
