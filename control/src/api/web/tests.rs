@@ -458,7 +458,7 @@ async fn a_later_schema_is_left_out_of_an_earlier_answer_and_kept() {
     let config = of_2012.child("DistributionConfig").unwrap();
     // jets3t takes the last Enabled for the distribution's.
     fn last_enabled(element: &Element) -> Option<&str> {
-        let below = element.children.iter().filter_map(last_enabled).last();
+        let below = element.children.iter().filter_map(last_enabled).next_back();
         if element.name == "Enabled" { Some(&element.text) } else { below }
     }
     assert_eq!(last_enabled(config), Some("true"));
