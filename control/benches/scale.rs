@@ -215,13 +215,8 @@ async fn main() -> Result<()> {
     let writes = futures::stream::iter(0..options.distributions).map(|n| {
         let context = &context;
         async move {
-            let made = streaming::create(
-                context,
-                &principal(n / each_account),
-                config(n),
-                Vec::new(),
-                streaming::Repeat::Refused,
-            );
+            let owner = principal(n / each_account);
+            let made = streaming::create(context, &owner, config(n), Vec::new(), streaming::Repeat::Refused);
             let made = made.await.map_err(|e| anyhow::anyhow!("distribution {n}: {e:?}"))?;
             Ok::<_, anyhow::Error>(made.id)
         }

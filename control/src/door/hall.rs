@@ -55,6 +55,10 @@ where
                 Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "The page took too long. Try again.\n"),
             }
         }
+        (None, _) if is_console => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "There is no console: control has no key for secrets (secrets.key_file).\n",
+        ),
         // Whoever opens the bare address is a person with a browser.
         (Some(_), "/" | "/console/") if head.method == Method::GET => {
             let mut response = text(StatusCode::SEE_OTHER, "");

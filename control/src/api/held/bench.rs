@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use prometheus::Registry;
 use prost::Message;
 use proto::clock::SetClock;
+use proto::token::MasterToken;
 use proto::v1::{Deployed, NodeRole, NodeState, RegisterRequest};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,7 +21,8 @@ use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
-use crate::store::{Store, Transaction, memory};
+use crate::shields::Shields;
+use crate::store::{Head, Store, Transaction, memory};
 
 pub(crate) const ALICE: &str = "111122223333";
 pub(crate) const BOB: &str = "444455556666";
@@ -65,7 +67,7 @@ impl Bench {
             clock: clock.clone(),
             sealer: Sealer::none(),
             metrics,
-            shields: crate::shields::Shields::of_nobody(),
+            shields: Shields::new(&MasterToken::new("0123456789abcdef").unwrap(), None),
         };
         Self { context, clock, _stop: stop.drop_guard() }
     }
@@ -90,7 +92,7 @@ impl Bench {
             features: proto::distribution::FEATURES.iter().map(|f| (*f).to_owned()).collect(),
             ..Default::default()
         };
-        let crate::store::Head { revision, store_id } = self.context.store.head().await.unwrap();
+        let Head { store_id, revision } = self.context.store.head().await.unwrap();
         self.commit(
             Transaction::default()
                 .put(format!("{MEMBERS}edge-1"), edge.encode_to_vec())

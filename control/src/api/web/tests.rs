@@ -14,8 +14,8 @@ use crate::documents::{DISTRIBUTIONS, NAMES};
 
 mod legacy;
 
-/// The body of the capture boto3-web-01.
-const CAPTURED: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><CallerReference>web-1</CallerReference><Origins><Quantity>1</Quantity><Items><Origin><Id>o1</Id><DomainName>b.s3.amazonaws.com</DomainName><S3OriginConfig><OriginAccessIdentity /></S3OriginConfig></Origin></Items></Origins><DefaultCacheBehavior><TargetOriginId>o1</TargetOriginId><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><SmoothStreaming>true</SmoothStreaming><Compress>false</Compress><MinTTL>0</MinTTL><ForwardedValues><QueryString>false</QueryString><Cookies><Forward>none</Forward></Cookies></ForwardedValues><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners></DefaultCacheBehavior><Comment /><Enabled>true</Enabled></DistributionConfig>";
+/// The body of the capture boto3-web-01, but for the bucket, which is `b` there: a name too short for any.
+const CAPTURED: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><CallerReference>web-1</CallerReference><Origins><Quantity>1</Quantity><Items><Origin><Id>o1</Id><DomainName>media.s3.amazonaws.com</DomainName><S3OriginConfig><OriginAccessIdentity /></S3OriginConfig></Origin></Items></Origins><DefaultCacheBehavior><TargetOriginId>o1</TargetOriginId><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><SmoothStreaming>true</SmoothStreaming><Compress>false</Compress><MinTTL>0</MinTTL><ForwardedValues><QueryString>false</QueryString><Cookies><Forward>none</Forward></Cookies></ForwardedValues><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners></DefaultCacheBehavior><Comment /><Enabled>true</Enabled></DistributionConfig>";
 const NEW: &str = "2020-05-31";
 
 /// [`CAPTURED`] with each text replaced.
@@ -78,7 +78,7 @@ async fn what_boto3_sends_is_kept_published_and_honestly_answered() {
     let document = published.document;
     assert_eq!((document.kind(), document.enabled), (DistributionKind::Web, true));
     assert_eq!((document.domain.as_str(), document.account.as_str()), (domain, ALICE));
-    assert_eq!((document.origin_host.as_str(), document.credential.as_str()), ("b.s3.amazonaws.com", ""));
+    assert_eq!((document.origin_host.as_str(), document.credential.as_str()), ("media.s3.amazonaws.com", ""));
     bench.until(|view| view.distributions.contains_key(&id)).await;
     // Deployed or not, an enabled one says what nobody does for it.
     bench.deploy().await;
@@ -141,7 +141,7 @@ async fn an_update_replaces_the_config_and_needs_the_current_etag() {
     );
     // The origin may change, and shields are told by the same document.
     let moved =
-        config(&[("b.s3.amazonaws.com", "other.s3.amazonaws.com"), ("<Enabled>true", "<Enabled>false")]);
+        config(&[("media.s3.amazonaws.com", "other.s3.amazonaws.com"), ("<Enabled>true", "<Enabled>false")]);
     answered(update(&format!("\"{second}\""), &moved).await, 200);
     let published =
         crate::documents::distribution(&*bench.context.store, &id).await.unwrap().unwrap().document;
@@ -209,7 +209,7 @@ async fn a_custom_origin_is_kept_and_not_published_but_its_names_are_claimed() {
     let custom = "<CustomOriginConfig><HTTPPort>80</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy></CustomOriginConfig>";
     let own = with_alias("r", "www.example.com")
         .replace("<S3OriginConfig><OriginAccessIdentity /></S3OriginConfig>", custom)
-        .replace("b.s3.amazonaws.com", "origin.example.com");
+        .replace("media.s3.amazonaws.com", "origin.example.com");
     let (made, reply) = answered(make(&bench, ALICE, NEW, &own).await, 201);
     assert_eq!(at(&made, "Status"), "Unsupported: HTTP delivery, SmoothStreaming, CustomOriginConfig");
     let id = at(&made, "Id").to_owned();
@@ -228,6 +228,16 @@ async fn a_custom_origin_is_kept_and_not_published_but_its_names_are_claimed() {
     bench.deploy().await;
     answered(handle(&bench.context, &delete_call(ALICE, NEW, &id, &reply.etag.unwrap())).await, 204);
     assert!(bench.context.store.list(NAMES).await.unwrap().entries.is_empty());
+}
+
+#[tokio::test]
+async fn an_s3_origin_that_is_no_bucket_is_kept_and_named() {
+    let bench = Bench::new().await;
+    let captured = config(&[("media.s3.amazonaws.com", "b.s3.amazonaws.com")]);
+    let (made, _) = answered(make(&bench, ALICE, NEW, &captured).await, 201);
+    let named = "Unsupported: HTTP delivery, SmoothStreaming, origin b.s3.amazonaws.com (no bucket host)";
+    assert_eq!(at(&made, "Status"), named);
+    assert!(bench.context.store.list(DISTRIBUTIONS).await.unwrap().entries.is_empty());
 }
 
 #[tokio::test]
@@ -259,7 +269,7 @@ async fn what_a_config_may_not_say_is_refused_under_its_code() {
         ((signers, group), (400, "TrustedKeyGroupDoesNotExist")),
         (("<TargetOriginId>o1", "<TargetOriginId>o2"), (404, "NoSuchOrigin")),
         (("allow-all", "whatever"), (400, "InvalidArgument")),
-        (("b.s3.amazonaws.com", "s3.amazonaws.com/b"), (400, "InvalidOrigin")),
+        (("media.s3.amazonaws.com", "s3.amazonaws.com/media"), (400, "InvalidOrigin")),
         (("<S3OriginConfig><OriginAccessIdentity /></S3OriginConfig>", ""), (400, "InvalidOrigin")),
         (
             (

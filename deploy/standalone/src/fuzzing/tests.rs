@@ -57,6 +57,27 @@ fn declarations_of_any_content() {
 }
 
 #[test]
+fn documents_from_clients_of_the_api() {
+    let words: &[&[u8]] = &[
+        b"<a>",
+        b"</a>",
+        b"<b/>",
+        b"<![CDATA[",
+        b"]]>",
+        b"<!--",
+        b"-->",
+        b"<!DOCTYPE",
+        b"&amp;",
+        b"&#13;",
+        b"&#x",
+        b" x='y'",
+        b"x:",
+        b"\r\n",
+    ];
+    run("api_xml", 50_000, words, super::api_xml);
+}
+
+#[test]
 fn keys_in_folders_with_ways_out() {
     run("s3_keys", 2000, KEYS, super::s3_keys);
 }
