@@ -252,6 +252,11 @@ const DOCUMENT: &str = "/penstock/default/distributions/E000000000001";
 fn f31_an_invalid_file_changes_nothing_is_counted_and_named_and_the_next_valid_one_counts() {
     let cluster = Cluster::start(Setup::default());
     let file = File::of(&cluster);
+    until_sample(&cluster.control, "penstock_control_applies_total{outcome=\"changed\"}", |a| a >= 1.0);
+    eventually("the edges to be current", LONG, || {
+        let newest = sample(&cluster.control, "penstock_control_revision");
+        revisions(&cluster.edges).iter().all(|r| *r == newest).then_some(())
+    });
     let (good, known) = (file.text(), revisions(&cluster.edges));
     let invalid = [
         good.replacen("media.s3.amazonaws.com", "not a bucket", 1),
@@ -264,7 +269,7 @@ fn f31_an_invalid_file_changes_nothing_is_counted_and_named_and_the_next_valid_o
         let count = "penstock_control_applies_total{outcome=\"invalid\"}";
         until_sample(&cluster.control, count, |refused| refused >= (n + 1) as f64);
     }
-    assert_eq!(sample(&cluster.control, "penstock_control_declared_rejected"), 1.0);
+    until_sample(&cluster.control, "penstock_control_declared_rejected", |alarm| alarm == 1.0);
     assert!(cluster.control.process.log().contains("origin"), "the log names the field");
     for edge in 0..2 {
         assert_eq!(play(cluster.rtmp(edge), ALIAS, "mp4:first.mp4"), "media");
@@ -274,7 +279,7 @@ fn f31_an_invalid_file_changes_nothing_is_counted_and_named_and_the_next_valid_o
     for edge in 0..2 {
         until_plays(cluster.rtmp(edge), "next.example.com");
     }
-    assert_eq!(sample(&cluster.control, "penstock_control_declared_rejected"), 0.0);
+    until_sample(&cluster.control, "penstock_control_declared_rejected", |alarm| alarm == 0.0);
 }
 
 #[test]

@@ -35,6 +35,13 @@ fn nodes_in(cluster: &Cluster, role: &str, condition: &str) -> f64 {
     http::metrics(&cluster.control.metrics).unwrap_or_default().get(&name).copied().unwrap_or(-1.0)
 }
 
+/// Waits until control knows a node: one may serve before it was heard of.
+fn until_known(cluster: &Cluster, name: &str) {
+    eventually(&format!("{name} to be known"), LONG, || {
+        cluster.control_command(&["nodes"]).expect(0).stdout.contains(name).then_some(())
+    });
+}
+
 fn status(cluster: &Cluster) -> String {
     cluster.control_command(&["status"]).expect(0).stdout
 }
@@ -95,6 +102,7 @@ fn who_is_no_operator_is_told_so() {
 fn an_edge_drains_by_order_without_ending_and_comes_back() {
     let mut cluster =
         Cluster::start(Setup { edge: "settle_ms: 500\ndrain_ms: 4000".into(), ..Default::default() });
+    until_known(&cluster, "edge-1");
     let mut viewer = Client::open(cluster.rtmp(0));
     viewer.connect("cfx/st", &format!("rtmp://{PUBLIC}/cfx/st"), &[]);
     assert_eq!(viewer.wait_answer(1.0, PATIENCE).0, "_result");
@@ -130,6 +138,7 @@ fn an_edge_drains_by_order_without_ending_and_comes_back() {
 #[test]
 fn a_shield_drains_by_order_and_still_answers() {
     let cluster = Cluster::start(Setup::default());
+    until_known(&cluster, "shield-1");
     cluster.control_command(&["drain", "shield-1"]).expect(0);
     eventually("the map to say so", LONG, || {
         let nodes = cluster.control_command(&["nodes"]).expect(0).stdout;

@@ -333,7 +333,7 @@ async fn the_service_refuses_what_makes_no_sense_and_answers_from_the_cache_alon
     let server = Server::start("shield-0", &objects);
     let channel =
         tonic::transport::Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect_lazy();
-    let mut stub = Stub::with_interceptor(channel, credentials(Role::Edge).peer());
+    let mut stub = Stub::with_interceptor(channel.clone(), credentials(Role::Edge).peer());
     let request = |start, end, cache_only| ReadRequest {
         origin_id: bucket().as_str().into(),
         key: "films/a.mp4".into(),
@@ -363,9 +363,15 @@ async fn the_service_refuses_what_makes_no_sense_and_answers_from_the_cache_alon
     };
     assert_eq!(RemoteError::from(stub.stat(stat.clone()).await.unwrap_err()).reason, Reason::NotCached);
 
-    // A purge forgets what was read.
+    // Only control may order a purge; it forgets what was read.
+    let refused = stub
+        .purge(PurgeRequest { origin_id: bucket().as_str().into(), key_prefix: "films/".into() })
+        .await
+        .unwrap_err();
+    assert_eq!(RemoteError::from(refused).reason, Reason::Denied);
+    let mut control = Stub::with_interceptor(channel, MasterToken::new("a-token-for-tests").unwrap().peer());
     let purge = PurgeRequest { origin_id: bucket().as_str().into(), key_prefix: "films/".into() };
-    stub.purge(purge.clone()).await.unwrap();
+    control.purge(purge.clone()).await.unwrap();
     assert_eq!(reason(&mut stub, request(0, 1, true)).await, Reason::NotCached);
     let mut stream = stub.read(request(MIB + 5, MIB + 9, false)).await.unwrap().into_inner();
     let message = stream.message().await.unwrap().unwrap();
@@ -376,7 +382,7 @@ async fn the_service_refuses_what_makes_no_sense_and_answers_from_the_cache_alon
     assert_eq!((message.version.as_str(), message.size_bytes), (&*version, 2 * MIB));
     let mut stream = stub.read(request(MIB + 5, MIB + 6, true)).await.unwrap().into_inner();
     assert!(stream.message().await.unwrap().is_some());
-    assert_eq!(stub.purge(purge).await.unwrap().into_inner().entries, 1);
+    assert_eq!(control.purge(purge).await.unwrap().into_inner().entries, 1);
     assert_eq!(reason(&mut stub, request(MIB + 5, MIB + 6, true)).await, Reason::NotCached);
 }
 
