@@ -16,6 +16,7 @@
 //! | `roster/NODE` | a `RosterEntry`: a node that counts towards Deployed |
 //! | `certificate-authority` | the local `CertificateAuthority`, its key sealed, see [`crate::door`] |
 //! | `deployed` | the `Deployed` floor, see [`crate::lifecycle`] |
+//! | `console-logouts/ID` | empty: a session of the console that was logged out; lives as long as its cookie could |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
 //! | `head`, `store_id` | see [`crate::store`] |

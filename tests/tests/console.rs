@@ -15,7 +15,7 @@ use tests::cluster::Setup;
 use tests::http::{self, Answer};
 use tests::{eventually, players};
 
-/// One cluster for all of them; its console offers no buckets but those of grants, and takes three wrong logins.
+/// One cluster for all of them; its console offers no buckets but those of grants, and takes many wrong logins.
 fn api() -> &'static Api {
     static API: OnceLock<Api> = OnceLock::new();
     API.get_or_init(|| {
@@ -123,10 +123,8 @@ fn in_chromium_a_distribution_is_created_deployed_played_disabled_and_deleted() 
 
     let play = browser.says("play");
     let urls = strings(&play["urls"]);
-    for (scheme, port) in
-        [("rtmp", ""), ("rtmpe", ""), ("rtmpt", ""), ("rtmpte", ""), ("rtmps", ""), ("rtmpts", "")]
-    {
-        let url = format!("{scheme}://{domain}{port}/cfx/st/mp4:first.mp4");
+    for scheme in ["rtmp", "rtmpe", "rtmpt", "rtmpte", "rtmps", "rtmpts"] {
+        let url = format!("{scheme}://{domain}/cfx/st/mp4:first.mp4");
         assert!(urls.contains(&url.as_str()), "{url}: {urls:?}");
     }
     // The command as somebody copies it.
@@ -155,12 +153,11 @@ fn in_chromium_a_distribution_is_created_deployed_played_disabled_and_deleted() 
 #[test]
 fn in_chromium_every_page_is_accessible_in_the_dark_and_in_a_narrow_window() {
     let keys = api().account();
-    let made = api().create(&keys, &["narrow.example.com"]);
+    api().create(&keys, &["narrow.example.com"]);
     let mut browser = Browser::start("tour", &keys, &[]);
     let identity = browser.says("identity");
     assert!(identity["id"].as_str().unwrap().starts_with('E'), "{identity}");
     browser.ends_after(10);
-    assert!(!made.id.is_empty());
 }
 
 #[test]
