@@ -102,7 +102,8 @@ pub async fn import(
         let put = batch.iter().fold(Transaction::default(), |t, (key, value)| t.put(key, value.clone()));
         store.commit(put.put(HEAD_KEY, "")).await?;
     }
-    let gone: Vec<&Entry> = there.iter().filter(|e| !wanted.contains_key(e.key.as_str())).collect();
+    let is_gone = |e: &&Entry| e.key != CERTIFICATE_AUTHORITY && !wanted.contains_key(e.key.as_str());
+    let gone: Vec<&Entry> = there.iter().filter(is_gone).collect();
     for batch in gone.chunks(TOGETHER) {
         let delete = batch.iter().fold(Transaction::default(), |t, entry| t.delete(&entry.key));
         store.commit(delete.put(HEAD_KEY, "")).await?;

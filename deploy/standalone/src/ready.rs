@@ -22,9 +22,13 @@ pub struct Ready {
     pub bucket: String,
     /// The distribution that serves it.
     pub distribution: DistributionName,
-    /// S3 access key id.
+    /// The web console, a whole URL.
+    pub console: String,
+    /// The account of the key below, 12 digits.
+    pub account: String,
+    /// Access key id: of the S3 endpoint, the control API and the console.
     pub access_key_id: String,
-    /// S3 secret access key.
+    /// Its secret access key.
     pub secret_access_key: String,
 }
 
@@ -59,6 +63,11 @@ fn reachable(address: SocketAddr) -> String {
     SocketAddr::new(ip, address.port()).to_string()
 }
 
+/// The host of `address` as a client on this machine would write it.
+pub fn host(address: SocketAddr) -> String {
+    reachable(address).rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or_default()
+}
+
 impl Ready {
     /// What `bound` and `identity` come to.
     pub fn new(bound: &Bound, identity: &Identity, domain: &str) -> Self {
@@ -69,6 +78,8 @@ impl Ready {
             metrics: reachable(bound.metrics),
             bucket: crate::MEDIA_BUCKET.into(),
             distribution: DistributionName { id: identity.distribution_id.clone(), domain: domain.into() },
+            console: format!("http://{}/console", reachable(bound.api)),
+            account: crate::api::ACCOUNT.into(),
             access_key_id: identity.access_key_id.clone(),
             secret_access_key: identity.secret_access_key.clone(),
         }
@@ -102,6 +113,15 @@ impl Ready {
         println!(
             "  S3         http://{}  (access key id {}; the secret is in the data folder)",
             self.s3, self.access_key_id
+        );
+        println!("  console    {}  (log in with that key)", self.console);
+        println!(
+            "  API        AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY=... AWS_DEFAULT_REGION=us-east-1 \\",
+            self.access_key_id
+        );
+        println!(
+            "             aws --endpoint-url http://{} cloudfront list-streaming-distributions",
+            self.api
         );
         println!("  metrics    http://{}/metrics", self.metrics);
         println!();

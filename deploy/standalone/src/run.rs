@@ -13,6 +13,7 @@ use anyhow::Context;
 use control::client::telemetry::{self, LogFormat, Readiness};
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use control::declare::{Declared, DeclaredSet, Kind};
+use control::seal::{Sealer, SealingKey};
 use control::{Control, ControlConfig};
 use edge::Edge;
 use proto::object::OriginId;
@@ -55,6 +56,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     let mut stop = StopSignal::new()?;
     edge::descriptors::settle(&mut options.edge, edge::descriptors::RESERVE + INSIDE_FILES)?;
     let identity = Identity::load_or_make(&options.data)?;
+    let sealing = SealingKey::read_or_create(&options.data.join("secrets.key")).context("secrets.key")?;
+    let sealer = Sealer::new(&sealing, &[]);
     let domain = format!("{}.{}", identity.domain_label, options.zone);
     certificate::provide(&options.data, &domain, &mut options.edge.tls)?;
     let registry = prometheus::Registry::new();
@@ -84,11 +87,6 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
             Ok(())
         }
     });
-    tasks.spawn({
-        let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
-        async move { Ok(api::serve(api_listener, readiness, shutdown).await?) }
-    });
-
     // The S3 endpoint.
     let media = options.media_dir.clone().map_or(MediaSource::Bundled, MediaSource::Folder);
     let sample = first_film(options.media_dir.as_deref());
@@ -112,12 +110,21 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     // Control, over its embedded store, and the one distribution.
     let store =
         control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
-    let config = ControlConfig { zone: options.zone.clone(), ..Default::default() };
+    api::provide(&store, &sealer, &identity).await?;
+    let config = ControlConfig { zone: options.zone.clone(), sealer: sealer.clone(), ..Default::default() };
     let control = Control::new(store, config, &registry)?;
+    let door = api::door(&control, &sealer, &master, &identity, &options.zone, &bound)?;
     control.apply(&declared(&identity, &domain, &options.distribution)).await.context("the distribution")?;
     tasks.spawn({
         let (master, shutdown) = (master.clone(), shutdown.clone());
         async move { Ok(control.serve(control_listener, &master, shutdown).await?) }
+    });
+    tasks.spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            door.serve(api_listener, shutdown).await;
+            Ok(())
+        }
     });
     let [edge_credentials, shield_credentials] = [(Role::Edge, "edge"), (Role::Shield, "shield")]
         .map(|(role, name)| Credentials::from(master.token(role, Some(name))));
@@ -139,6 +146,12 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         endpoint: format!("http://{s3}"),
         region: "us-east-1".into(),
         path_style: true,
+        ..Default::default()
+    });
+    // What its own S3 endpoint takes: for origin access identities that an operator has granted a bucket.
+    shield_config.node_role.get_or_insert_with(|| shield::config::CredentialConfig {
+        access_key_id: identity.access_key_id.clone(),
+        secret_access_key: Some(identity.secret_access_key.clone()),
         ..Default::default()
     });
     let shield_node = Node::start(
@@ -250,7 +263,7 @@ fn declared(identity: &Identity, domain: &str, rules: &Rules) -> DeclaredSet {
             swf_verification: rules.swf_verification.clone(),
             audio_sample_access: rules.audio_sample_access,
             video_sample_access: rules.video_sample_access,
-            account: String::new(),
+            account: api::ACCOUNT.into(),
             trusted_signers: Vec::new(),
             required_features: Vec::new(),
         }],

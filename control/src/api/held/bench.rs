@@ -8,7 +8,6 @@ use http::{Method, StatusCode};
 use prometheus::Registry;
 use prost::Message;
 use proto::clock::SetClock;
-use proto::token::MasterToken;
 use proto::v1::{Deployed, NodeRole, NodeState, RegisterRequest};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -67,7 +66,7 @@ impl Bench {
             clock: clock.clone(),
             sealer: Sealer::none(),
             metrics,
-            shields: Shields::new(&MasterToken::new("0123456789abcdef").unwrap(), None),
+            shields: Shields::of_nobody(),
         };
         Self { context, clock, _stop: stop.drop_guard() }
     }

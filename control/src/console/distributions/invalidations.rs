@@ -44,7 +44,7 @@ async fn show(
         section {
             h2 { "Invalidations" }
             @if all.is_empty() { p class="empty" { "None." } } @else {
-                table {
+                div class="scroll" tabindex="0" role="region" aria-label="Invalidations" { table {
                     caption { "Newest first, as the API lists them" }
                     thead { tr { th scope="col" { "Id" } th scope="col" { "Made" } th scope="col" { "Status" } } }
                     tbody {
@@ -57,7 +57,7 @@ async fn show(
                             }
                         }
                     }
-                }
+                } }
             }
         }
         @if visitor.may_write() {

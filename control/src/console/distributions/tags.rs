@@ -46,7 +46,7 @@ async fn show(
         section {
             h2 { "Tags" }
             @if tags.is_empty() { p class="empty" { "None." } } @else {
-                table {
+                div class="scroll" tabindex="0" role="region" aria-label="Tags" { table {
                     caption { (tags.len()) " of this distribution" }
                     thead { tr { th scope="col" { "Key" } th scope="col" { "Value" } @if visitor.may_write() { th scope="col" { "Remove" } } } }
                     tbody {
@@ -67,7 +67,7 @@ async fn show(
                             }
                         }
                     }
-                }
+                } }
             }
         }
         @if visitor.may_write() {

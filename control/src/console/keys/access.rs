@@ -30,7 +30,7 @@ pub(in crate::console) async fn page(State(site): State<Site>, visitor: Visitor)
         section {
             h2 { "Access keys" }
             p class="hint" { "They sign requests to the API and log in here. " code { "penstock-control keys" } " makes, enables and deletes them." }
-            table {
+            div class="scroll" tabindex="0" role="region" aria-label="Access keys" { table {
                 caption { (keys.len()) " of account " (visitor.principal.account) }
                 thead {
                     tr { @for name in ["Id", "May", "State", "Made", "Comment", "Disable"] { th scope="col" { (name) } } }
@@ -54,7 +54,7 @@ pub(in crate::console) async fn page(State(site): State<Site>, visitor: Visitor)
                         }
                     }
                 }
-            }
+            } }
         }
     };
     answer(&visitor, Tab::Access, StatusCode::OK, &Problems::none(), content)

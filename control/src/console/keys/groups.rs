@@ -42,7 +42,7 @@ async fn show(
             h2 { "Key groups" }
             p class="hint" { "For web distributions. Streaming distributions name accounts that sign, not groups." }
             @if groups.is_empty() { p class="empty" { "None." } } @else {
-                table {
+                div class="scroll" tabindex="0" role="region" aria-label="Key groups" { table {
                     caption { (groups.len()) " of this account" }
                     thead { tr { @for name in ["Id", "Name", "Public keys", "Comment", "Delete"] { th scope="col" { (name) } } } }
                     tbody {
@@ -58,7 +58,7 @@ async fn show(
                             }
                         }
                     }
-                }
+                } }
             }
         }
         @if visitor.may_write() {

@@ -43,7 +43,7 @@ async fn show(
                 "Both are set up on the command line."
             }
             @if all.is_empty() { p class="empty" { "None." } } @else {
-                table {
+                div class="scroll" tabindex="0" role="region" aria-label="Origin access identities" { table {
                     caption { (all.len()) " of this account" }
                     thead { tr { @for name in ["Id", "Comment", "S3 keys", "Delete"] { th scope="col" { (name) } } } }
                     tbody {
@@ -60,7 +60,7 @@ async fn show(
                             }
                         }
                     }
-                }
+                } }
             }
         }
         @if visitor.may_write() {

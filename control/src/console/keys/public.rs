@@ -36,7 +36,7 @@ async fn show(
             h2 { "Public keys" }
             p class="hint" { "A key's id is what signed names call Key-Pair-Id." }
             @if keys.is_empty() { p class="empty" { "None." } } @else {
-                table {
+                div class="scroll" tabindex="0" role="region" aria-label="Public keys" { table {
                     caption { (keys.len()) " of this account" }
                     thead { tr { @for name in ["Id", "Name", "Made", "Comment", "Delete"] { th scope="col" { (name) } } } }
                     tbody {
@@ -51,7 +51,7 @@ async fn show(
                             }
                         }
                     }
-                }
+                } }
             }
         }
         @if visitor.may_write() {
