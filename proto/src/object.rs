@@ -145,11 +145,14 @@ pub fn split_s3_host(host: &str) -> Option<(&str, Option<&str>)> {
     (check_bucket(bucket) && region_ok).then_some((bucket, Some(region)))
 }
 
-/// Whether `bucket` is a name S3 allows: 3 to 63 of `[a-z0-9.-]`, starting and ending with a letter or digit.
+/// Whether `bucket` is of the form S3 allows: up to 63 of `[a-z0-9.-]`, starting and ending with a letter or digit.
+///
+/// S3 itself wants three. Other stores are less strict, and so are configs that clients were recorded with; a bucket that isn't there is found out
+/// where it is read.
 pub fn check_bucket(bucket: &str) -> bool {
     let bytes = bucket.as_bytes();
     let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    (3..=63).contains(&bytes.len())
+    (1..=63).contains(&bytes.len())
         && edge(bytes[0])
         && edge(bytes[bytes.len() - 1])
         && bytes.iter().all(|&b| edge(b) || b == b'.' || b == b'-')

@@ -22,6 +22,7 @@ const KEY_PAIR_ID: &str = "APKAPRIVATETEST";
 const SIGNER: &str = "123456789012";
 const A: &str = "111111111111";
 const B: &str = "222222222222";
+const C: &str = "333333333333";
 
 /// Names are to be signed.
 const SIGNED: &str = "s0000000signed.penstock.localhost";
@@ -535,6 +536,54 @@ fn c37_an_identity_opens_a_private_bucket_for_its_own_account_only() {
     assert_eq!(world.cluster.proxy.requests().len(), asked, "S3 was asked all the same");
     grant("*", true);
     eventually("the new grant", SOON, || (word(OURS) == "media").then_some(()));
+}
+
+#[test]
+fn c37_an_identity_s_own_keys_open_the_bucket_until_they_are_taken_away() {
+    let _shared = ALONE.read();
+    let world = world();
+    let vault = world.cluster.s3.bucket("vault");
+    vault.put("keyed/own.mp4", &std::fs::read(media::file("first.mp4")).unwrap(), &[]);
+    let id = "E0000000000KEY";
+    let resource = [etcd::field(1, id.as_bytes()), etcd::field(2, C.as_bytes())].concat();
+    let key = format!("api/origin-access-identity/{C}/{id}");
+    etcd::commit(&world.cluster.etcd.addr, &[(&key, Some(resource))]);
+    let (key_id, secret) = world.cluster.s3.keys();
+    let secret_file = world.folder.path().join("secret").display().to_string();
+    std::fs::write(&secret_file, secret).unwrap();
+    let set = ["oai", "set-keys", id, "--access-key-id", key_id, "--secret-key-file", &secret_file];
+    let host = "s00000000keyed.penstock.localhost";
+    // Of B's account there is no distribution that may read by A's identity, whatever a file declares.
+    let stolen = "s0000000stolen.penstock.localhost";
+    let line = |name: &str, n, account| {
+        entry(name, n, "vault", &format!(", account: '{account}', credential: oai/{id}")).1
+    };
+    world.declare(&[("keyed", Some(line("keyed", 61, C)))]);
+    let words = |host: &str| [0, 1].map(|edge| told(world, edge, host, "mp4:keyed/own.mp4", 0.0).1);
+    let known = |host: &str| {
+        (0..2).all(|edge| connect(Client::open(world.cluster.rtmp(edge)), host).1 == "_result").then_some(())
+    };
+    eventually("the distribution at the edges", SOON, || known(host));
+    assert_eq!(words(host), ["NetStream.Failed", "NetStream.Failed"]);
+    world.cluster.control_command(&set).expect(0);
+    eventually("the keys at the shields", SOON, || (words(host) == ["media", "media"]).then_some(()));
+    dumps(host, "mp4:keyed/own.mp4", "first.mp4");
+    world.cluster.control_command(&["oai", "clear-keys", id]).expect(0);
+    eventually("the keys taken away", SOON, || {
+        (words(host) == ["NetStream.Failed", "NetStream.Failed"]).then_some(())
+    });
+    world.cluster.control_command(&set).expect(0);
+    eventually("the keys back", SOON, || (words(host) == ["media", "media"]).then_some(()));
+    world.declare(&[("stolen", Some(line("stolen", 62, B)))]);
+    eventually("the thief at the edges", SOON, || known(stolen));
+    eventually("nobody reads what two accounts claim", SOON, || {
+        (words(stolen) == ["NetStream.Failed", "NetStream.Failed"]).then_some(())
+    });
+    world.declare(&[("stolen", None)]);
+    eventually("the owner reads again", SOON, || (words(host) == ["media", "media"]).then_some(()));
+    let logs: String = world.cluster.shields.iter().map(|shield| shield.process.log()).collect();
+    assert!(!logs.contains(secret), "a secret in a log");
+    world.declare(&[("keyed", None)]);
 }
 
 /// Waits for the goodbye of a session, and its end.

@@ -211,11 +211,12 @@ mod tests {
         let api = ApiConfig { origin_suffixes: vec!["minio.internal".into()], ..ApiConfig::default() };
         assert_eq!(check(&good(), &api), Ok(()));
         type Change = fn(&mut StreamingConfig);
-        let well: [Change; 8] = [
+        let well: [Change; 9] = [
             |c| c.caller_reference = "r".repeat(127),
             |c| c.comment = "ü".repeat(128),
             |c| c.origin = "my.media.s3.eu-west-1.amazonaws.com".into(),
             |c| c.origin = "media.minio.internal".into(),
+            |c| c.origin = "b.s3.amazonaws.com".into(),
             |c| c.aliases = (0..100).map(|i| format!("a{i}.example.com")).collect(),
             |c| c.aliases = vec!["media.penstock.localhost".into()],
             |c| c.trusted_signers = TrustedSigners::of(vec!["self".into(), "111122223333".into()]),
@@ -239,7 +240,7 @@ mod tests {
             ("InvalidOrigin", |c| c.origin = "s3.amazonaws.com".into()),
             ("InvalidOrigin", |c| c.origin = "media.s3-accelerate.amazonaws.com".into()),
             ("InvalidOrigin", |c| c.origin = "minio.internal".into()),
-            ("InvalidOrigin", |c| c.origin = "x.minio.internal".into()),
+            ("InvalidOrigin", |c| c.origin = "a_b.minio.internal".into()),
             ("InvalidOrigin", |c| c.origin.clear()),
             ("InvalidOrigin", |c| c.origin = "https://media.s3.amazonaws.com".into()),
             ("TooManyStreamingDistributionCNAMEs", |c| {

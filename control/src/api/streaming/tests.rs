@@ -22,6 +22,7 @@ use crate::store::tests::etcd_process::EtcdProcess;
 use crate::store::{Entry, HEAD_KEY, Head, Store, Transaction, memory, redb};
 
 mod calls;
+mod lists;
 mod races;
 mod round_trip;
 

@@ -233,9 +233,9 @@ async fn a_custom_origin_is_kept_and_not_published_but_its_names_are_claimed() {
 #[tokio::test]
 async fn an_s3_origin_that_is_no_bucket_is_kept_and_named() {
     let bench = Bench::new().await;
-    let captured = config(&[("media.s3.amazonaws.com", "b.s3.amazonaws.com")]);
+    let captured = config(&[("media.s3.amazonaws.com", "a_b.s3.amazonaws.com")]);
     let (made, _) = answered(make(&bench, ALICE, NEW, &captured).await, 201);
-    let named = "Unsupported: HTTP delivery, SmoothStreaming, origin b.s3.amazonaws.com (no bucket host)";
+    let named = "Unsupported: HTTP delivery, SmoothStreaming, origin a_b.s3.amazonaws.com (no bucket host)";
     assert_eq!(at(&made, "Status"), named);
     assert!(bench.context.store.list(DISTRIBUTIONS).await.unwrap().entries.is_empty());
 }
