@@ -215,9 +215,10 @@ async fn main() -> Result<()> {
     let writes = futures::stream::iter(0..options.distributions).map(|n| {
         let context = &context;
         async move {
+            let owner = principal(n / each_account);
             let made = streaming::create(
                 context,
-                &principal(n / each_account),
+                &owner,
                 config(n),
                 Vec::new(),
                 streaming::Repeat::Refused,

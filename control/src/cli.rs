@@ -2,6 +2,7 @@
 
 mod access;
 mod backup;
+mod lending;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use proto::token::{Role, is_node_id};
 use proto::v1::{DistributionKind, NodeRole, NodeState, NodeStatus, Revision};
 
 use access::{AccountsCommand, KeysCommand};
+use lending::{GrantsCommand, OaiCommand, SignersCommand};
 
 pub(crate) mod sign;
 
@@ -36,7 +38,8 @@ pub(crate) struct Options {
     pub(crate) check_config: bool,
 
     /// Where control listens: http://HOST:PORT; of several, separated by commas, the first that answers (status, nodes,
-    /// purge, drain, apply, export, import, ca, accounts, keys)
+    /// purge, drain, apply, export, import, ca, accounts, keys, oai,
+    /// grants, signers)
     #[arg(
         long = "control",
         value_name = "URL",
@@ -110,6 +113,15 @@ pub(crate) enum Command {
     /// Access keys, by which requests of the control API are signed
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// S3 keys of origin access identities
+    #[command(subcommand)]
+    Oai(OaiCommand),
+    /// Buckets that accounts may have read by the shields' own role
+    #[command(subcommand)]
+    Grants(GrantsCommand),
+    /// Public keys by which signed names are checked
+    #[command(subcommand)]
+    Signers(SignersCommand),
     /// Take a node out of service without stopping it: an edge takes no new viewers and tells the rest goodbye, a shield is asked last
     Drain {
         /// The node's id
@@ -146,6 +158,9 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
             }
             Command::Accounts(command) => access::accounts(&mut admin, command).await,
             Command::Keys(command) => access::keys(&mut admin, command).await?,
+            Command::Oai(command) => lending::oai(&mut admin, command).await?,
+            Command::Grants(command) => lending::grants(&mut admin, command).await,
+            Command::Signers(command) => lending::signers(&mut admin, command).await?,
             Command::Apply { file } => backup::apply(&mut admin, file).await?,
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,

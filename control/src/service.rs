@@ -6,6 +6,7 @@
 
 mod access;
 mod calls;
+mod lending;
 mod operator;
 mod rights;
 

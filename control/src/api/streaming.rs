@@ -23,6 +23,7 @@
 
 pub mod change;
 pub mod config;
+mod names;
 pub mod parse;
 pub mod render;
 pub mod rules;

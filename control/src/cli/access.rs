@@ -120,7 +120,7 @@ pub(super) async fn keys(admin: &mut Admin, command: &KeysCommand) -> Result<Res
     })
 }
 
-fn read_secret(file: &Path) -> Result<String> {
+pub(super) fn read_secret(file: &Path) -> Result<String> {
     let text = if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("standard input")?;

@@ -3,6 +3,7 @@
 //! A channel connects when first used and again after a failure; a dead peer is noticed by HTTP/2 pings.
 
 mod access;
+mod lending;
 
 use std::time::Duration;
 

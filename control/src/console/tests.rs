@@ -88,7 +88,10 @@ impl Desk {
             clock: clock.clone(),
             sealer,
             metrics: Metrics::new(&Registry::new()).unwrap(),
-            shield_token: "".into(),
+            shields: crate::shields::Shields::new(
+                &proto::token::MasterToken::new("a-master-token-for-tests").unwrap(),
+                None,
+            ),
         };
         let config = ConsoleConfig { login_failures: 3, ..ConsoleConfig::default() };
         let routes =

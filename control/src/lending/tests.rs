@@ -1,8 +1,13 @@
 //! What an operator lends, in a store.
 
+use prost::Message;
+use proto::v1::OriginSecret;
+
 use super::*;
 use crate::api::Version;
 use crate::api::held::bench::{ALICE, BOB, Bench, OTHER_PEM, PEM, principal};
+use crate::api::identity::{self, IdentityConfig};
+use crate::seal::{Sealer, SealingKey};
 
 fn reason(error: LendingError) -> String {
     error.to_string()
@@ -40,15 +45,22 @@ async fn keys_under_old_ids_stand_beside_the_apis_own() {
         encoded_key: PEM.into(),
         ..Default::default()
     };
-    let own = crate::api::public_key::create(&bench.context, &principal(ALICE), Version::NEWEST, own).await.unwrap();
+    let own = crate::api::public_key::create(&bench.context, &principal(ALICE), Version::NEWEST, own)
+        .await
+        .unwrap();
     signers::add(store, ALICE, "APKAEIBAERJR2EXAMPLE", OTHER_PEM).await.unwrap();
     signers::add(store, ALICE, "APKAEIBAERJR2EXAMPLE", PEM).await.unwrap();
     bench.until(|view| view.signers.get(ALICE).is_some_and(|s| s.keys.len() == 2)).await;
     let listed = signers::list(store).await.unwrap();
     let ids: Vec<&str> = listed[0].keys.iter().map(|key| key.key_pair_id.as_str()).collect();
     assert_eq!(ids, ["APKAEIBAERJR2EXAMPLE", own.id.as_str()]);
-    assert_eq!(listed[0].keys[0].public_key, listed[0].keys[1].public_key, "the second import replaced the first");
-    crate::api::public_key::delete(&bench.context, &principal(ALICE), &own.id, Some(&own.etag)).await.unwrap();
+    assert_eq!(
+        listed[0].keys[0].public_key, listed[0].keys[1].public_key,
+        "the second import replaced the first"
+    );
+    crate::api::public_key::delete(&bench.context, &principal(ALICE), &own.id, Some(&own.etag))
+        .await
+        .unwrap();
     assert_eq!(signers::list(store).await.unwrap()[0].keys.len(), 1, "an imported key outlives the API's");
     // The API's keys are the account's, not the operator's.
     assert!(matches!(signers::add(store, ALICE, "K2JCJMDEHXQW5F", PEM).await, Err(LendingError::Invalid(_))));
@@ -59,3 +71,42 @@ async fn keys_under_old_ids_stand_beside_the_apis_own() {
     bench.until(|view| view.signers.is_empty()).await;
 }
 
+#[tokio::test]
+async fn an_identitys_keys_are_sealed_and_belong_to_its_account() {
+    let bench = Bench::new().await;
+    let store = &*bench.context.store;
+    let config = IdentityConfig { caller_reference: "r".into(), ..Default::default() };
+    let made = identity::create(&bench.context, &principal(ALICE), Version::NEWEST, config).await.unwrap();
+    let sealer = Sealer::new(&SealingKey::random().unwrap(), &[]);
+    secrets::set(store, &sealer, &made.id, "AKIDORIGIN", "very-secret").await.unwrap();
+    let key = format!("origin-secrets/oai/{}", made.id);
+    let entry = store.get(&key).await.unwrap().unwrap();
+    assert!(!entry.value.windows(11).any(|part| part == b"very-secret"), "it is nowhere in the store");
+    let secret = OriginSecret::decode(entry.value).unwrap();
+    assert_eq!((secret.account.as_str(), secret.access_key_id.as_str()), (ALICE, "AKIDORIGIN"));
+    assert_eq!(secret.secret_access_key, "");
+    assert_eq!(sealer.open(&key, &secret.sealed_secret).unwrap(), b"very-secret");
+    assert!(
+        sealer.open("origin-secrets/oai/EOTHER", &secret.sealed_secret).is_err(),
+        "sealed for this place only"
+    );
+    let head = store.head().await.unwrap().revision;
+    bench.until(|view| view.origin_secrets.contains_key(&secret.credential) && view.revision == head).await;
+    let listed = secrets::list(store).await.unwrap();
+    assert_eq!((listed[0].id.as_str(), listed[0].access_key_id.as_str()), (made.id.as_str(), "AKIDORIGIN"));
+    secrets::set(store, &sealer, &made.id, "AKIDSECOND", "another").await.unwrap();
+    assert_eq!(secrets::list(store).await.unwrap()[0].access_key_id, "AKIDSECOND");
+    secrets::clear(store, &made.id).await.unwrap();
+    bench.until(|view| view.origin_secrets.is_empty()).await;
+    assert!(matches!(secrets::clear(store, &made.id).await, Err(LendingError::NotFound(_))));
+    assert!(matches!(secrets::set(store, &sealer, "ENOPE", "a", "b").await, Err(LendingError::NotFound(_))));
+    assert!(matches!(
+        secrets::set(store, &sealer, &made.id, "a b", "b").await,
+        Err(LendingError::Invalid(_))
+    ));
+    let none = secrets::set(store, &Sealer::none(), &made.id, "a", "b").await;
+    assert!(
+        matches!(none, Err(LendingError::Seal(_))),
+        "without a key for secrets at rest there is no place for one"
+    );
+}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use proto::object::KeyError;
@@ -21,12 +22,17 @@ use proto::v1::{
     ListNodesRequest, ListNodesResponse, NodeStatus, PurgeDistributionRequest, PurgeDistributionResponse,
     PurgeRequest, RegisterRequest, RegisterResponse, Revision, SubscribeEvent, SubscribeRequest,
 };
+use proto::v1::{
+    ChangeGrantRequest, ChangeGrantResponse, ChangeSignerRequest, ChangeSignerResponse, ListGrantsRequest,
+    ListGrantsResponse, ListOriginKeysRequest, ListOriginKeysResponse, ListSignersRequest,
+    ListSignersResponse, SetOriginKeysRequest, SetOriginKeysResponse,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ControlConfig, access, operator, rights};
+use super::{ControlConfig, access, lending, operator, rights};
 use crate::accounts::Accounts;
 use crate::documents::{self, DISTRIBUTIONS, MEMBERS};
 use crate::door::authority;
@@ -380,5 +386,56 @@ impl Control for Calls {
     ) -> Result<Response<AccessKeyInfo>, Status> {
         rights::operator(&request, "changing access keys")?;
         access::change_key(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_origin_keys(
+        &self,
+        request: Request<SetOriginKeysRequest>,
+    ) -> Result<Response<SetOriginKeysResponse>, Status> {
+        rights::operator(&request, "setting the keys of origins")?;
+        lending::set_origin_keys(self, request.into_inner()).await?;
+        Ok(Response::new(SetOriginKeysResponse {}))
+    }
+
+    async fn list_origin_keys(
+        &self,
+        request: Request<ListOriginKeysRequest>,
+    ) -> Result<Response<ListOriginKeysResponse>, Status> {
+        rights::operator(&request, "listing the keys of origins")?;
+        lending::list_origin_keys(self).await.map(Response::new)
+    }
+
+    async fn change_grant(
+        &self,
+        request: Request<ChangeGrantRequest>,
+    ) -> Result<Response<ChangeGrantResponse>, Status> {
+        rights::operator(&request, "changing grants")?;
+        lending::change_grant(self, request.into_inner()).await?;
+        Ok(Response::new(ChangeGrantResponse {}))
+    }
+
+    async fn list_grants(
+        &self,
+        request: Request<ListGrantsRequest>,
+    ) -> Result<Response<ListGrantsResponse>, Status> {
+        rights::operator(&request, "listing grants")?;
+        lending::list_grants(self).await.map(Response::new)
+    }
+
+    async fn change_signer(
+        &self,
+        request: Request<ChangeSignerRequest>,
+    ) -> Result<Response<ChangeSignerResponse>, Status> {
+        rights::operator(&request, "changing signing keys")?;
+        lending::change_signer(self, request.into_inner()).await?;
+        Ok(Response::new(ChangeSignerResponse {}))
+    }
+
+    async fn list_signers(
+        &self,
+        request: Request<ListSignersRequest>,
+    ) -> Result<Response<ListSignersResponse>, Status> {
+        rights::operator(&request, "listing signing keys")?;
+        lending::list_signers(self).await.map(Response::new)
     }
 }

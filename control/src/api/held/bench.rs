@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use prometheus::Registry;
 use prost::Message;
 use proto::clock::SetClock;
+use proto::token::MasterToken;
 use proto::v1::{Deployed, NodeRole, NodeState, RegisterRequest};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,7 +21,8 @@ use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
-use crate::store::{Store, Transaction, memory};
+use crate::shields::Shields;
+use crate::store::{Head, Store, Transaction, memory};
 
 pub(crate) const ALICE: &str = "111122223333";
 pub(crate) const BOB: &str = "444455556666";
@@ -65,7 +67,7 @@ impl Bench {
             clock: clock.clone(),
             sealer: Sealer::none(),
             metrics,
-            shield_token: "0123456789abcdef".into(),
+            shields: Shields::new(&MasterToken::new("0123456789abcdef").unwrap(), None),
         };
         Self { context, clock, _stop: stop.drop_guard() }
     }
@@ -90,11 +92,11 @@ impl Bench {
             features: proto::distribution::FEATURES.iter().map(|f| (*f).to_owned()).collect(),
             ..Default::default()
         };
-        let revision = self.context.store.head().await.unwrap().revision;
+        let Head { store_id, revision } = self.context.store.head().await.unwrap();
         self.commit(
             Transaction::default()
                 .put(format!("{MEMBERS}edge-1"), edge.encode_to_vec())
-                .put(DEPLOYED, Deployed { revision }.encode_to_vec()),
+                .put(DEPLOYED, Deployed { revision, store_id }.encode_to_vec()),
         )
         .await;
         self.until(|view| view.deployed_floor == revision && !view.members.is_empty()).await;

@@ -1,7 +1,9 @@
 //! Identities, by the calls that clients make.
 
 use super::*;
-use crate::api::held::bench::{ALICE, BOB, Bench, answered, at, call, delete, get as read, post, put, refused};
+use crate::api::held::bench::{
+    ALICE, BOB, Bench, answered, at, call, delete, get as read, post, put, refused,
+};
 use crate::api::web::{self, S3Web, WebConfig};
 use crate::api::{Limits, Version};
 
@@ -27,13 +29,16 @@ async fn an_identity_lives_from_create_to_delete() {
         assert!(canonical.len() == 96 && canonical.bytes().all(|b| b.is_ascii_hexdigit()), "{canonical}");
         assert_eq!(at(&made, "CloudFrontOriginAccessIdentityConfig/Comment"), "one");
         let first = reply.etag.unwrap();
-        let (known, reply) = answered(handle(&bench.context, &read(ALICE, version, &format!("cloudfront/{id}"))).await, 200);
+        let (known, reply) =
+            answered(handle(&bench.context, &read(ALICE, version, &format!("cloudfront/{id}"))).await, 200);
         assert_eq!((&known, reply.etag.as_ref()), (&made, Some(&first)));
         let path = format!("cloudfront/{id}/config");
         let (config, _) = answered(handle(&bench.context, &read(ALICE, version, &path)).await, 200);
         assert_eq!(at(&config, "CallerReference"), version);
-        let (_, reply) =
-            answered(handle(&bench.context, &put(ALICE, version, &path, &first, &body(version, "two"))).await, 200);
+        let (_, reply) = answered(
+            handle(&bench.context, &put(ALICE, version, &path, &first, &body(version, "two"))).await,
+            200,
+        );
         let second = reply.etag.unwrap();
         assert_ne!(first, second);
         let path = format!("cloudfront/{id}");
@@ -53,7 +58,10 @@ async fn a_caller_reference_makes_one_identity_whatever_came_since() {
     let (made, reply) = answered(make(&bench, ALICE, "2009-12-01", BODY).await, 201);
     let path = format!("cloudfront/{}/config", at(&made, "Id"));
     let etag = reply.etag.unwrap();
-    answered(handle(&bench.context, &put(ALICE, "2020-05-31", &path, &etag, &body("oai-ref", "later"))).await, 200);
+    answered(
+        handle(&bench.context, &put(ALICE, "2020-05-31", &path, &etag, &body("oai-ref", "later"))).await,
+        200,
+    );
     let spaced = BODY.replace("oai comment", " oai\n comment ");
     let (again, _) = answered(make(&bench, ALICE, "2020-05-31", &spaced).await, 201);
     assert_eq!(at(&again, "Id"), at(&made, "Id"));
@@ -83,7 +91,9 @@ async fn what_an_update_may_not_say_is_refused() {
     let bench = Bench::new().await;
     let (made, reply) = answered(make(&bench, ALICE, "2020-05-31", BODY).await, 201);
     let (path, etag) = (format!("cloudfront/{}/config", at(&made, "Id")), reply.etag.unwrap());
-    let update = async |body: &str| refused(handle(&bench.context, &put(ALICE, "2020-05-31", &path, &etag, body)).await);
+    let update = async |body: &str| {
+        refused(handle(&bench.context, &put(ALICE, "2020-05-31", &path, &etag, body)).await)
+    };
     assert_eq!(update(&body("other", "x")).await, (400, "IllegalUpdate"));
     assert_eq!(update("").await, (400, "MissingBody"));
     assert_eq!(update("<Other/>").await, (400, "MalformedXML"));
@@ -95,7 +105,10 @@ async fn what_an_update_may_not_say_is_refused() {
     reader.principal.read_only = true;
     assert_eq!(refused(handle(&bench.context, &reader).await), (403, "AccessDenied"));
     assert_eq!(refused(make(&bench, ALICE, "2020-05-31", &body("", "x")).await), (400, "InvalidArgument"));
-    assert_eq!(refused(make(&bench, ALICE, "2020-05-31", &body(&"r".repeat(128), "")).await), (400, "InvalidArgument"));
+    assert_eq!(
+        refused(make(&bench, ALICE, "2020-05-31", &body(&"r".repeat(128), "")).await),
+        (400, "InvalidArgument")
+    );
 }
 
 #[tokio::test]
@@ -152,7 +165,11 @@ async fn one_that_a_distribution_names_stays_and_takes_its_keys_with_it_when_it_
     let others = web::create(&bench.context, &bob, Version::NEWEST, config(&id, "r"), vec![]).await;
     assert_eq!(others.unwrap_err().code, "InvalidOriginAccessIdentity");
     web::update(
-        &bench.context, &principal, Version::NEWEST, &distribution.id, Some(&distribution.etag),
+        &bench.context,
+        &principal,
+        Version::NEWEST,
+        &distribution.id,
+        Some(&distribution.etag),
         config("", "r").tree().clone(),
     )
     .await

@@ -63,8 +63,12 @@ async fn paths_become_purges_and_are_completed_when_every_node_applied_them() {
     assert_eq!(at(&made, "InvalidationBatch/Paths/Items/Path"), "/a/*");
     let known = purges(&bench).await;
     assert_eq!(known.iter().map(|(prefix, _)| prefix.as_str()).collect::<Vec<_>>(), ["a/", "b c.mp4"]);
-    let entry = bench.context.store.get(&format!("api/invalidation/{ALICE}/{id}/{invalidation}")).await.unwrap();
-    assert!(known.iter().all(|(_, modified)| *modified == entry.as_ref().unwrap().modified), "one transaction");
+    let entry =
+        bench.context.store.get(&format!("api/invalidation/{ALICE}/{id}/{invalidation}")).await.unwrap();
+    assert!(
+        known.iter().all(|(_, modified)| *modified == entry.as_ref().unwrap().modified),
+        "one transaction"
+    );
     let whole = web::get(&bench.context, &principal(ALICE), &id).await.unwrap();
     assert_eq!(whole.invalidations, 1);
     bench.deploy().await;
@@ -86,7 +90,10 @@ async fn a_caller_reference_invalidates_once() {
     let (again, _) = answered(make(&bench, &id, &body("r", &["/*"])).await, 201);
     assert_eq!(at(&again, "Id"), at(&first, "Id"));
     assert_eq!(purges(&bench).await.len(), 1);
-    assert_eq!(refused(make(&bench, &id, &body("r", &["/a"])).await), (409, "InvalidationBatchAlreadyExists"));
+    assert_eq!(
+        refused(make(&bench, &id, &body("r", &["/a"])).await),
+        (409, "InvalidationBatchAlreadyExists")
+    );
 }
 
 #[tokio::test]
@@ -119,7 +126,8 @@ async fn long_batches_go_in_parts_and_old_invalidations_are_forgotten() {
     let (made, _) = answered(make(&bench, &id, &body("long", &paths)).await, 201);
     let known = purges(&bench).await;
     assert_eq!(known.len(), 250);
-    let entry = bench.context.store.get(&format!("api/invalidation/{ALICE}/{id}/{}", at(&made, "Id"))).await.unwrap();
+    let entry =
+        bench.context.store.get(&format!("api/invalidation/{ALICE}/{id}/{}", at(&made, "Id"))).await.unwrap();
     let last = entry.unwrap().modified;
     assert!(known.iter().all(|(_, modified)| *modified <= last), "completed only when all parts are applied");
     bench.deploy().await;
@@ -130,9 +138,11 @@ async fn long_batches_go_in_parts_and_old_invalidations_are_forgotten() {
             bench.deploy().await;
         }
     }
-    let (list, _) = answered(handle(&bench.context, &read(ALICE, NEW, &format!("{id}/invalidation"))).await, 200);
+    let (list, _) =
+        answered(handle(&bench.context, &read(ALICE, NEW, &format!("{id}/invalidation"))).await, 200);
     assert_eq!((at(&list, "Quantity"), at(&list, "IsTruncated")), ("100", "false"));
-    let times: Vec<&str> = list.child("Items").unwrap().children.iter().map(|s| at(s, "CreateTime")).collect();
+    let times: Vec<&str> =
+        list.child("Items").unwrap().children.iter().map(|s| at(s, "CreateTime")).collect();
     assert!(times.is_sorted_by(|a, b| a > b), "newest first");
     let gone = read(ALICE, NEW, &format!("{id}/invalidation/{}", at(&made, "Id")));
     assert_eq!(refused(handle(&bench.context, &gone).await), (404, "NoSuchInvalidation"));
@@ -146,8 +156,10 @@ async fn the_flat_batch_of_2010_is_read_and_answered_flat() {
     let call = post(ALICE, "2010-11-01", &format!("{id}/invalidation"), flat);
     let (made, _) = answered(handle(&bench.context, &call).await, 201);
     assert_eq!(made.child("InvalidationBatch").unwrap().children("Path").count(), 2);
-    let (list, _) =
-        answered(handle(&bench.context, &read(ALICE, "2010-11-01", &format!("{id}/invalidation"))).await, 200);
+    let (list, _) = answered(
+        handle(&bench.context, &read(ALICE, "2010-11-01", &format!("{id}/invalidation"))).await,
+        200,
+    );
     assert_eq!(at(&list, "InvalidationSummary/Id"), at(&made, "Id"));
     assert!(list.child("Items").is_none());
 }

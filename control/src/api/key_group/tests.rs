@@ -1,7 +1,9 @@
 //! Key groups, by the calls that clients make.
 
 use super::*;
-use crate::api::held::bench::{ALICE, BOB, Bench, OTHER_PEM, PEM, answered, at, delete, get as read, post, principal, put, refused};
+use crate::api::held::bench::{
+    ALICE, BOB, Bench, OTHER_PEM, PEM, answered, at, delete, get as read, post, principal, put, refused,
+};
 use crate::api::public_key::{self, PublicKeyConfig};
 use crate::api::{Limits, Version};
 
@@ -17,7 +19,9 @@ async fn key(bench: &Bench, account: &str, name: &str, pem: &str) -> String {
 
 fn body(name: &str, keys: &[&str]) -> String {
     let items: String = keys.iter().map(|key| format!("<PublicKey>{key}</PublicKey>")).collect();
-    format!("<KeyGroupConfig><Name>{name}</Name><Items>{items}</Items><Comment /><Later>kept</Later></KeyGroupConfig>")
+    format!(
+        "<KeyGroupConfig><Name>{name}</Name><Items>{items}</Items><Comment /><Later>kept</Later></KeyGroupConfig>"
+    )
 }
 
 async fn make(bench: &Bench, account: &str, body: &str) -> Result<Reply, ApiError> {
@@ -37,8 +41,12 @@ async fn a_group_lives_from_create_to_delete() {
     let (updated, reply) = answered(handle(&bench.context, &update).await, 200);
     assert_eq!(at(&updated, "LastModifiedTime"), "2026-11-21T11:00:01.500Z");
     let items = updated.child("KeyGroupConfig").and_then(|c| c.child("Items")).unwrap();
-    assert_eq!(items.children.iter().map(|k| k.text.as_str()).collect::<Vec<_>>(), [two.as_str(), one.as_str()]);
-    let (config, _) = answered(handle(&bench.context, &read(ALICE, "2020-05-31", &format!("{id}/config"))).await, 200);
+    assert_eq!(
+        items.children.iter().map(|k| k.text.as_str()).collect::<Vec<_>>(),
+        [two.as_str(), one.as_str()]
+    );
+    let (config, _) =
+        answered(handle(&bench.context, &read(ALICE, "2020-05-31", &format!("{id}/config"))).await, 200);
     assert_eq!(at(&config, "Name"), "h");
     let (list, _) = answered(handle(&bench.context, &read(ALICE, "2020-05-31", "")).await, 200);
     assert_eq!(at(&list, "Items/KeyGroupSummary/KeyGroup/Id"), id);
@@ -47,7 +55,10 @@ async fn a_group_lives_from_create_to_delete() {
     answered(make(&bench, ALICE, &body("g", &[&one])).await, 201);
     assert_eq!(refused(make(&bench, ALICE, &body("h", &[&one])).await), (409, "KeyGroupAlreadyExists"));
     answered(handle(&bench.context, &delete(ALICE, "2020-05-31", &id, &reply.etag.unwrap())).await, 204);
-    assert_eq!(refused(handle(&bench.context, &read(ALICE, "2020-05-31", &id)).await), (404, "NoSuchResource"));
+    assert_eq!(
+        refused(handle(&bench.context, &read(ALICE, "2020-05-31", &id)).await),
+        (404, "NoSuchResource")
+    );
     answered(make(&bench, ALICE, &body("h", &[&one])).await, 201);
 }
 

@@ -3,7 +3,9 @@
 use proto::v1::Signer;
 
 use super::*;
-use crate::api::held::bench::{ALICE, BOB, Bench, OTHER_PEM, PEM, answered, at, delete, get as read, post, put, refused};
+use crate::api::held::bench::{
+    ALICE, BOB, Bench, OTHER_PEM, PEM, answered, at, delete, get as read, post, put, refused,
+};
 use crate::api::{Limits, key_group};
 use crate::lending::signers;
 
@@ -36,7 +38,10 @@ async fn a_key_is_published_as_a_signer_and_taken_back() {
     bench.until(|view| view.signers.get(ALICE).is_some_and(|s| s.keys.len() == 1)).await;
     let view = bench.context.views.borrow().clone();
     let key = &view.signers[ALICE].keys[0];
-    assert_eq!((key.key_pair_id.as_str(), &key.public_key[..]), (id.as_str(), &spki::rsa_public_key(PEM).unwrap()[..]));
+    assert_eq!(
+        (key.key_pair_id.as_str(), &key.public_key[..]),
+        (id.as_str(), &spki::rsa_public_key(PEM).unwrap()[..])
+    );
     assert_eq!(view.revision, bench.context.store.head().await.unwrap().revision);
     let (list, _) = answered(handle(&bench.context, &read(ALICE, "2020-05-31", "?MaxItems=1")).await, 200);
     assert_eq!(at(&list, "Items/PublicKeySummary/EncodedKey"), PEM);
@@ -45,7 +50,10 @@ async fn a_key_is_published_as_a_signer_and_taken_back() {
     answered(gone, 204);
     assert!(key_pair_ids(&bench, ALICE).await.is_empty());
     bench.until(|view| view.signers.is_empty()).await;
-    assert_eq!(refused(handle(&bench.context, &read(ALICE, "2020-05-31", &id)).await), (404, "NoSuchPublicKey"));
+    assert_eq!(
+        refused(handle(&bench.context, &read(ALICE, "2020-05-31", &id)).await),
+        (404, "NoSuchPublicKey")
+    );
 }
 
 #[tokio::test]
@@ -53,12 +61,16 @@ async fn nothing_but_the_comment_changes() {
     let bench = Bench::new().await;
     let (made, reply) = answered(make(&bench, ALICE, &body("r", "n", PEM, "c")).await, 201);
     let (path, etag) = (format!("{}/config", at(&made, "Id")), reply.etag.unwrap());
-    let update = async |body: &str| handle(&bench.context, &put(ALICE, "2020-05-31", &path, &etag, body)).await;
+    let update =
+        async |body: &str| handle(&bench.context, &put(ALICE, "2020-05-31", &path, &etag, body)).await;
     for other in [body("s", "n", PEM, "c"), body("r", "m", PEM, "c"), body("r", "n", OTHER_PEM, "c")] {
         assert_eq!(refused(update(&other).await), (400, "CannotChangeImmutablePublicKeyFields"));
     }
     let (updated, reply) = answered(update(&body("r", "n", PEM.trim(), "d")).await, 200);
-    assert_eq!((at(&updated, "PublicKeyConfig/Comment"), at(&updated, "PublicKeyConfig/EncodedKey")), ("d", PEM));
+    assert_eq!(
+        (at(&updated, "PublicKeyConfig/Comment"), at(&updated, "PublicKeyConfig/EncodedKey")),
+        ("d", PEM)
+    );
     assert_ne!(reply.etag.as_deref(), Some(etag.as_str()));
     assert_eq!(refused(update(&body("r", "n", PEM, "e")).await), (412, "PreconditionFailed"));
 }
@@ -85,7 +97,8 @@ async fn keys_that_no_verifier_takes_and_names_taken_are_refused() {
 #[tokio::test]
 async fn creates_at_one_time_keep_names_apart_and_lose_no_signer() {
     let bench = Bench::new().await;
-    let bodies: Vec<String> = (0..4).map(|n| body(&format!("r{n}"), &format!("n{}", n / 2), PEM, "")).collect();
+    let bodies: Vec<String> =
+        (0..4).map(|n| body(&format!("r{n}"), &format!("n{}", n / 2), PEM, "")).collect();
     let made = futures::future::join_all(bodies.iter().map(|body| make(&bench, ALICE, body))).await;
     let (ok, refusals): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
     assert_eq!((ok.len(), refusals.len()), (2, 2));
@@ -98,7 +111,8 @@ async fn a_key_in_a_group_stays() {
     let bench = Bench::new().await;
     let (made, reply) = answered(make(&bench, ALICE, &body("r", "n", PEM, "c")).await, 201);
     let (id, etag) = (at(&made, "Id").to_owned(), reply.etag.unwrap());
-    let group = format!("<KeyGroupConfig><Name>g</Name><Items><PublicKey>{id}</PublicKey></Items></KeyGroupConfig>");
+    let group =
+        format!("<KeyGroupConfig><Name>g</Name><Items><PublicKey>{id}</PublicKey></Items></KeyGroupConfig>");
     let (group, group_reply) =
         answered(key_group::handle(&bench.context, &post(ALICE, "2020-05-31", "", &group)).await, 201);
     let used = handle(&bench.context, &delete(ALICE, "2020-05-31", &id, &etag)).await;

@@ -7,7 +7,7 @@
 use proto::v1::{Distribution, Resource, Tag};
 
 use super::config::StreamingConfig;
-use super::{KIND, Status, StreamingDistribution, no_such, rules, status, stored};
+use super::{KIND, Status, StreamingDistribution, names, no_such, rules, status, stored};
 use crate::accounts::Principal;
 use crate::api::resource::{self, ATTEMPTS, Stored, check_if_match, check_writable};
 use crate::api::{ApiError, Context, tagging};
@@ -38,7 +38,7 @@ fn not_valid(error: proto::distribution::Invalid) -> ApiError {
     ApiError::invalid_argument(error.to_string())
 }
 
-/// Makes `aliases` of `next` taken by others the refusal it is.
+/// The alias of `next` whose claim lost, if `key` is one's.
 fn taken_alias<'a>(key: &'a str, next: &Distribution) -> Option<&'a str> {
     key.strip_prefix(NAMES).filter(|host| next.aliases.iter().any(|alias| alias == host))
 }
@@ -110,7 +110,9 @@ pub async fn create(
         match context.store.commit(transaction).await {
             Ok(modified) => return super::of_stored(context, Stored { resource, modified }),
             Err(StoreError::Conflict { key }) => {
-                if let Some(alias) = taken_alias(&key, &next) {
+                if let Some(alias) = taken_alias(&key, &next)
+                    && !names::release_if_stale(&*context.store, alias).await?
+                {
                     return Err(rules::alias_taken(alias));
                 }
             }
@@ -192,13 +194,19 @@ pub(super) async fn update_with(
         let mut transaction =
             join(first, documents::put_distribution(Some(&published), &next).map_err(not_valid)?);
         transaction.conditions.extend(guards);
+        let released = names::set_aside(&mut transaction);
         match context.store.commit(transaction).await {
-            Ok(modified) => return super::of_stored(context, Stored { resource, modified }),
+            Ok(modified) => {
+                names::release(&*context.store, id, &released).await;
+                return super::of_stored(context, Stored { resource, modified });
+            }
             Err(StoreError::Conflict { key: lost }) if lost == key => {
                 return Err(ApiError::precondition_failed());
             }
             Err(StoreError::Conflict { key }) => {
-                if let Some(alias) = taken_alias(&key, &next) {
+                if let Some(alias) = taken_alias(&key, &next)
+                    && !names::release_if_stale(&*context.store, alias).await?
+                {
                     return Err(rules::alias_taken(alias));
                 }
             }

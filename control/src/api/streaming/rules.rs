@@ -75,7 +75,7 @@ fn is_text(c: char) -> bool {
 }
 
 /// Whether `host` is `BUCKET.s3.amazonaws.com`, `BUCKET.s3.REGION.amazonaws.com` or a bucket below a suffix of the operator's own.
-fn is_bucket_host(host: &str, api: &ApiConfig) -> bool {
+pub(in crate::api) fn is_bucket_host(host: &str, api: &ApiConfig) -> bool {
     let host = host.to_ascii_lowercase();
     if host.chars().count() > HOST_CHARS || !is_host(&host) {
         return false;

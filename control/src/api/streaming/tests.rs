@@ -18,7 +18,8 @@ use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::mirror::view::View;
 use crate::seal::Sealer;
-use crate::store::{Store, Transaction, memory, redb};
+use crate::store::tests::etcd_process::EtcdProcess;
+use crate::store::{Entry, HEAD_KEY, Head, Store, Transaction, memory, redb};
 
 mod calls;
 mod races;
@@ -56,7 +57,10 @@ impl Rig {
             clock: clock.clone(),
             sealer: Sealer::none(),
             metrics: metrics.clone(),
-            shield_token: "a token".into(),
+            shields: crate::shields::Shields::new(
+                &proto::token::MasterToken::new("a-master-token-for-tests").unwrap(),
+                None,
+            ),
         };
         tokio::spawn(Mirror::new(store, views, metrics, Duration::from_secs(3600), 64).run(stop.clone()));
         let rig = Self { context, clock, _stop: stop.drop_guard(), _folder: folder };
@@ -71,11 +75,19 @@ impl Rig {
         Self::over(memory::open().await.unwrap(), Limits::default(), None).await
     }
 
-    /// One over each kind of store.
+    /// One over each kind of store that is in the process.
     async fn each() -> Vec<Self> {
         let folder = tempfile::tempdir().unwrap();
         let file = redb::open(&folder.path().join("store.redb")).await.unwrap();
         vec![Self::new().await, Self::over(file, Limits::default(), Some(folder)).await]
+    }
+
+    /// Two replicas over one etcd, which lives as long as what is returned last.
+    async fn replicas() -> (Self, Self, EtcdProcess) {
+        let etcd = EtcdProcess::start().await;
+        let first = Self::over(etcd.store("api"), Limits::default(), None).await;
+        let second = Self::over(etcd.store("api"), Limits::default(), None).await;
+        (first, second, etcd)
     }
 
     async fn put(&self, key: String, document: impl Message) -> u64 {
@@ -101,15 +113,22 @@ impl Rig {
 
     /// Every node has acknowledged all there is now, and the view has heard of it.
     async fn deploy(&self) {
-        let revision = self.context.store.head().await.unwrap().revision;
-        self.put(DEPLOYED.into(), Deployed { revision }).await;
+        let Head { store_id, revision } = self.context.store.head().await.unwrap();
+        self.put(DEPLOYED.into(), Deployed { revision, store_id }).await;
         let mut views = self.context.views.clone();
         let heard = views.wait_for(|view| view.deployed_floor >= revision);
         tokio::time::timeout(Duration::from_secs(60), heard).await.expect("in time").unwrap();
     }
 
+    /// All there is, but the head, which a mirror may touch at any time.
+    async fn documents(&self) -> Vec<Entry> {
+        let mut entries = self.context.store.list("").await.unwrap().entries;
+        entries.retain(|entry| entry.key != HEAD_KEY);
+        entries
+    }
+
     async fn send(&self, call: Call) -> Result<Reply, ApiError> {
-        let known = self.context.store.head().await.unwrap().revision;
+        let known = self.documents().await;
         let reply = match call.path.first() {
             Some(path) if path == "tagging" => {
                 tagging::handle(&self.context, &Call { path: Vec::new(), ..call }).await
@@ -117,7 +136,7 @@ impl Rig {
             _ => handle(&self.context, &call).await,
         };
         if reply.is_err() {
-            assert_eq!(self.context.store.head().await.unwrap().revision, known, "a refusal changes nothing");
+            assert_eq!(self.documents().await, known, "a refusal changes nothing");
         }
         reply
     }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use proto::distribution::{is_account, is_host, is_origin_host};
+use proto::distribution::{is_account, is_host};
 
-use super::config::{OriginKind, items, origin};
+use super::config::{items, origin};
 use crate::api::held::{check_caller_reference, check_comment, required};
 use crate::api::xml::Element;
 use crate::api::{ApiError, Limits};
@@ -98,7 +98,7 @@ fn check_logging(config: &Element) -> Result<(), ApiError> {
     let Some(logging) = config.child("Logging") else { return Ok(()) };
     check_boolean(logging, "Enabled", false)?;
     let bucket = logging.child_text("Bucket").unwrap_or_default();
-    if logging.child_text("Enabled") == Some("true") && !is_origin_host(bucket) {
+    if logging.child_text("Enabled") == Some("true") && !is_host(&bucket.to_ascii_lowercase()) {
         return wrong(format!(
             "Logging/Bucket: '{bucket}' is not a bucket host such as BUCKET.s3.amazonaws.com"
         ));
@@ -122,14 +122,9 @@ fn check_origins(config: &Element) -> Result<HashSet<&str>, ApiError> {
         if !targets.insert(origin.id) {
             return wrong(format!("Origins: the id '{id}' is there twice"));
         }
-        let host = origin.domain_name.to_ascii_lowercase();
-        let fits = match origin.kind {
-            OriginKind::S3(_) => is_origin_host(&host),
-            OriginKind::Custom => is_host(&host),
-        };
-        if !fits {
-            let needed = if origin.kind == OriginKind::Custom { "host name" } else { "bucket host" };
-            return bad("InvalidOrigin", format!("origin '{id}': '{}' is no {needed}", origin.domain_name));
+        // An S3 origin that is no bucket host is kept as a custom one is, and named by the status.
+        if !is_host(&origin.domain_name.to_ascii_lowercase()) {
+            return bad("InvalidOrigin", format!("origin '{id}': '{}' is no host name", origin.domain_name));
         }
         if !origin.path.is_empty() && (!origin.path.starts_with('/') || origin.path.ends_with('/')) {
             return wrong(format!("origin '{id}': OriginPath must begin with / and not end with it"));

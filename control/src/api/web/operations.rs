@@ -56,11 +56,14 @@ async fn distribution(context: &Context, held: Held, whole: bool) -> Result<WebD
     let Held { resource, config, modified, .. } = held;
     let config = WebConfig::stored(config);
     let view = context.views.borrow().clone();
-    let document = publish::document(&resource.id, &resource.account, &resource.detail, &config)?;
+    let document =
+        publish::document(&context.config, &resource.id, &resource.account, &resource.detail, &config)?;
     let required = document.map(|d: Distribution| d.required_features).unwrap_or_default();
     let deployed = is_deployed(&view, modified, &required);
     let status = match (config.enabled(), deployed) {
-        (true, _) => format!("Unsupported: {}", unsupported::unsupported(&config).join(", ")),
+        (true, _) => {
+            format!("Unsupported: {}", unsupported::unsupported(&config, &context.config).join(", "))
+        }
         (false, true) => "Deployed".into(),
         (false, false) => "InProgress".into(),
     };
@@ -180,7 +183,7 @@ pub async fn create(
             detail: documents::new_domain('d', &context.config.zone),
             created_as: held::said(config.tree()).into(),
         };
-        let document = publish::document(&resource.id, account, &resource.detail, &config)?;
+        let document = publish::document(&context.config, &resource.id, account, &resource.detail, &config)?;
         let transaction = hold_referred(context, account, &config, Transaction::default()).await?;
         let wanted = hosts(&resource.detail, &config);
         let transaction =
@@ -290,7 +293,7 @@ pub async fn update(
             ..held.resource.clone()
         };
         let known = documents::distribution(&*context.store, id).await?;
-        let document = publish::document(id, account, &next.detail, &config)?;
+        let document = publish::document(&context.config, id, account, &next.detail, &config)?;
         let transaction = hold_referred(context, account, &config, Transaction::default()).await?;
         let had = hosts(&next.detail, &WebConfig::stored(held.config.clone()));
         let wanted = hosts(&next.detail, &config);

@@ -10,9 +10,10 @@ use proto::object::OriginId;
 use proto::v1::{Distribution, DistributionKind};
 
 use super::WebConfig;
-use super::config::OriginKind;
-use crate::api::ApiError;
+use super::config::{Origin, OriginKind};
 use crate::api::identity::CREDENTIAL;
+use crate::api::streaming::rules::is_bucket_host;
+use crate::api::{ApiConfig, ApiError};
 use crate::documents::{DISTRIBUTIONS, NAMES, Stored};
 use crate::store::{HEAD_KEY, Transaction};
 
@@ -25,20 +26,30 @@ pub(crate) fn credential(kind: OriginKind<'_>) -> Option<String> {
     }
 }
 
+/// Whether shields can read this origin: a bucket under a host that names it.
+pub(super) fn is_published(origin: Origin<'_>, api: &ApiConfig) -> bool {
+    origin.kind != OriginKind::Custom && is_bucket_host(origin.domain_name, api)
+}
+
 /// The document of a distribution; `None` if its default origin is no bucket.
 pub(super) fn document(
+    api: &ApiConfig,
     id: &str,
     account: &str,
     domain: &str,
     config: &WebConfig,
 ) -> Result<Option<Distribution>, ApiError> {
     let Some(origin) = config.default_origin() else { return Ok(None) };
-    let Some(credential) = credential(origin.kind) else { return Ok(None) };
+    if !is_published(origin, api) {
+        return Ok(None);
+    }
+    let credential = credential(origin.kind).unwrap_or_default();
     let origin_host = origin.domain_name.to_ascii_lowercase();
     let own = |signer: &str| if signer == "self" { account.to_owned() } else { signer.to_owned() };
     let mut trusted_signers: Vec<String> = config.trusted_signers().into_iter().map(own).collect();
     trusted_signers.sort();
     trusted_signers.dedup();
+    // Of more, which only several behaviours can have, the rest may not sign: that errs on the private side.
     trusted_signers.truncate(proto::distribution::TRUSTED_SIGNERS_MAX);
     let required_features =
         if trusted_signers.is_empty() { Vec::new() } else { vec![SIGNED_NAMES.to_owned()] };

@@ -5,7 +5,8 @@ use proto::v1::DistributionKind;
 
 use super::*;
 use crate::api::held::bench::{
-    ALICE, BOB, Bench, PEM, answered, at, call, delete as delete_call, get as read, post, principal, put, refused,
+    ALICE, BOB, Bench, PEM, answered, at, call, delete as delete_call, get as read, post, principal, put,
+    refused,
 };
 use crate::api::xml::{Bounds, Element, read as parse};
 use crate::api::{Limits, Version, identity, key_group, public_key};
@@ -13,8 +14,8 @@ use crate::documents::{DISTRIBUTIONS, NAMES};
 
 mod legacy;
 
-/// The body of the capture boto3-web-01.
-const CAPTURED: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><CallerReference>web-1</CallerReference><Origins><Quantity>1</Quantity><Items><Origin><Id>o1</Id><DomainName>b.s3.amazonaws.com</DomainName><S3OriginConfig><OriginAccessIdentity /></S3OriginConfig></Origin></Items></Origins><DefaultCacheBehavior><TargetOriginId>o1</TargetOriginId><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><SmoothStreaming>true</SmoothStreaming><Compress>false</Compress><MinTTL>0</MinTTL><ForwardedValues><QueryString>false</QueryString><Cookies><Forward>none</Forward></Cookies></ForwardedValues><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners></DefaultCacheBehavior><Comment /><Enabled>true</Enabled></DistributionConfig>";
+/// The body of the capture boto3-web-01, but for the bucket, which is `b` there: a name too short for any.
+const CAPTURED: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><CallerReference>web-1</CallerReference><Origins><Quantity>1</Quantity><Items><Origin><Id>o1</Id><DomainName>media.s3.amazonaws.com</DomainName><S3OriginConfig><OriginAccessIdentity /></S3OriginConfig></Origin></Items></Origins><DefaultCacheBehavior><TargetOriginId>o1</TargetOriginId><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><SmoothStreaming>true</SmoothStreaming><Compress>false</Compress><MinTTL>0</MinTTL><ForwardedValues><QueryString>false</QueryString><Cookies><Forward>none</Forward></Cookies></ForwardedValues><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners></DefaultCacheBehavior><Comment /><Enabled>true</Enabled></DistributionConfig>";
 const NEW: &str = "2020-05-31";
 
 /// [`CAPTURED`] with each text replaced.
@@ -26,7 +27,8 @@ fn config(changes: &[(&str, &str)]) -> String {
 }
 
 fn with_alias(reference: &str, alias: &str) -> String {
-    let aliases = format!("<Aliases><Quantity>1</Quantity><Items><CNAME>{alias}</CNAME></Items></Aliases><Origins>");
+    let aliases =
+        format!("<Aliases><Quantity>1</Quantity><Items><CNAME>{alias}</CNAME></Items></Aliases><Origins>");
     config(&[("web-1", reference), ("<Origins>", &aliases)])
 }
 
@@ -50,7 +52,10 @@ async fn what_boto3_sends_is_kept_published_and_honestly_answered() {
     assert_eq!(at(&made, "InProgressInvalidationBatches"), "0");
     assert_eq!(at(&made, "ActiveTrustedSigners/Enabled"), "false");
     let domain = at(&made, "DomainName");
-    assert!(domain.starts_with('d') && domain.ends_with(".penstock.localhost") && domain.len() == 14 + 19, "{domain}");
+    assert!(
+        domain.starts_with('d') && domain.ends_with(".penstock.localhost") && domain.len() == 14 + 19,
+        "{domain}"
+    );
     // Omitted members are filled as SDKs index them.
     for (path, text) in [
         ("Aliases/Quantity", "0"),
@@ -73,7 +78,7 @@ async fn what_boto3_sends_is_kept_published_and_honestly_answered() {
     let document = published.document;
     assert_eq!((document.kind(), document.enabled), (DistributionKind::Web, true));
     assert_eq!((document.domain.as_str(), document.account.as_str()), (domain, ALICE));
-    assert_eq!((document.origin_host.as_str(), document.credential.as_str()), ("b.s3.amazonaws.com", ""));
+    assert_eq!((document.origin_host.as_str(), document.credential.as_str()), ("media.s3.amazonaws.com", ""));
     bench.until(|view| view.distributions.contains_key(&id)).await;
     // Deployed or not, an enabled one says what nobody does for it.
     bench.deploy().await;
@@ -85,7 +90,10 @@ async fn what_boto3_sends_is_kept_published_and_honestly_answered() {
 async fn every_member_that_nothing_enforces_is_named() {
     let bench = Bench::new().await;
     let changes = [
-        ("<Comment />", "<Comment /><WebACLId>acl</WebACLId><FutureThing>x</FutureThing><HttpVersion>http2</HttpVersion>"),
+        (
+            "<Comment />",
+            "<Comment /><WebACLId>acl</WebACLId><FutureThing>x</FutureThing><HttpVersion>http2</HttpVersion>",
+        ),
         (
             "<Enabled>true</Enabled></DistributionConfig>",
             "<Enabled>true</Enabled><Restrictions><GeoRestriction><RestrictionType>whitelist</RestrictionType><Quantity>1</Quantity><Items><Location>DE</Location></Items></GeoRestriction></Restrictions>\
@@ -116,20 +124,27 @@ async fn an_update_replaces_the_config_and_needs_the_current_etag() {
     // What a client reads it may send back.
     let text = crate::api::xml::fragment(&shown);
     bench.clock.advance_ms(1000);
-    let (updated, reply) = answered(handle(&bench.context, &put(ALICE, NEW, &path, &first, &text)).await, 200);
+    let (updated, reply) =
+        answered(handle(&bench.context, &put(ALICE, NEW, &path, &first, &text)).await, 200);
     assert_eq!(updated.child("DistributionConfig"), Some(&shown));
     assert_eq!(at(&updated, "LastModifiedTime"), "2026-11-21T11:00:01.000Z");
     let second = reply.etag.unwrap();
-    let update = async |etag: &str, body: &str| handle(&bench.context, &put(ALICE, NEW, &path, etag, body)).await;
+    let update =
+        async |etag: &str, body: &str| handle(&bench.context, &put(ALICE, NEW, &path, etag, body)).await;
     assert_eq!(refused(update(&first, CAPTURED).await), (412, "PreconditionFailed"));
     assert_eq!(refused(update("", CAPTURED).await), (400, "InvalidIfMatchVersion"));
     assert_eq!(refused(update(&second, &config(&[("web-1", "web-2")])).await), (400, "IllegalUpdate"));
     assert_eq!(refused(update(&second, "").await), (400, "MissingBody"));
-    assert_eq!(refused(handle(&bench.context, &put(BOB, NEW, &path, &second, CAPTURED)).await), (404, "NoSuchDistribution"));
+    assert_eq!(
+        refused(handle(&bench.context, &put(BOB, NEW, &path, &second, CAPTURED)).await),
+        (404, "NoSuchDistribution")
+    );
     // The origin may change, and shields are told by the same document.
-    let moved = config(&[("b.s3.amazonaws.com", "other.s3.amazonaws.com"), ("<Enabled>true", "<Enabled>false")]);
+    let moved =
+        config(&[("media.s3.amazonaws.com", "other.s3.amazonaws.com"), ("<Enabled>true", "<Enabled>false")]);
     answered(update(&format!("\"{second}\""), &moved).await, 200);
-    let published = crate::documents::distribution(&*bench.context.store, &id).await.unwrap().unwrap().document;
+    let published =
+        crate::documents::distribution(&*bench.context.store, &id).await.unwrap().unwrap().document;
     assert_eq!((published.origin_host.as_str(), published.enabled), ("other.s3.amazonaws.com", false));
 }
 
@@ -142,7 +157,8 @@ async fn a_distribution_goes_once_every_node_knows_that_it_is_disabled() {
     assert_eq!(refused(gone(&etag).await), (409, "DistributionNotDisabled"));
     let path = format!("{id}/config");
     let disabled = with_alias("r", "www.example.com").replace("<Enabled>true", "<Enabled>false");
-    let (updated, reply) = answered(handle(&bench.context, &put(ALICE, NEW, &path, &etag, &disabled)).await, 200);
+    let (updated, reply) =
+        answered(handle(&bench.context, &put(ALICE, NEW, &path, &etag, &disabled)).await, 200);
     assert_eq!(at(&updated, "Status"), "InProgress");
     let etag = reply.etag.unwrap();
     assert_eq!(refused(gone(&etag).await), (409, "DistributionNotDisabled"));
@@ -193,7 +209,7 @@ async fn a_custom_origin_is_kept_and_not_published_but_its_names_are_claimed() {
     let custom = "<CustomOriginConfig><HTTPPort>80</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy></CustomOriginConfig>";
     let own = with_alias("r", "www.example.com")
         .replace("<S3OriginConfig><OriginAccessIdentity /></S3OriginConfig>", custom)
-        .replace("b.s3.amazonaws.com", "origin.example.com");
+        .replace("media.s3.amazonaws.com", "origin.example.com");
     let (made, reply) = answered(make(&bench, ALICE, NEW, &own).await, 201);
     assert_eq!(at(&made, "Status"), "Unsupported: HTTP delivery, SmoothStreaming, CustomOriginConfig");
     let id = at(&made, "Id").to_owned();
@@ -215,12 +231,25 @@ async fn a_custom_origin_is_kept_and_not_published_but_its_names_are_claimed() {
 }
 
 #[tokio::test]
+async fn an_s3_origin_that_is_no_bucket_is_kept_and_named() {
+    let bench = Bench::new().await;
+    let captured = config(&[("media.s3.amazonaws.com", "b.s3.amazonaws.com")]);
+    let (made, _) = answered(make(&bench, ALICE, NEW, &captured).await, 201);
+    let named = "Unsupported: HTTP delivery, SmoothStreaming, origin b.s3.amazonaws.com (no bucket host)";
+    assert_eq!(at(&made, "Status"), named);
+    assert!(bench.context.store.list(DISTRIBUTIONS).await.unwrap().entries.is_empty());
+}
+
+#[tokio::test]
 async fn what_a_config_may_not_say_is_refused_under_its_code() {
     let bench = Bench::new().await;
     let origins = "<Origins><Quantity>1</Quantity>";
     let signers = "<TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners>";
-    let six: String = (0..6).map(|n| format!("<AwsAccountNumber>00000000000{n}</AwsAccountNumber>")).collect();
-    let six = format!("<TrustedSigners><Enabled>true</Enabled><Quantity>6</Quantity><Items>{six}</Items></TrustedSigners>");
+    let six: String =
+        (0..6).map(|n| format!("<AwsAccountNumber>00000000000{n}</AwsAccountNumber>")).collect();
+    let six = format!(
+        "<TrustedSigners><Enabled>true</Enabled><Quantity>6</Quantity><Items>{six}</Items></TrustedSigners>"
+    );
     let group = "<TrustedKeyGroups><Enabled>true</Enabled><Quantity>1</Quantity><Items><KeyGroup>G1</KeyGroup></Items></TrustedKeyGroups>";
     let nobody = "<TrustedSigners><Enabled>true</Enabled><Quantity>1</Quantity><Items><AwsAccountNumber>me</AwsAccountNumber></Items></TrustedSigners>";
     let twice = "<Aliases><Quantity>2</Quantity><Items><CNAME>a.example.com</CNAME><CNAME>A.example.com</CNAME></Items></Aliases><Origins>";
@@ -231,19 +260,34 @@ async fn what_a_config_may_not_say_is_refused_under_its_code() {
         (("<Enabled>true", "<Enabled>yes"), (400, "InvalidArgument")),
         ((origins, "<Origins><Quantity>2</Quantity>"), (400, "InconsistentQuantities")),
         ((origins, "<Origins>"), (400, "InconsistentQuantities")),
-        ((signers, "<TrustedSigners><Enabled>false</Enabled><Quantity>1</Quantity></TrustedSigners>"), (400, "InconsistentQuantities")),
+        (
+            (signers, "<TrustedSigners><Enabled>false</Enabled><Quantity>1</Quantity></TrustedSigners>"),
+            (400, "InconsistentQuantities"),
+        ),
         ((signers, &six), (400, "TooManyTrustedSigners")),
         ((signers, nobody), (400, "TrustedSignerDoesNotExist")),
         ((signers, group), (400, "TrustedKeyGroupDoesNotExist")),
         (("<TargetOriginId>o1", "<TargetOriginId>o2"), (404, "NoSuchOrigin")),
         (("allow-all", "whatever"), (400, "InvalidArgument")),
-        (("b.s3.amazonaws.com", "s3.amazonaws.com/b"), (400, "InvalidOrigin")),
+        (("media.s3.amazonaws.com", "s3.amazonaws.com/media"), (400, "InvalidOrigin")),
         (("<S3OriginConfig><OriginAccessIdentity /></S3OriginConfig>", ""), (400, "InvalidOrigin")),
-        (("<OriginAccessIdentity />", "<OriginAccessIdentity>origin-access-identity/cloudfront/E1</OriginAccessIdentity>"), (400, "InvalidOriginAccessIdentity")),
-        (("<OriginAccessIdentity />", "<OriginAccessIdentity>E1</OriginAccessIdentity>"), (400, "InvalidOriginAccessIdentity")),
+        (
+            (
+                "<OriginAccessIdentity />",
+                "<OriginAccessIdentity>origin-access-identity/cloudfront/E1</OriginAccessIdentity>",
+            ),
+            (400, "InvalidOriginAccessIdentity"),
+        ),
+        (
+            ("<OriginAccessIdentity />", "<OriginAccessIdentity>E1</OriginAccessIdentity>"),
+            (400, "InvalidOriginAccessIdentity"),
+        ),
         (("<Origins>", twice), (400, "InvalidArgument")),
         (("<MinTTL>0</MinTTL>", "<MinTTL>10</MinTTL><DefaultTTL>5</DefaultTTL>"), (400, "InvalidTTLOrder")),
-        (("<Comment />", "<Comment /><DefaultRootObject>/index.html</DefaultRootObject>"), (400, "InvalidDefaultRootObject")),
+        (
+            ("<Comment />", "<Comment /><DefaultRootObject>/index.html</DefaultRootObject>"),
+            (400, "InvalidDefaultRootObject"),
+        ),
     ];
     for ((from, to), refusal) in cases {
         assert_eq!(refused(make(&bench, ALICE, NEW, &config(&[(from, to)])).await), refusal, "{to}");
@@ -259,9 +303,15 @@ async fn what_a_config_may_not_say_is_refused_under_its_code() {
 async fn limits_count_an_account_and_its_names() {
     let bench = Bench::with(Limits { web_distributions: 1, aliases: 1, ..Limits::default() }).await;
     let two = "<Aliases><Quantity>2</Quantity><Items><CNAME>a.example.com</CNAME><CNAME>b.example.com</CNAME></Items></Aliases><Origins>";
-    assert_eq!(refused(make(&bench, ALICE, NEW, &config(&[("<Origins>", two)])).await), (400, "TooManyDistributionCNAMEs"));
+    assert_eq!(
+        refused(make(&bench, ALICE, NEW, &config(&[("<Origins>", two)])).await),
+        (400, "TooManyDistributionCNAMEs")
+    );
     made(&bench, CAPTURED).await;
-    assert_eq!(refused(make(&bench, ALICE, NEW, &config(&[("web-1", "web-2")])).await), (400, "TooManyDistributions"));
+    assert_eq!(
+        refused(make(&bench, ALICE, NEW, &config(&[("web-1", "web-2")])).await),
+        (400, "TooManyDistributions")
+    );
     answered(make(&bench, BOB, NEW, CAPTURED).await, 201);
 }
 
@@ -275,7 +325,8 @@ async fn tags_come_with_a_create_and_lists_in_pages() {
         );
         let call = post(ALICE, NEW, "?WithTags", &tagged);
         let (made, _) = answered(handle(&bench.context, &call).await, 201);
-        let tags = crate::api::tagging::list(&bench.context, &principal(ALICE), at(&made, "ARN")).await.unwrap();
+        let tags =
+            crate::api::tagging::list(&bench.context, &principal(ALICE), at(&made, "ARN")).await.unwrap();
         assert_eq!((tags[0].key.as_str(), tags[0].value.as_str()), ("n", n.to_string().as_str()));
     }
     let list = async |query: &str| answered(handle(&bench.context, &read(ALICE, NEW, query)).await, 200).0;
@@ -283,11 +334,17 @@ async fn tags_come_with_a_create_and_lists_in_pages() {
     assert_eq!((at(&page, "Quantity"), at(&page, "IsTruncated")), ("2", "true"));
     let summary = &page.child("Items").unwrap().children[0];
     assert!(summary.child("CallerReference").is_none() && summary.child("Logging").is_none());
-    assert_eq!((at(summary, "HttpVersion"), at(summary, "Staging"), at(summary, "Enabled")), ("http1.1", "false", "true"));
+    assert_eq!(
+        (at(summary, "HttpVersion"), at(summary, "Staging"), at(summary, "Enabled")),
+        ("http1.1", "false", "true")
+    );
     let rest = list(&format!("?Marker={}&MaxItems=2", at(&page, "NextMarker"))).await;
     assert_eq!((at(&rest, "Quantity"), at(&rest, "IsTruncated")), ("1", "false"));
     let bad = "<DistributionConfigWithTags><Tags/></DistributionConfigWithTags>";
-    assert_eq!(refused(handle(&bench.context, &post(ALICE, NEW, "?WithTags", bad)).await), (400, "InvalidArgument"));
+    assert_eq!(
+        refused(handle(&bench.context, &post(ALICE, NEW, "?WithTags", bad)).await),
+        (400, "InvalidArgument")
+    );
 }
 
 #[tokio::test]
@@ -295,10 +352,17 @@ async fn signers_identities_and_groups_of_the_account_are_shown_and_held_fast() 
     let bench = Bench::new().await;
     let alice = principal(ALICE);
     let key = public_key::PublicKeyConfig {
-        caller_reference: "k".into(), name: "k".into(), encoded_key: PEM.into(), ..Default::default()
+        caller_reference: "k".into(),
+        name: "k".into(),
+        encoded_key: PEM.into(),
+        ..Default::default()
     };
     let key = public_key::create(&bench.context, &alice, Version::NEWEST, key).await.unwrap();
-    let group = key_group::KeyGroupConfig { name: "g".into(), public_keys: vec![key.id.clone()], ..Default::default() };
+    let group = key_group::KeyGroupConfig {
+        name: "g".into(),
+        public_keys: vec![key.id.clone()],
+        ..Default::default()
+    };
     let group = key_group::create(&bench.context, &alice, Version::NEWEST, group).await.unwrap();
     let identity = identity::IdentityConfig { caller_reference: "i".into(), ..Default::default() };
     let identity = identity::create(&bench.context, &alice, Version::NEWEST, identity).await.unwrap();
@@ -308,10 +372,17 @@ async fn signers_identities_and_groups_of_the_account_are_shown_and_held_fast() 
             "<TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners>",
             &format!(
                 "<TrustedSigners><Enabled>true</Enabled><Quantity>2</Quantity><Items><AwsAccountNumber>self</AwsAccountNumber><AwsAccountNumber>{BOB}</AwsAccountNumber></Items></TrustedSigners>\
-                 <TrustedKeyGroups><Enabled>true</Enabled><Quantity>1</Quantity><Items><KeyGroup>{}</KeyGroup></Items></TrustedKeyGroups>", group.id
+                 <TrustedKeyGroups><Enabled>true</Enabled><Quantity>1</Quantity><Items><KeyGroup>{}</KeyGroup></Items></TrustedKeyGroups>",
+                group.id
             ),
         ),
-        ("<OriginAccessIdentity />", &format!("<OriginAccessIdentity>origin-access-identity/cloudfront/{}</OriginAccessIdentity>", identity.id)),
+        (
+            "<OriginAccessIdentity />",
+            &format!(
+                "<OriginAccessIdentity>origin-access-identity/cloudfront/{}</OriginAccessIdentity>",
+                identity.id
+            ),
+        ),
     ]);
     let (made, _) = answered(make(&bench, ALICE, NEW, &body).await, 201);
     let signers = made.child("ActiveTrustedSigners").unwrap();
@@ -321,7 +392,8 @@ async fn signers_identities_and_groups_of_the_account_are_shown_and_held_fast() 
     let groups = made.child("ActiveTrustedKeyGroups").unwrap();
     assert_eq!(at(groups, "Items/KeyGroup/KeyPairIds/Items/KeyPairId"), key.id);
     let id = at(&made, "Id");
-    let published = crate::documents::distribution(&*bench.context.store, id).await.unwrap().unwrap().document;
+    let published =
+        crate::documents::distribution(&*bench.context.store, id).await.unwrap().unwrap().document;
     assert_eq!(published.credential, format!("oai/{}", identity.id));
     assert_eq!(published.trusted_signers, [ALICE, BOB]);
     let used = key_group::delete(&bench.context, &alice, &group.id, Some(&group.etag)).await;
@@ -335,7 +407,8 @@ async fn signers_identities_and_groups_of_the_account_are_shown_and_held_fast() 
 async fn a_later_schema_is_left_out_of_an_earlier_answer_and_kept() {
     let bench = Bench::new().await;
     let (id, _) = made(&bench, CAPTURED).await;
-    let shown = async |version: &str| answered(handle(&bench.context, &read(ALICE, version, &id)).await, 200).0;
+    let shown =
+        async |version: &str| answered(handle(&bench.context, &read(ALICE, version, &id)).await, 200).0;
     let of_2014 = shown("2014-05-31").await;
     assert!(of_2014.child("ARN").is_none() && of_2014.child("ActiveTrustedKeyGroups").is_none());
     let config = of_2014.child("DistributionConfig").unwrap();

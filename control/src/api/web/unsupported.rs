@@ -3,6 +3,8 @@
 
 use super::WebConfig;
 use super::config::{OriginKind, is_true, items};
+use super::publish::is_published;
+use crate::api::ApiConfig;
 use crate::api::xml::Element;
 
 /// Edges serve RTMP; whatever a web distribution wants, this is first.
@@ -80,7 +82,7 @@ fn custom_certificate(certificate: &Element) -> Option<&Element> {
 }
 
 /// The names of what edges can't do, each once, in a steady order: never empty.
-pub(super) fn unsupported(config: &WebConfig) -> Vec<String> {
+pub(super) fn unsupported(config: &WebConfig, api: &ApiConfig) -> Vec<String> {
     let tree = config.tree();
     let mut names = vec![HTTP.to_owned()];
     let mut add = |name: &str| {
@@ -95,6 +97,8 @@ pub(super) fn unsupported(config: &WebConfig) -> Vec<String> {
     for (origin, element) in config.origins().zip(items(tree, "Origins")) {
         if origin.kind == OriginKind::Custom {
             add("CustomOriginConfig");
+        } else if !is_published(origin, api) {
+            add(&format!("origin {} (no bucket host)", origin.domain_name));
         }
         let members = element.children.iter();
         members.filter(|m| ORIGIN.contains(&m.name.as_str()) && !is_idle(m)).for_each(|m| add(&m.name));

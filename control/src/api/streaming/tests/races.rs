@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::store::{ConfigStore, Entry, Head, Listing, StoreError, Watch};
+use crate::store::{ConfigStore, Head, Listing, StoreError, Watch};
 
 /// Runs `calls` at once and returns the answers.
 async fn at_once(rig: &Rig, calls: Vec<Call>) -> Vec<Result<Reply, ApiError>> {
@@ -239,4 +239,100 @@ async fn what_nodes_have_of_it_may_change_under_an_update_without_harm() {
     rig.put_config(V2020, id(&made), etag(&made), &newest("r", false, "")).await.unwrap();
     let nodes = rig.published(id(&made)).await.unwrap();
     assert_eq!((nodes.enabled, nodes.chunk_size_bytes), (false, 65_536));
+}
+
+/// Alternately from either replica.
+async fn at_once_from_both(rigs: [&Rig; 2], calls: Vec<Call>) -> Vec<Result<Reply, ApiError>> {
+    let mut running = JoinSet::new();
+    for (at, call) in calls.into_iter().enumerate() {
+        let context = rigs[at % 2].context.clone();
+        running.spawn(async move { handle(&context, &call).await });
+    }
+    running.join_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_over_etcd_answer_races_as_one_would() {
+    let (first, second, _etcd) = Rig::replicas().await;
+    let rigs = [&first, &second];
+    let alias = aliases(1, &["media.example.com"]);
+
+    let old = flat("old", "old.example.com", "c", true);
+    let creates = (0..6).map(|_| call(V2009, Method::POST, &[]).with_body(&old)).collect();
+    let replies = at_once_from_both(rigs, creates).await;
+    let ids: Vec<&str> = replies.iter().map(|reply| id(reply.as_ref().unwrap())).collect();
+    assert!(ids.iter().all(|i| *i == ids[0]), "{ids:?}");
+
+    let creates =
+        (0..6).map(|_| call(V2020, Method::POST, &[]).with_body(&newest("r", true, &alias))).collect();
+    let replies = at_once_from_both(rigs, creates).await;
+    assert_eq!(codes(&replies), ["StreamingDistributionAlreadyExists"; 5]);
+    let made = replies.into_iter().find_map(Result::ok).unwrap();
+
+    let claims = (0..4).map(|i| {
+        let body = newest(&format!("claim-{i}"), true, &aliases(1, &["one.example.com"]));
+        call(V2020, Method::POST, &[]).by([ALICE, BOB][i % 2]).with_body(&body)
+    });
+    let replies = at_once_from_both(rigs, claims.collect()).await;
+    assert_eq!(codes(&replies), ["CNAMEAlreadyExists"; 3]);
+
+    let updates = (0..4).map(|_| {
+        let body = newest("r", false, "");
+        call(V2020, Method::PUT, &[id(&made), "config"]).with_if_match(etag(&made)).with_body(&body)
+    });
+    let replies = at_once_from_both(rigs, updates.collect()).await;
+    assert_eq!(codes(&replies), ["PreconditionFailed"; 3]);
+    let off = replies.into_iter().find_map(Result::ok).unwrap();
+
+    // Deployed comes from the store's own revisions, at whichever replica is asked.
+    first.deploy().await;
+    second.deploy().await;
+    assert_eq!(at(&second.get(V2020, id(&made)).await.unwrap(), "Status"), "Deployed");
+    let deletes = (0..4).map(|_| call(V2020, Method::DELETE, &[id(&made)]).with_if_match(etag(&off)));
+    let replies = at_once_from_both(rigs, deletes.collect()).await;
+    assert_eq!(replies.iter().filter(|reply| reply.is_ok()).count(), 1);
+    assert!(
+        codes(&replies).iter().all(|c| ["NoSuchStreamingDistribution", "PreconditionFailed"].contains(c))
+    );
+    assert!(first.context.store.get("names/media.example.com").await.unwrap().is_none());
+}
+
+fn hundred(letter: char) -> String {
+    let names: Vec<String> = (0..100).map(|i| format!("{letter}{i}.example.com")).collect();
+    aliases(100, &names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_names_are_traded_for_a_hundred_others_within_etcds_bounds() {
+    let (rig, _second, _etcd) = Rig::replicas().await;
+    let made = rig.create(V2020, &newest("r", true, &hundred('a'))).await.unwrap();
+    let traded =
+        rig.put_config(V2020, id(&made), etag(&made), &newest("r", false, &hundred('b'))).await.unwrap();
+    let claimed = rig.context.store.list("names/").await.unwrap().entries;
+    assert_eq!(claimed.len(), 101, "the new names and the domain");
+    assert!(claimed.iter().all(|entry| !entry.key.starts_with("names/a")));
+    rig.deploy().await;
+    rig.delete(id(&made), etag(&traded)).await.unwrap();
+    assert!(rig.context.store.list("names/").await.unwrap().entries.is_empty());
+}
+
+#[tokio::test]
+async fn a_claim_that_outlived_its_name_gives_way_to_whoever_asks() {
+    for rig in Rig::each().await {
+        let made = rig.create(V2020, &newest("1", true, "")).await.unwrap();
+        // As a process leaves it that ends between a change and its releases.
+        for host in ["own.example.com", "other.example.com"] {
+            let claim = Transaction::default().put(format!("names/{host}"), id(&made).to_owned());
+            rig.context.store.commit(claim).await.unwrap();
+        }
+        let own = newest("1", true, &aliases(1, &["own.example.com"]));
+        let updated = rig.put_config(V2020, id(&made), etag(&made), &own).await.unwrap();
+        let other = newest("2", true, &aliases(1, &["other.example.com"]));
+        rig.send(call(V2020, Method::POST, &[]).by(BOB).with_body(&other)).await.unwrap();
+        // A web distribution claims names that nodes may not have yet.
+        let web = Transaction::default().put("names/web.example.com", "E00000000000000");
+        rig.context.store.commit(web).await.unwrap();
+        let taken = newest("1", true, &aliases(1, &["web.example.com"]));
+        refused(rig.put_config(V2020, id(&made), etag(&updated), &taken).await, 409, "CNAMEAlreadyExists");
+    }
 }

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::ApiConfig;
 use crate::api::web::render;
 
-const FLAT: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2010-11-01/\"><S3Origin><DNSName>b.s3.amazonaws.com</DNSName></S3Origin><CallerReference>r</CallerReference><CNAME>www.example.com</CNAME><Comment>c</Comment><Enabled>true</Enabled><DefaultRootObject>index.html</DefaultRootObject><Logging><Bucket>logs.s3.amazonaws.com</Bucket><Prefix>web/</Prefix></Logging><TrustedSigners><Self/><AwsAccountNumber>444455556666</AwsAccountNumber></TrustedSigners><RequiredProtocols><Protocol>https</Protocol></RequiredProtocols></DistributionConfig>";
+const FLAT: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2010-11-01/\"><S3Origin><DNSName>media.s3.amazonaws.com</DNSName></S3Origin><CallerReference>r</CallerReference><CNAME>www.example.com</CNAME><Comment>c</Comment><Enabled>true</Enabled><DefaultRootObject>index.html</DefaultRootObject><Logging><Bucket>logs.s3.amazonaws.com</Bucket><Prefix>web/</Prefix></Logging><TrustedSigners><Self/><AwsAccountNumber>444455556666</AwsAccountNumber></TrustedSigners><RequiredProtocols><Protocol>https</Protocol></RequiredProtocols></DistributionConfig>";
 
 fn element(text: &str) -> Element {
     parse(text.as_bytes(), Bounds::default()).unwrap().unwrap()
@@ -22,13 +23,16 @@ async fn a_flat_config_is_read_and_shown_in_every_schema() {
         answered(handle(&bench.context, &read(ALICE, version, &format!("{id}/config"))).await, 200).0
     };
     let oldest = shown("2009-12-01").await;
-    assert_eq!((at(&oldest, "Origin"), at(&oldest, "CNAME"), at(&oldest, "Enabled")), ("b.s3.amazonaws.com", "www.example.com", "true"));
+    assert_eq!(
+        (at(&oldest, "Origin"), at(&oldest, "CNAME"), at(&oldest, "Enabled")),
+        ("media.s3.amazonaws.com", "www.example.com", "true")
+    );
     assert!(oldest.child("S3Origin").is_none() && oldest.child("TrustedSigners").is_none());
     let newest = shown(NEW).await;
     for (path, text) in [
         ("Aliases/Items/CNAME", "www.example.com"),
         ("DefaultRootObject", "index.html"),
-        ("Origins/Items/Origin/DomainName", "b.s3.amazonaws.com"),
+        ("Origins/Items/Origin/DomainName", "media.s3.amazonaws.com"),
         ("DefaultCacheBehavior/ViewerProtocolPolicy", "https-only"),
         ("DefaultCacheBehavior/TrustedSigners/Quantity", "2"),
         ("DefaultCacheBehavior/TrustedSigners/Items/AwsAccountNumber", "self"),
@@ -38,15 +42,18 @@ async fn a_flat_config_is_read_and_shown_in_every_schema() {
         assert_eq!(at(&newest, path), text, "{path}");
     }
     let (list, _) = answered(handle(&bench.context, &read(ALICE, "2010-11-01", "?MaxItems=100")).await, 200);
-    assert_eq!(at(&list, "DistributionSummary/S3Origin/DNSName"), "b.s3.amazonaws.com");
+    assert_eq!(at(&list, "DistributionSummary/S3Origin/DNSName"), "media.s3.amazonaws.com");
     assert_eq!(at(&list, "DistributionSummary/CNAME"), "www.example.com");
     // An old client may change what an old client wrote, and no other.
     let path = format!("{id}/config");
     let changed = FLAT.replace("<Comment>c<", "<Comment>d<");
-    let (_, reply) =
-        answered(handle(&bench.context, &put(ALICE, "2010-11-01", &path, &reply.etag.unwrap(), &changed)).await, 200);
+    let (_, reply) = answered(
+        handle(&bench.context, &put(ALICE, "2010-11-01", &path, &reply.etag.unwrap(), &changed)).await,
+        200,
+    );
     let text = crate::api::xml::fragment(&shown(NEW).await);
-    let (_, reply) = answered(handle(&bench.context, &put(ALICE, NEW, &path, &reply.etag.unwrap(), &text)).await, 200);
+    let (_, reply) =
+        answered(handle(&bench.context, &put(ALICE, NEW, &path, &reply.etag.unwrap(), &text)).await, 200);
     let late = put(ALICE, "2010-11-01", &path, &reply.etag.unwrap(), &changed);
     assert_eq!(refused(handle(&bench.context, &late).await), (400, "IllegalUpdate"));
 }
@@ -55,16 +62,21 @@ async fn a_flat_config_is_read_and_shown_in_every_schema() {
 async fn every_spelling_of_an_old_origin_is_read() {
     let bench = Bench::new().await;
     let flat = |origin: &str, reference: &str| {
-        FLAT.replace("<S3Origin><DNSName>b.s3.amazonaws.com</DNSName></S3Origin>", origin)
+        FLAT.replace("<S3Origin><DNSName>media.s3.amazonaws.com</DNSName></S3Origin>", origin)
             .replace(">r<", &format!(">{reference}<"))
             .replace("<CNAME>www.example.com</CNAME>", "")
     };
-    let (made, _) =
-        answered(make(&bench, ALICE, "2009-12-01", &flat("<Origin>b.s3.amazonaws.com</Origin>", "a")).await, 201);
-    assert_eq!(at(&made, "DistributionConfig/Origin"), "b.s3.amazonaws.com");
+    let (made, _) = answered(
+        make(&bench, ALICE, "2009-12-01", &flat("<Origin>media.s3.amazonaws.com</Origin>", "a")).await,
+        201,
+    );
+    assert_eq!(at(&made, "DistributionConfig/Origin"), "media.s3.amazonaws.com");
     let custom = "<CustomOrigin><DNSName>www.example.org</DNSName><HTTPPort>8080</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy></CustomOrigin>";
     let (made, _) = answered(make(&bench, ALICE, "2010-11-01", &flat(custom, "b")).await, 201);
-    assert_eq!(made.child("DistributionConfig").and_then(|c| c.child("CustomOrigin")), Some(&element(custom)));
+    assert_eq!(
+        made.child("DistributionConfig").and_then(|c| c.child("CustomOrigin")),
+        Some(&element(custom))
+    );
     assert_eq!(refused(make(&bench, ALICE, "2010-11-01", &flat("", "c")).await), (400, "InvalidOrigin"));
 }
 
@@ -74,7 +86,8 @@ async fn jets3t_of_2012_disables_without_origins_and_with_a_reference_of_its_own
     let (id, etag) = made(&bench, CAPTURED).await;
     let disable = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2012-05-05/\"><CallerReference>1795258800001</CallerReference><Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject/><Origins><Quantity>0</Quantity><Items/></Origins><DefaultCacheBehavior/><CacheBehaviors><Quantity>0</Quantity></CacheBehaviors><Comment>Disabled prior to deletion</Comment><Logging><Enabled>false</Enabled><Bucket/><Prefix/></Logging><Enabled>false</Enabled></DistributionConfig>";
     let path = format!("{id}/config");
-    let (off, reply) = answered(handle(&bench.context, &put(ALICE, "2012-05-05", &path, &etag, disable)).await, 200);
+    let (off, reply) =
+        answered(handle(&bench.context, &put(ALICE, "2012-05-05", &path, &etag, disable)).await, 200);
     assert_eq!(at(&off, "DistributionConfig/CallerReference"), "web-1");
     assert_eq!(at(&off, "DistributionConfig/Origins/Items/Origin/Id"), "o1");
     assert_eq!(at(&off, "DistributionConfig/Comment"), "Disabled prior to deletion");
@@ -92,7 +105,7 @@ fn flats() -> impl Strategy<Value = Element> {
     (text, hosts, any::<(bool, bool, bool, bool)>(), "[A-Z][a-zA-Z]{8,12}").prop_map(
         |(comment, names, (enabled, log, signed, https), unknown)| {
             let mut flat = Element::new("DistributionConfig")
-                .with(Element::new("S3Origin").with_text("DNSName", "b.s3.amazonaws.com"))
+                .with(Element::new("S3Origin").with_text("DNSName", "media.s3.amazonaws.com"))
                 .with_text("CallerReference", "r");
             flat.children.extend(names.into_iter().map(|name| Element::text("CNAME", name)));
             flat = flat.with_text("Comment", comment).with_text("Enabled", enabled.to_string());
@@ -143,7 +156,7 @@ proptest! {
             let version = Version::parse(version).unwrap();
             if let Ok(config) = render::tree(&tree, version).and_then(|tree| WebConfig::of(tree, &Limits::default())) {
                 let _ = render::config(&config, version);
-                let _ = unsupported::unsupported(&config);
+                let _ = unsupported::unsupported(&config, &ApiConfig::default());
             }
         }
     }
