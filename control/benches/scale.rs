@@ -216,13 +216,7 @@ async fn main() -> Result<()> {
         let context = &context;
         async move {
             let owner = principal(n / each_account);
-            let made = streaming::create(
-                context,
-                &owner,
-                config(n),
-                Vec::new(),
-                streaming::Repeat::Refused,
-            );
+            let made = streaming::create(context, &owner, config(n), Vec::new(), streaming::Repeat::Refused);
             let made = made.await.map_err(|e| anyhow::anyhow!("distribution {n}: {e:?}"))?;
             Ok::<_, anyhow::Error>(made.id)
         }

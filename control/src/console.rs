@@ -136,8 +136,7 @@ pub fn open(context: &Context, reports: Reports, config: ConsoleConfig) -> Resul
     routes(context.clone(), Verifier::of(context)?, reports, config).map(Some)
 }
 
-/// The console's pages, to be nested at `/console` as a service (so that the address with a slash at its end is theirs too). Fails without a key
-/// to sign cookies with.
+/// The console's pages, to be nested at `/console`. Fails without a key to sign cookies with.
 pub fn routes(
     context: Context,
     verifier: Verifier,

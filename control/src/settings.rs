@@ -38,7 +38,8 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   token_file              a file that holds it
   tls.ca                  PEM file of the cluster's CA: the gRPC port
                           uses TLS, and so do calls to shields        [default: none, no TLS]
-  tls.cert, tls.key       PEM files of control's certificate; needed with tls.ca
+  tls.cert                PEM file of control's certificate; needed with tls.ca
+  tls.key                 PEM file of its private key
   zone                    zone of generated domains                   [default: penstock.localhost]
   store.etcd.endpoints    http://HOST:PORT of each etcd member; or
   store.etcd.prefix       keys are below /penstock/PREFIX/            [default: default]

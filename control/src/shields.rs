@@ -47,6 +47,12 @@ impl Shields {
         Self { peer: master.peer(), tls }
     }
 
+    /// Of a cluster nobody belongs to.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> Self {
+        Self { peer: Bearer::none(), tls: None }
+    }
+
     /// Asks every live shield of `view` to forget what `orders` name. To be done before edges hear of it: one that refetches must not find the
     /// old bytes there.
     pub(crate) async fn purge(&self, view: &View, orders: &[PurgeRequest], metrics: &Metrics) -> Purged {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::cluster::{ALIAS, Cluster, Node, PUBLIC, Setup};
+use tests::cluster::{ALIAS, Cluster, Node, PUBLIC, READER, Setup};
 use tests::process::product;
 use tests::tokens::{MASTER, derived};
 use tests::wire::chunk::Message;
@@ -230,4 +230,38 @@ fn a_cluster_by_tls_needs_no_token_and_lets_nobody_in_without_a_certificate() {
     let refused =
         control(&["--control", &tls, "--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key, "nodes"]);
     assert!(refused.stderr.contains("needs the role operator; this caller has the role edge"), "{refused:?}");
+}
+
+/// What `play` of a file of the private bucket brings first.
+fn play(addr: &str, name: &str) -> String {
+    let mut client = Client::open(addr);
+    client.connect("cfx/st", &format!("rtmp://{READER}/cfx/st"), &[]);
+    assert_eq!(client.wait_answer(1.0, PATIENCE).0, "_result");
+    client.create_stream();
+    client.play(1, name, &[0.0]);
+    let told = client.wait("media or an error", LONG, |m: &Message| {
+        m.is_media() || m.status().is_some_and(|s| s.field("level") == "error")
+    });
+    told.status_code().unwrap_or_else(|| "media".into())
+}
+
+#[test]
+fn a_purge_forgets_cached_errors_too() {
+    let cluster = Cluster::start(Setup { shield: "negative_ttl_s: 3600".into(), ..Default::default() });
+    for edge in 0..2 {
+        assert_eq!(play(cluster.rtmp(edge), "mp4:later.mp4"), "NetStream.Play.StreamNotFound");
+    }
+    let film = std::fs::read(tests::media::file("first.mp4")).unwrap();
+    cluster.s3.bucket("vault").put("later.mp4", &film, &[]);
+    assert_eq!(
+        play(cluster.rtmp(0), "mp4:later.mp4"),
+        "NetStream.Play.StreamNotFound",
+        "the error is cached"
+    );
+    cluster.control_command(&["purge", "E000000000004", "later.mp4"]).expect(0);
+    for edge in 0..2 {
+        eventually("the film that came later", LONG, || {
+            (play(cluster.rtmp(edge), "mp4:later.mp4") == "media").then_some(())
+        });
+    }
 }

@@ -63,18 +63,16 @@ fn page(
 ) -> Response {
     let field = |name, label, hint| Field { name, label, hint, problems };
     let content = html! {
-        div class="narrow" {
-            (problems.summary())
-            form class="sheet" method="post" action="/console/login" {
-                (token_field(&site.sessions.form_token(session)))
-                input type="hidden" name="next" value=(own_address(next));
-                (field("access_key_id", "Access key id", "").line("text", key_id, "username", true))
-                (field("secret_access_key", "Secret access key", "").line("password", "", "current-password", true))
-                button { "Log in" }
-            }
-            p class="hint" {
-                "Keys are made by " code { "penstock-control keys" } ". They are the ones that " code { "aws cloudfront" } " takes."
-            }
+        (problems.summary())
+        form class="sheet" method="post" action="/console/login" {
+            (token_field(&site.sessions.form_token(session)))
+            input type="hidden" name="next" value=(own_address(next));
+            (field("access_key_id", "Access key id", "").line("text", key_id, "username", true))
+            (field("secret_access_key", "Secret access key", "").line("password", "", "current-password", true))
+            button { "Log in" }
+        }
+        p class="hint" {
+            "Keys are made by " code { "penstock-control keys" } ". They are the ones that " code { "aws cloudfront" } " takes."
         }
     };
     Page { title: "Log in", section: Section::None, visitor: None, trail: &[] }.answer(status, content)

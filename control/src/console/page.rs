@@ -69,7 +69,7 @@ impl<'a> Page<'a> {
                 body {
                     a class="skip" href="#content" { "Skip to the content" }
                     header { (self.header()) }
-                    main id="content" tabindex="-1" {
+                    main id="content" tabindex="-1" class=[self.visitor.is_none().then_some("narrow")] {
                         @if !self.trail.is_empty() {
                             nav class="trail" aria-label="Breadcrumbs" {
                                 ol { @for (address, name) in self.trail { li { a href=(address) { (name) } } } }

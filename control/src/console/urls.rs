@@ -53,13 +53,20 @@ pub(super) const VARIANTS: [Variant; 6] = [
 ];
 
 impl Variant {
-    /// `SCHEME://HOST[:PORT]/cfx/st`, the part before the stream's name.
+    /// `SCHEME://HOST[:PORT]/cfx/st`, the part before the stream's name. A host that names a port keeps it.
     pub(super) fn server(&self, host: &str, ports: &PlayerConfig) -> String {
         match (self.port)(ports) {
+            _ if names_port(host) => format!("{}://{host}/{APPLICATION}", self.scheme),
             port if port == self.usual_port => format!("{}://{host}/{APPLICATION}", self.scheme),
             port => format!("{}://{host}:{port}/{APPLICATION}", self.scheme),
         }
     }
+}
+
+/// Whether `host` is `HOST:PORT`, or an IPv6 address in brackets with a port.
+fn names_port(host: &str) -> bool {
+    let Some((name, port)) = host.rsplit_once(':') else { return false };
+    port.parse::<u16>().is_ok() && (name.ends_with(']') || !name.contains(':'))
 }
 
 /// The name by which players ask for the object `key`.
@@ -190,6 +197,9 @@ mod tests {
         let one = PlayerConfig { rtmp_port: 41935, tunnel_port: 41935, tls_port: 41935, ..usual };
         assert_eq!(VARIANTS[3].server("h", &one), "rtmpte://h:41935/cfx/st");
         assert_eq!(VARIANTS[4].server("h", &one), "rtmps://h:41935/cfx/st");
+        assert_eq!(VARIANTS[0].server("h:7", &one), "rtmp://h:7/cfx/st");
+        assert_eq!(VARIANTS[0].server("[::1]", &one), "rtmp://[::1]:41935/cfx/st");
+        assert_eq!(VARIANTS[0].server("[::1]:7", &one), "rtmp://[::1]:7/cfx/st");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use http::header::AUTHORIZATION;
 use proto::clock::SetClock;
+use proto::token::MasterToken;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -72,7 +73,7 @@ impl House {
         config: DoorConfig,
     ) -> Self {
         let control = Control::new(store, ControlConfig::default(), &prometheus::Registry::new()).unwrap();
-        let master = proto::token::MasterToken::new("a-master-token-for-tests").unwrap();
+        let master = MasterToken::new("a-token-of-sixteen-letters").unwrap();
         let context = control.context(ApiConfig::default(), clock, sealer, &master);
         let console = Router::new().route("/", axum::routing::get(async || "a page"));
         let door = Door::new(context, verify(), Some(console), config).unwrap();

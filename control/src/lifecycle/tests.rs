@@ -131,6 +131,7 @@ async fn a_node_that_stays_away_is_forgotten_and_one_that_leaves_at_once() {
         act(&store, &look(&store).await, now).await;
     }
     assert!(is_excluded(&look(&store).await, "edge-2"));
+    act(&store, &look(&store).await, 1002).await;
     assert_eq!(act(&store, &look(&store).await, 5001).await, [Step::Forget("edge-2".into())]);
     roster::leave(&*store, "edge-1").await.unwrap();
     let view = look(&store).await;

@@ -12,9 +12,10 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
   token_file                  a file that holds it
   tls.ca                      PEM file of the cluster's CA: every gRPC
                               connection uses TLS (https:// endpoints)    [default: none, no TLS]
-  tls.cert, tls.key           PEM files of this node's certificate; with
+  tls.cert                    PEM file of this node's certificate; with
                               the URI penstock://shield/NODE among its
                               names no token is needed                    [default: none]
+  tls.key                     PEM file of its private key                 [default: none]
   state_dir                   folder for the last known good              (required)
   listen                      gRPC address                                [default: 0.0.0.0:7400]
   address                     HOST:PORT edges reach it by                 [default: listen, unless a wildcard]

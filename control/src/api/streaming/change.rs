@@ -168,6 +168,7 @@ pub(super) async fn update_with(
 ) -> Result<StreamingDistribution, ApiError> {
     check_writable(principal)?;
     let account = &principal.account;
+    let mut lost = contended(id);
     for _ in 0..ATTEMPTS {
         let known = resource::load(&*context.store, KIND, account, id).await?.ok_or_else(|| no_such(id))?;
         check_if_match(if_match, &known.resource.etag)?;
@@ -180,7 +181,10 @@ pub(super) async fn update_with(
         }
         rules::check(&config, &context.config)?;
         let guards = rules::references(context, account, &config).await?;
-        let published = published(context, id).await?;
+        let Some(published) = documents::distribution(&*context.store, id).await? else {
+            lost = halved(id);
+            continue;
+        };
         let next = rules::published(&config, published.document.clone());
         let resource = Resource {
             config: stored::to_bytes(&config).into(),
@@ -213,12 +217,12 @@ pub(super) async fn update_with(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(contended(id))
+    Err(lost)
 }
 
-async fn published(context: &Context, id: &str) -> Result<documents::Stored, ApiError> {
-    let published = documents::distribution(&*context.store, id).await?;
-    published.ok_or_else(|| ApiError::internal(format!("what nodes get of {id} is gone from the store")))
+/// What nodes get is not there: somebody is just deleting it, or, if it stays so, the store was tampered with.
+fn halved(id: &str) -> ApiError {
+    ApiError::internal(format!("what nodes get of {id} is gone from the store"))
 }
 
 /// Deletes a distribution that is disabled and `Deployed`, with its names and tags.
@@ -233,6 +237,7 @@ pub async fn delete(
 ) -> Result<(), ApiError> {
     check_writable(principal)?;
     let account = &principal.account;
+    let mut lost = contended(id);
     for _ in 0..ATTEMPTS {
         let known = resource::load(&*context.store, KIND, account, id).await?.ok_or_else(|| no_such(id))?;
         check_if_match(if_match, &known.resource.etag)?;
@@ -251,7 +256,11 @@ pub async fn delete(
             .delete(&key)
             .delete(resource::reference_key(KIND, account, &known.resource.caller_reference))
             .delete(resource::tags_key(KIND, account, id));
-        let transaction = join(first, documents::delete_distribution(&published(context, id).await?));
+        let Some(published) = documents::distribution(&*context.store, id).await? else {
+            lost = halved(id);
+            continue;
+        };
+        let transaction = join(first, documents::delete_distribution(&published));
         match context.store.commit(transaction).await {
             Ok(_) => return Ok(()),
             Err(StoreError::Conflict { key: lost }) if lost == key => {
@@ -261,5 +270,5 @@ pub async fn delete(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(contended(id))
+    Err(lost)
 }

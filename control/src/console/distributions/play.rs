@@ -76,7 +76,7 @@ fn streaming(id: &str, facts: &Facts, asked: &Asked, players: &PlayerConfig) -> 
                 (field("stream", "Object key or stream name", "Such as videos/film.mp4, or mp3:songs/one.")
                     .line("text", key, "off", false))
                 @if hosts.len() > 1 { (field("host", "By the name", "").choice(&choices, host)) }
-                (field("edge", "Edge to connect to", "Only while the name above doesn't resolve: an edge's host or address. Commands then say both.")
+                (field("edge", "Edge to connect to", "Only while the distribution's name doesn't resolve: an edge's host, or HOST:PORT. Commands then say both.")
                     .line("text", edge, "off", false))
                 button class="plain" { "Show URLs" }
             }

@@ -4,6 +4,7 @@ use super::*;
 use crate::client::admin::{self, Admin};
 use crate::client::credentials::{Credentials, TlsFiles};
 use crate::documents::{GRANTS, ORIGIN_SECRETS, SIGNERS};
+use crate::seal::SealingKey;
 use prost::Message;
 use proto::token::certificate::uri;
 use proto::v1::{
@@ -85,16 +86,16 @@ fn grant(bucket: &str) -> Transaction {
     Transaction::default().put(format!("{GRANTS}{ACCOUNT}/{bucket}"), grant.encode_to_vec()).put("head", "")
 }
 
-fn secret(credential: &str) -> Transaction {
+fn secret(credential: &str, sealer: &Sealer) -> Transaction {
+    let key = format!("{ORIGIN_SECRETS}{credential}");
+    let sealed = sealer.seal(&key, format!("secret of {credential}").as_bytes()).unwrap();
     let secret = OriginSecret {
         credential: credential.into(),
         access_key_id: "AKIDEXAMPLE".into(),
-        sealed_secret: vec![1, 2, 3].into(),
+        sealed_secret: sealed.into(),
         ..Default::default()
     };
-    Transaction::default()
-        .put(format!("{ORIGIN_SECRETS}{credential}"), secret.encode_to_vec())
-        .put("head", "")
+    Transaction::default().put(key, secret.encode_to_vec()).put("head", "")
 }
 
 #[tokio::test]
@@ -103,8 +104,10 @@ async fn signers_go_to_all_secrets_and_grants_to_shields_only() {
     put(&store, A, "a.example").await;
     store.commit(signer("K1")).await.unwrap();
     store.commit(grant("media")).await.unwrap();
-    store.commit(secret("oai/E1")).await.unwrap();
-    let mut config = quick();
+    let sealer = Sealer::new(&SealingKey::random().unwrap(), &[]);
+    let strange = Sealer::new(&SealingKey::random().unwrap(), &[]);
+    store.commit(secret("oai/E1", &sealer)).await.unwrap();
+    let mut config = ControlConfig { sealer: sealer.clone(), ..quick() };
     config.publish.page_documents = 1;
     let replica = Replica::start(store.clone(), "127.0.0.1:0", config).await;
     let dir = tempfile::tempdir().unwrap();
@@ -117,27 +120,39 @@ async fn signers_go_to_all_secrets_and_grants_to_shields_only() {
     assert!(shield.node.catalogue.borrow().access.is_granted(ACCOUNT, "media"));
     // And as changes.
     store.commit(signer("K2")).await.unwrap();
-    store.commit(secret("oai/E2")).await.unwrap();
+    store.commit(secret("oai/E2", &sealer)).await.unwrap();
+    store.commit(secret("oai/E3", &strange)).await.unwrap();
     let revision = store.commit(grant("vault")).await.unwrap();
     let heard = shield.until(|c| c.revision.number >= revision).await;
     assert!(heard.access.is_granted(ACCOUNT, "vault"));
     let heard = edge.until(|c| c.revision.number >= revision).await;
     assert_eq!(heard.access.signers[ACCOUNT].keys[0].key_pair_id, "K2");
     assert!(heard.access.grants.is_empty() && heard.access.origin_secrets.is_empty());
-    // This control has no key for secrets: they are withheld, not sent as they lie.
-    assert!(shield.node.catalogue.borrow().access.origin_secrets.is_empty());
-    assert_eq!(replica.control.metrics.unopened_secrets.get(), 2);
+    // Secrets are opened for shields; one that this control can't open is withheld, not sent as it lies.
+    let heard = shield.node.catalogue.borrow().access.clone();
+    let known: Vec<_> =
+        heard.origin_secrets.values().map(|s| (&*s.credential, &*s.secret_access_key)).collect();
+    assert_eq!(known, [("oai/E1", "secret of oai/E1"), ("oai/E2", "secret of oai/E2")]);
+    assert!(heard.origin_secrets.values().all(|s| s.sealed_secret.is_empty()));
+    assert_eq!(replica.control.metrics.unopened_secrets.get(), 1);
+    assert_eq!((shield.counter("origin_secrets"), edge.counter("origin_secrets")), (2, 0));
+    // A shield keeps them over a restart, in a file of its own.
+    saved(&dir.path().join("s"), |c, _| c.access.origin_secrets.len() == 2).await;
+    saved(&dir.path().join("e"), |c, _| c.revision.number >= revision && c.access.origin_secrets.is_empty())
+        .await;
     let gone = Transaction::default()
         .delete(format!("{SIGNERS}{ACCOUNT}"))
         .delete(format!("{GRANTS}{ACCOUNT}/media"))
+        .delete(format!("{ORIGIN_SECRETS}oai/E1"))
         .put("head", "");
     let revision = store.commit(gone).await.unwrap();
     let heard = shield.until(|c| c.revision.number >= revision).await;
     assert!(heard.access.signers.is_empty() && !heard.access.is_granted(ACCOUNT, "media"));
     assert!(heard.access.is_granted(ACCOUNT, "vault"));
+    assert_eq!(heard.access.origin_secrets.keys().collect::<Vec<_>>(), ["oai/E2"]);
     let heard = edge.until(|c| c.revision.number >= revision).await;
     assert!(heard.access.signers.is_empty());
-    assert_eq!((edge.counter("snapshots_total"), edge.counter("deltas_total")), (1, 4));
+    assert_eq!((edge.counter("snapshots_total"), edge.counter("deltas_total")), (1, 5));
     replica.stop().await;
 }
 
