@@ -359,10 +359,16 @@ impl Cluster {
 
     /// Starts one more edge, set up like the first, in the network namespace of the caller; it ends when dropped.
     pub fn another_edge(&self, name: &str) -> Node {
+        self.another_edge_with(name, "")
+    }
+
+    /// As [`Cluster::another_edge`], with more YAML under its `edge:`, which the first one's must not be without.
+    pub fn another_edge_with(&self, name: &str, more: &str) -> Node {
         let (first, folder) = (&self.edges[0], self.folder.path());
         let (addr, metrics) = (free(), free());
         let text = std::fs::read_to_string(folder.join("edge-1.yaml")).unwrap();
         let text = text.replace("edge-1", name).replace(&first.addr, &addr).replace(&first.metrics, &metrics);
+        let text = more.lines().fold(text, |text, line| format!("{text}  {line}\n"));
         let config = write(folder, &format!("{name}.yaml"), &text);
         let mut edge = Node::start(name, first.program.clone(), with_config(&config), addr, metrics, folder);
         edge.wait_ready();

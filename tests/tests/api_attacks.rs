@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use tests::api::{Api, Keys, ORIGIN, Request, assert_refused, config, text, unique};
+use tests::api::{Api, Keys, ORIGIN, Request, assert_refused, config, raw, text, unique};
 use tests::cluster::Setup;
 use tests::process::raise_descriptors;
 use tests::{eventually, http};
@@ -161,16 +161,18 @@ fn heads_and_bodies_that_dribble_in_are_cut_off() {
 
 #[test]
 fn a_thousand_idle_connections_keep_nobody_out() {
+    const SOURCE: &str = "127.0.0.3";
     let keys = api().account();
     // Past its limits the server may refuse; it must not fall over, and not let one address take all there is.
-    let idle: Vec<TcpStream> = (0..1000).filter_map(|_| TcpStream::connect(api().addr()).ok()).collect();
+    let idle: Vec<TcpStream> =
+        (0..1000).filter_map(|_| raw::connect_from(SOURCE, api().addr()).ok()).collect();
     assert!(idle.len() > 900, "{}", idle.len());
     others_notice_nothing(&keys);
     assert!(api().cluster.control.process.descriptors() < 900, "one address's share is bounded");
     assert!(api().cluster.control.rss_bytes() < 300 << 20);
     // From the same address too it goes on, once idle ones have had their time.
     eventually("a request from among them", Duration::from_secs(90), || {
-        let answer = Request::get(LIST).v4(&keys).try_send(api().addr()).ok()?;
+        let answer = Request::get(LIST).v4(&keys).send_from(SOURCE, api().addr()).ok()?;
         (answer.status == 200).then_some(())
     });
     drop(idle);

@@ -43,7 +43,9 @@ fn c17_a_distribution_made_by_boto3_plays_everywhere_once_its_waiter_says_deploy
     for edge in [0, 1] {
         for host in [domain, &alias] {
             let (to, tc) = (folder.path().join(format!("{edge}-{host}")), format!("rtmp://{host}/cfx/st"));
-            players::rtmpdump(api.cluster.rtmp(edge), "clip", &to, &["-q", "-t", &tc]).expect(0);
+            let done = players::rtmpdump(api.cluster.rtmp(edge), "clip", &to, &["-q", "-t", &tc]);
+            // 2: the last frame starts before 99.9 % of the duration.
+            assert!(matches!(done.code, 0 | 2), "{done:?}");
             films.push(std::fs::read(&to).unwrap());
         }
     }

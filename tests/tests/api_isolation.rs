@@ -85,9 +85,10 @@ fn c37_a_private_bucket_plays_for_the_identity_that_may_read_it_and_for_no_other
     let own = identity(api, &owner);
     let (id, secret) = api.cluster.s3.keys();
     // The owner's identity has S3 keys that may read the bucket.
-    api.cluster
-        .control_command(&["identity", "set", &own, "--access-key-id", id, "--secret-access-key", secret])
-        .expect(0);
+    let file = api.cluster.folder().join("oai-secret");
+    std::fs::write(&file, secret).unwrap();
+    let words = ["oai", "set-keys", &own, "--access-key-id", id, "--secret-key-file", file.to_str().unwrap()];
+    api.cluster.control_command(&words).expect(0);
     let mine = api.create_with(&owner, &unique(), VAULT, &own, &[]);
     let without = api.create_with(&owner, &unique(), VAULT, "", &[]);
     // The stranger names the same bucket: with no identity, and with one of its own that nobody gave anything.

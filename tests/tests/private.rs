@@ -4,6 +4,8 @@
 //! grants are written into etcd as the API would write them. The tests share the cluster and each has its own distributions.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{IpAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tests::cluster::{Cluster, DISABLED, PUBLIC, Setup, WEB};
 use tests::tunnel::Bridge;
 use tests::wire::amf::Value;
+use tests::wire::handshake::{self, Kind};
 use tests::wire::{Client, PATIENCE};
 use tests::{etcd, eventually, media, packets, players, process};
 
@@ -404,6 +407,46 @@ fn c35_custom_policies_hold_addresses_wildcards_and_times() {
     assert_eq!(word(&["--expires-at", "1000", "mp4:first.mp4"]), "NetStream.Failed");
     // A signed name that isn't there is what it is anywhere else.
     assert_eq!(word(&["mp4:nosuch.mp4"]), "NetStream.Play.StreamNotFound");
+}
+
+/// A session of a viewer whom a balancer names by a PROXY v2 header.
+fn behind_balancer(addr: &str, viewer: &str) -> Client {
+    let (family, from): (u8, Vec<u8>) = match viewer.parse::<IpAddr>().unwrap() {
+        IpAddr::V4(address) => (0x11, address.octets().to_vec()),
+        IpAddr::V6(address) => (0x21, address.octets().to_vec()),
+    };
+    let body = [from.as_slice(), &vec![0; from.len()], &[0xc0, 0x00, 0x07, 0x8f]].concat();
+    let header = [b"\r\n\r\n\0\r\nQUIT\n\x21".as_slice(), &[family, 0, body.len() as u8], &body].concat();
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(&header).unwrap();
+    handshake::run(&mut stream, Kind::Simple).unwrap();
+    let (mut client, answer, info) = connect(Client::over(stream), SIGNED);
+    assert_eq!(answer, "_result", "{info:?}");
+    client.create_stream();
+    client
+}
+
+#[test]
+fn c35_the_address_is_the_viewer_s_behind_a_balancer_too() {
+    let _shared = ALONE.read();
+    let world = world();
+    let edge = world.cluster.another_edge_with("edge-3", "proxy_protocol_from: ['127.0.0.0/8']");
+    let word = |viewer: &str, words: &[&str]| {
+        let mut client = behind_balancer(&edge.addr, viewer);
+        client.play(1, &world.sign(words), &[0.0]);
+        first_word(&mut client)
+    };
+    let only = ["--ip", "192.0.2.0/24", "mp4:first.mp4"];
+    eventually("the signer known to the new edge", SOON, || {
+        (word("192.0.2.7", &only) == "media").then_some(())
+    });
+    assert_eq!(word("192.0.3.7", &only), "NetStream.Failed");
+    assert_eq!(word("127.0.0.1", &only), "NetStream.Failed");
+    // No network of IPv4 covers a viewer of IPv6, but the one that means everybody; no condition means everybody too.
+    assert_eq!(word("2001:db8::7", &only), "NetStream.Failed");
+    assert_eq!(word("2001:db8::7", &["--ip", "0.0.0.0/0", "mp4:first.mp4"]), "media");
+    assert_eq!(word("2001:db8::7", &["mp4:first.mp4"]), "media");
+    assert_eq!(word("::ffff:192.0.2.7", &only), "media", "an IPv4 address in IPv6 dress");
 }
 
 #[test]

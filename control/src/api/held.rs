@@ -1,8 +1,12 @@
 //! Resources with their configs, as the operations of identities, keys, groups, web distributions and invalidations hold them.
 //!
 //! A create writes the resource and what remembers its caller reference in one transaction, so that of two at one time one wins and the
-//! other finds what won. A resource that refers to another writes that one again, unchanged, in its own transaction
-//! ([`Held::touch`]): a delete at the same time then fails by compare-and-set, and is tried again with what is true by then.
+//! other finds what won.
+//!
+//! What refers to another resource must find it there ([`Held::hold`]), and what is deleted must be referred to by nothing, though both look at the
+//! store before they write. A distribution that begins to refer touches the head, so deletes of what distributions name are written
+//! only if the head is still as it was before they looked ([`head`]). A key group touches no head: it writes its public keys again, unchanged
+//! ([`Held::touch`]). Who comes second fails by compare-and-set, and is tried again with what is true by then.
 
 use prost::Message;
 use proto::v1::Resource;
@@ -13,7 +17,7 @@ use super::paging::{self, Page, PageRequest};
 use super::resource::{self, Kind, key, prefix, reference_key, tags_key};
 use super::xml::{Bounds, Element, fragment, read};
 use super::{ApiError, Call, Version};
-use crate::store::{ConfigStore, StoreError, Transaction, random_text};
+use crate::store::{ConfigStore, HEAD_KEY, StoreError, Transaction, random_text};
 
 /// Bytes of a caller reference: CloudFront's are shorter than 128.
 const CALLER_REFERENCE_BYTES_MAX: usize = 127;
@@ -46,6 +50,11 @@ impl Held {
     pub(crate) fn new(kind: Kind, resource: Resource, config: Element, modified: u64) -> Self {
         let key = key(kind, &resource.account, &path_of(kind, &resource));
         Self { resource, config, modified, key, kind }
+    }
+
+    /// `transaction`, which fails if this resource was changed or deleted.
+    pub(crate) fn hold(&self, transaction: Transaction) -> Transaction {
+        transaction.when(&self.key, self.modified)
     }
 
     /// `transaction` with this resource kept as it is now: it fails if this one is changed or deleted first, and a delete that has already
@@ -171,6 +180,11 @@ pub(crate) fn create(transaction: Transaction, kind: Kind, resource: &Resource) 
             transaction.when(&key, 0).put(key, resource.id.clone())
         }
     }
+}
+
+/// The revision that last touched the head: what a delete looks at before it looks for who refers to its resource.
+pub(crate) async fn head(store: &dyn ConfigStore) -> Result<u64, ApiError> {
+    Ok(store.get(HEAD_KEY).await?.map_or(0, |entry| entry.modified))
 }
 
 /// What a commit came to.

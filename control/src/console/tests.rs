@@ -89,7 +89,7 @@ impl Desk {
             clock: clock.clone(),
             sealer,
             metrics: Metrics::new(&Registry::new()).unwrap(),
-            shields: Shields::new(&MasterToken::new("a-token-of-16-or-more").unwrap(), None),
+            shields: Shields::of_nobody(),
         };
         let config = ConsoleConfig { login_failures: 3, ..ConsoleConfig::default() };
         let routes =

@@ -73,6 +73,7 @@ where
 ///
 /// # Errors
 /// 403 with a document for other targets, 400 within a tunnel.
+#[allow(clippy::result_large_err, reason = "made once a tunnel, and both sides are a response")]
 pub(super) fn connect<B>(
     shared: &Shared,
     config: &DoorConfig,

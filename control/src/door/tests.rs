@@ -325,9 +325,7 @@ async fn bodies_too_long_are_refused_unread_and_others_are_taken_however_they_ar
         }
     }
     // A client that waits to be told to go on is told not to, at once.
-    let head = format!(
-        "POST /2020-05-31/streaming-distribution HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n"
-    );
+    let head = "POST /2020-05-31/streaming-distribution HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n";
     let answer = house.say(head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     // One that doesn't wait reads the answer although it is still sending.

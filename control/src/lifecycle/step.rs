@@ -54,11 +54,10 @@ pub(super) fn steps(
         let node = node.clone();
         let away_ms = now_ms.saturating_sub(entry.lapsed_ms);
         match view.members.get(&node) {
-            Some(member) if entry.excluded => {
-                if acknowledged(view, member) >= view.revision {
-                    steps.push(Step::Readmit(node));
-                }
+            Some(member) if entry.excluded && acknowledged(view, member) >= view.revision => {
+                steps.push(Step::Readmit(node));
             }
+            Some(_) if entry.excluded => (),
             Some(_) if entry.lapsed_ms != 0 => steps.push(Step::Return(node)),
             Some(_) => (),
             None if settling => (),

@@ -1,6 +1,7 @@
 //! Control and nodes in one process, joined by real gRPC.
 
 mod access;
+mod lending;
 
 use super::*;
 use crate::client::catalogue::tests::document;

@@ -141,6 +141,12 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         path_style: true,
         ..Default::default()
     });
+    // What its own S3 endpoint takes: for origin access identities that an operator has granted a bucket.
+    shield_config.node_role.get_or_insert_with(|| shield::config::CredentialConfig {
+        access_key_id: identity.access_key_id.clone(),
+        secret_access_key: Some(identity.secret_access_key.clone()),
+        ..Default::default()
+    });
     let shield_node = Node::start(
         node(NodeRole::Shield, "shield", &shield_credentials, shield_address),
         &registry,

@@ -132,7 +132,7 @@ pub(super) fn without_extension(key: &str) -> Option<&str> {
     let is_media =
         |known: &&str| known.strip_prefix('.').is_some_and(|known| known.eq_ignore_ascii_case(extension));
     let mut known = NO_PREFIX.iter().flat_map(|list| list.iter());
-    (known.any(|known| is_media(known)) && !bare.is_empty() && !bare.ends_with('/')).then_some(bare)
+    (known.any(is_media) && !bare.is_empty() && !bare.ends_with('/')).then_some(bare)
 }
 
 /// Removes type prefixes from the front of `segment`; remembers the last one removed.

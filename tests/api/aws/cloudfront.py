@@ -100,6 +100,14 @@ def streaming(reference=None, origin=BUCKET, identity="", aliases=(), **more):
     return config
 
 
+def complete(**more):
+    """A config with every member there is: older models require them all."""
+    config = streaming(Logging={"Enabled": False, "Bucket": "", "Prefix": ""}, PriceClass="PriceClass_All")
+    config["Aliases"] = {"Quantity": 0}
+    config.update(more)
+    return config
+
+
 def signers(*accounts):
     return {"Enabled": bool(accounts), "Quantity": len(accounts), "Items": list(accounts)}
 

@@ -52,7 +52,8 @@ def web_life(case):
     made = answer["Distribution"]
     case.same("status", status(answer), 201)
     case.check("Location", answer["Location"].endswith(f"/2020-05-31/distribution/{made['Id']}"), answer["Location"])
-    case.same("Status", made["Status"], "InProgress")
+    # What edges can't do yet is said where every client looks, member by member.
+    case.check("Status", made["Status"].startswith("Unsupported: ") and "SmoothStreaming" in made["Status"], made["Status"])
     case.check("domain", re.match(r"d[a-z0-9]{13}\.", made["DomainName"]), made["DomainName"])
     case.same("ARN", made["ARN"], f"arn:aws:cloudfront::{case.words[0]}:distribution/{made['Id']}")
     case.check("config", covers(made["DistributionConfig"], config), made["DistributionConfig"])
@@ -60,7 +61,6 @@ def web_life(case):
     case.check("get", covers(got["Distribution"]["DistributionConfig"], config), got)
     bare = case.api.get_distribution_config(Id=made["Id"])
     case.same("ETag", (bare["ETag"], got["ETag"]), (answer["ETag"], answer["ETag"]))
-    case.api.get_waiter("distribution_deployed").wait(Id=made["Id"], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
 
     put, delete = case.api.update_distribution, case.api.delete_distribution
     # What boto3 got is what it may send back, changed.
@@ -68,7 +68,6 @@ def web_life(case):
     case.refused("no If-Match", "InvalidIfMatchVersion", 400, put, Id=made["Id"], DistributionConfig=next_config)
     updated = put(Id=made["Id"], IfMatch=bare["ETag"], DistributionConfig=next_config)
     case.same("Comment", updated["Distribution"]["DistributionConfig"]["Comment"], "upd")
-    case.same("InProgress again", updated["Distribution"]["Status"], "InProgress")
     case.refused("stale", "PreconditionFailed", 412, put, Id=made["Id"], IfMatch=bare["ETag"], DistributionConfig=next_config)
     case.refused("enabled", "DistributionNotDisabled", 409, delete, Id=made["Id"], IfMatch=updated["ETag"])
     case.refused("another CallerReference", "IllegalUpdate", 400, put, Id=made["Id"], IfMatch=updated["ETag"],
@@ -91,12 +90,14 @@ def web_life(case):
     third = case.api.create_distribution(DistributionConfig=web())["Distribution"]
     case.same("paginator", sorted(everything(case, "list_distributions", "DistributionList")),
               sorted([made["Id"], tagged["Id"], third["Id"]]))  # fmt: skip
-    # What edges can't do yet is said where a client can see it, and kept.
+    # ... and kept.
     smooth = case.api.get_distribution(Id=third["Id"])["Distribution"]["DistributionConfig"]
     case.check("Smooth Streaming kept", smooth["DefaultCacheBehavior"]["SmoothStreaming"] is True, smooth)
 
     off = put(Id=made["Id"], IfMatch=updated["ETag"], DistributionConfig=changed(next_config, Enabled=False))
     case.api.get_waiter("distribution_deployed").wait(Id=made["Id"], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    # Nothing is asked of edges for a disabled one: it gets there.
+    case.same("Deployed", case.api.get_distribution(Id=made["Id"])["Distribution"]["Status"], "Deployed")
     case.same("delete", status(delete(Id=made["Id"], IfMatch=off["ETag"])), 204)
     case.refused("then", "NoSuchDistribution", 404, case.api.get_distribution, Id=made["Id"])
     case.facts = {"id": third["Id"], "domain": third["DomainName"]}

@@ -62,7 +62,7 @@ def again(case):
         case.refused(f"{version}: the same again", "StreamingDistributionAlreadyExists", 409,
                      client.create_streaming_distribution, StreamingDistributionConfig=config)  # fmt: skip
     for version in ("2014-05-31", "2016-01-28", "2018-06-18"):
-        config = streaming(Comment=version)
+        config = complete(Comment=version)
         client = case.client(version)
         first = client.create_streaming_distribution(StreamingDistributionConfig=config)
         second = client.create_streaming_distribution(StreamingDistributionConfig=config)
@@ -285,7 +285,7 @@ def versions(case):
         case.same(f"{version}: ETag", got["ETag"], made["ETag"])
         if version < "2016-08":
             case.check(f"{version}: no ARN yet", "ARN" not in got["StreamingDistribution"], got["StreamingDistribution"])
-        own = streaming(Comment=f"from {version}")
+        own = complete(Comment=f"from {version}")
         mine = client.create_streaming_distribution(StreamingDistributionConfig=own)
         case.check(f"{version}: Location", f"/{version}/streaming-distribution/" in mine["Location"], mine["Location"])
         identity = mine["StreamingDistribution"]["Id"]

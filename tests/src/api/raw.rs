@@ -1,6 +1,6 @@
 //! One request to the control API, signed or not, right or wrong.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::SystemTime;
 
 use super::Keys;
@@ -146,13 +146,10 @@ impl Request {
 
     /// As [`Request::try_send`], from another address of loopback, such as `127.0.0.2`.
     pub fn send_from(&self, source: &str, addr: &str) -> anyhow::Result<Answer> {
-        let to: SocketAddr = addr.parse()?;
-        let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
-        socket.bind(&SocketAddr::new(source.parse()?, 0).into())?;
-        socket.connect(&to.into())?;
+        let stream = connect_from(source, addr)?;
         let headers = self.signed(addr);
         let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        http::request_over(socket.into(), addr, &self.method, &self.target, &headers, &self.body)
+        http::request_over(stream, addr, &self.method, &self.target, &headers, &self.body)
     }
 
     /// All its bytes as they go to `host`.
@@ -172,4 +169,13 @@ impl Request {
         bytes.extend(&self.body);
         bytes
     }
+}
+
+/// A connection to `addr` from another address of loopback.
+pub fn connect_from(source: &str, addr: &str) -> anyhow::Result<TcpStream> {
+    let to: SocketAddr = addr.parse()?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source.parse()?, 0).into())?;
+    socket.connect(&to.into())?;
+    Ok(socket.into())
 }

@@ -147,28 +147,24 @@ pub async fn update(
 ) -> Result<Identity, ApiError> {
     check_writable(principal)?;
     held::check_comment(&config.comment)?;
-    let held = load(context, principal, id).await?;
-    check_if_match(if_match, &held.resource.etag)?;
-    if config.caller_reference != held.resource.caller_reference {
-        return Err(ApiError::bad_request("IllegalUpdate", "CallerReference: can't be changed"));
-    }
-    let next = Resource {
-        config: stored_config(&render::config(&config)).into(),
-        etag: new_etag(),
-        modified_ms: context.clock.now_ms(),
-        api_version: version.to_string(),
-        ..held.resource.clone()
-    };
-    let mut held = held;
     for _ in 0..ATTEMPTS {
+        let held = load(context, principal, id).await?;
+        check_if_match(if_match, &held.resource.etag)?;
+        if config.caller_reference != held.resource.caller_reference {
+            return Err(ApiError::bad_request("IllegalUpdate", "CallerReference: can't be changed"));
+        }
+        let next = Resource {
+            config: stored_config(&render::config(&config)).into(),
+            etag: new_etag(),
+            modified_ms: context.clock.now_ms(),
+            api_version: version.to_string(),
+            ..held.resource.clone()
+        };
         let transaction = held.replace(Transaction::default(), &next);
         if let Committed::Done(_) = held::commit(&*context.store, transaction).await? {
-            let s3_canonical_user_id = next.detail.clone();
-            return Ok(Identity { id: next.id, s3_canonical_user_id, config, etag: next.etag });
+            let Resource { id, detail, etag, .. } = next;
+            return Ok(Identity { id, s3_canonical_user_id: detail, config, etag });
         }
-        // A distribution that began to refer to it wrote it again, unchanged; anything else changed its ETag.
-        held = load(context, principal, id).await?;
-        check_if_match(if_match, &held.resource.etag)?;
     }
     Err(contended())
 }
@@ -182,6 +178,7 @@ pub async fn delete(
 ) -> Result<(), ApiError> {
     check_writable(principal)?;
     for _ in 0..ATTEMPTS {
+        let head = held::head(&*context.store).await?;
         let held = load(context, principal, id).await?;
         check_if_match(if_match, &held.resource.etag)?;
         if let Some(user) = refer::user(context, &principal.account, id).await? {
@@ -190,7 +187,7 @@ pub async fn delete(
                 format!("distribution {user} refers to the origin access identity"),
             ));
         }
-        let mut transaction = held.delete(Transaction::default());
+        let mut transaction = held.delete(Transaction::default().when(HEAD_KEY, head));
         let secret = format!("{ORIGIN_SECRETS}{CREDENTIAL}{id}");
         transaction = match context.store.get(&secret).await? {
             Some(entry) => transaction.when(&secret, entry.modified).delete(secret).put(HEAD_KEY, ""),

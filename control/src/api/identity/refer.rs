@@ -33,7 +33,7 @@ pub(crate) async fn refer(
     transaction: Transaction,
 ) -> Result<Transaction, ApiError> {
     let held = held::load(store, Kind::OriginAccessIdentity, account, id).await?;
-    Ok(held.ok_or_else(|| invalid(&format!("{REFERENCE}{id}")))?.touch(transaction))
+    Ok(held.ok_or_else(|| invalid(&format!("{REFERENCE}{id}")))?.hold(transaction))
 }
 
 /// A distribution that refers to identity `id`.

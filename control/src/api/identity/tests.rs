@@ -176,7 +176,6 @@ async fn one_that_a_distribution_names_stays_and_takes_its_keys_with_it_when_it_
     .unwrap();
     let secret = format!("{}{CREDENTIAL}{id}", crate::documents::ORIGIN_SECRETS);
     bench.commit(crate::store::Transaction::default().put(&secret, "")).await;
-    // What refers to it wrote it again, and its ETag is still the one the client has.
     answered(handle(&bench.context, &delete(ALICE, "2020-05-31", &path, &etag)).await, 204);
     assert!(bench.context.store.get(&secret).await.unwrap().is_none());
 }

@@ -10,7 +10,7 @@ use crate::api::public_key::check_name;
 use crate::api::resource::{ATTEMPTS, Kind, check_if_match, check_writable, new_etag, prefix, reference_key};
 use crate::api::xml::Element;
 use crate::api::{ApiError, Context, Version};
-use crate::store::{ConfigStore, Transaction};
+use crate::store::{ConfigStore, HEAD_KEY, Transaction};
 
 /// What a client says of a key group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -241,6 +241,7 @@ pub async fn delete(
 ) -> Result<(), ApiError> {
     check_writable(principal)?;
     for _ in 0..ATTEMPTS {
+        let head = held::head(&*context.store).await?;
         let held = known(context, principal, id).await?;
         check_if_match(if_match, &held.resource.etag)?;
         let distributions = held::all(&*context.store, Kind::Distribution, &principal.account).await?;
@@ -250,7 +251,7 @@ pub async fn delete(
                 format!("distribution {} trusts the key group", user.resource.id),
             ));
         }
-        let transaction = held.delete(Transaction::default());
+        let transaction = held.delete(Transaction::default().when(HEAD_KEY, head));
         if let Committed::Done(_) = held::commit(&*context.store, transaction).await? {
             return Ok(());
         }

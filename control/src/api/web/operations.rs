@@ -13,7 +13,7 @@ use crate::api::paging::{Page, PageRequest};
 use crate::api::resource::{ATTEMPTS, Kind, check_if_match, check_writable, new_etag, prefix, tags_key};
 use crate::api::xml::Element;
 use crate::api::{ApiError, Context, Version, invalidation, key_group, tagging};
-use crate::documents::{self, NAMES};
+use crate::documents::{self, ACCOUNTS, NAMES};
 use crate::lifecycle::is_deployed;
 use crate::store::Transaction;
 
@@ -105,7 +105,7 @@ async fn load(context: &Context, principal: &Principal, id: &str) -> Result<Held
     })
 }
 
-/// `transaction` with everything `config` refers to held fast: identities and key groups of its own account.
+/// `transaction` with everything `config` refers to held fast: identities and key groups of its own account, and accounts that may sign.
 async fn hold_referred(
     context: &Context,
     account: &str,
@@ -121,7 +121,13 @@ async fn hold_referred(
             let reason = format!("the account has no key group '{id}'");
             ApiError::bad_request("TrustedKeyGroupDoesNotExist", reason)
         })?;
-        transaction = group.touch(transaction);
+        transaction = group.hold(transaction);
+    }
+    for signer in config.trusted_signers().into_iter().filter(|signer| *signer != "self") {
+        if context.store.get(&format!("{ACCOUNTS}{signer}")).await?.is_none() {
+            let reason = format!("the trusted signer '{signer}' is no account");
+            return Err(ApiError::bad_request("TrustedSignerDoesNotExist", reason));
+        }
     }
     Ok(transaction)
 }

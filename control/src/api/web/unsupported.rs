@@ -81,6 +81,12 @@ fn custom_certificate(certificate: &Element) -> Option<&Element> {
     certificate.children.iter().find(|c| named.contains(&c.name.as_str()) && !c.text.trim().is_empty())
 }
 
+/// Those of `names` that `element` has and that say something, in the order of `names`.
+fn active<'a>(element: &'a Element, names: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let says = |name: &&str| element.child(name).is_some_and(|member| !is_idle(member));
+    names.iter().copied().filter(says)
+}
+
 /// The names of what edges can't do, each once, in a steady order: never empty.
 pub(super) fn unsupported(config: &WebConfig, api: &ApiConfig) -> Vec<String> {
     let tree = config.tree();
@@ -91,8 +97,7 @@ pub(super) fn unsupported(config: &WebConfig, api: &ApiConfig) -> Vec<String> {
         }
     };
     for behaviour in config.behaviours() {
-        let members = behaviour.children.iter();
-        members.filter(|m| BEHAVIOUR.contains(&m.name.as_str()) && !is_idle(m)).for_each(|m| add(&m.name));
+        active(behaviour, BEHAVIOUR).for_each(&mut add);
     }
     for (origin, element) in config.origins().zip(items(tree, "Origins")) {
         if origin.kind == OriginKind::Custom {
@@ -100,19 +105,14 @@ pub(super) fn unsupported(config: &WebConfig, api: &ApiConfig) -> Vec<String> {
         } else if !is_published(origin, api) {
             add(&format!("origin {} (no bucket host)", origin.domain_name));
         }
-        let members = element.children.iter();
-        members.filter(|m| ORIGIN.contains(&m.name.as_str()) && !is_idle(m)).for_each(|m| add(&m.name));
+        active(element, ORIGIN).for_each(&mut add);
     }
     if tree.child("Logging").is_some_and(|logging| is_true(logging, "IncludeCookies")) {
         add("IncludeCookies");
     }
-    for member in &tree.children {
-        let known = PLAIN.contains(&member.name.as_str());
-        // A member that no schema here knows may mean anything: it is named even if it looks idle.
-        let unknown = !known && !TOP.contains(&member.name.as_str());
-        if unknown || (!known && !is_idle(member)) {
-            add(&member.name);
-        }
-    }
+    active(tree, TOP).for_each(&mut add);
+    // A member that no schema here knows may mean anything: it is named even if it looks idle.
+    let known = |name: &str| PLAIN.contains(&name) || TOP.contains(&name);
+    tree.children.iter().map(|member| member.name.as_str()).filter(|name| !known(name)).for_each(&mut add);
     names
 }

@@ -41,7 +41,7 @@ impl PrivateKey {
     fn from_pkcs8(der: &[u8]) -> Result<Self> {
         /// The algorithm's id: rsaEncryption.
         const RSA: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-        let mut outer = &*der;
+        let mut outer = der;
         let inner = (|| {
             let mut fields = element(SEQUENCE, &mut outer)?;
             element(INTEGER, &mut fields)?;
@@ -54,7 +54,7 @@ impl PrivateKey {
     }
 
     fn from_pkcs1(der: &[u8]) -> Result<Self> {
-        let mut outer = &*der;
+        let mut outer = der;
         let read = (|| {
             let mut fields = element(SEQUENCE, &mut outer)?;
             let mut number = || {

@@ -8,13 +8,20 @@ use crate::api::web::render;
 
 const FLAT: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2010-11-01/\"><S3Origin><DNSName>media.s3.amazonaws.com</DNSName></S3Origin><CallerReference>r</CallerReference><CNAME>www.example.com</CNAME><Comment>c</Comment><Enabled>true</Enabled><DefaultRootObject>index.html</DefaultRootObject><Logging><Bucket>logs.s3.amazonaws.com</Bucket><Prefix>web/</Prefix></Logging><TrustedSigners><Self/><AwsAccountNumber>444455556666</AwsAccountNumber></TrustedSigners><RequiredProtocols><Protocol>https</Protocol></RequiredProtocols></DistributionConfig>";
 
+/// A replica where the other trusted signer is an account.
+async fn with_bob() -> Bench {
+    let bench = Bench::new().await;
+    bench.commit(crate::store::Transaction::default().put(format!("{ACCOUNTS}{BOB}"), "")).await;
+    bench
+}
+
 fn element(text: &str) -> Element {
     parse(text.as_bytes(), Bounds::default()).unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn a_flat_config_is_read_and_shown_in_every_schema() {
-    let bench = Bench::new().await;
+    let bench = with_bob().await;
     let (made, reply) = answered(make(&bench, ALICE, "2010-11-01", FLAT).await, 201);
     let id = at(&made, "Id").to_owned();
     assert_eq!(made.child("DistributionConfig"), Some(&element(FLAT)), "what came comes back");
@@ -60,7 +67,7 @@ async fn a_flat_config_is_read_and_shown_in_every_schema() {
 
 #[tokio::test]
 async fn every_spelling_of_an_old_origin_is_read() {
-    let bench = Bench::new().await;
+    let bench = with_bob().await;
     let flat = |origin: &str, reference: &str| {
         FLAT.replace("<S3Origin><DNSName>media.s3.amazonaws.com</DNSName></S3Origin>", origin)
             .replace(">r<", &format!(">{reference}<"))
