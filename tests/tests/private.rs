@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tests::api::aws;
 use tests::cluster::{Cluster, DISABLED, PUBLIC, Setup, WEB};
 use tests::tunnel::Bridge;
 use tests::wire::amf::Value;
@@ -286,22 +287,14 @@ fn c33_a_signed_name_plays_with_and_without_extension_by_every_signer() {
     assert_eq!(play(SIGNED, &signed.replacen("first.mp4", "last.mp4", 1)).1, "NetStream.Failed");
 
     let key_file = world.key_file();
-    let python = format!(
-        "import datetime, subprocess\nfrom botocore.signers import CloudFrontSigner\n\
-         rsa = lambda m: subprocess.run(['openssl', 'dgst', '-sha1', '-sign', '{key_file}'], input=m, capture_output=True).stdout\n\
-         signer = CloudFrontSigner('{KEY_PAIR_ID}', rsa)\nend = datetime.datetime.now() + datetime.timedelta(hours=1)\n\
-         print(signer.generate_presigned_url('first.mp4', date_less_than=end))\n\
-         print(signer.generate_presigned_url('first.mp4?color=red', date_less_than=end))\n\
-         policy = signer.build_policy('fir*', end, ip_address='127.0.0.0/8')\n\
-         print(signer.generate_presigned_url('first.mp4', policy=policy))\n"
-    );
-    let made = players::run(60, "python3", &["-c", &python]).expect(0).stdout;
+    let made = aws::offline(&["signer.py", KEY_PAIR_ID, &key_file, "first.mp4", "fir*"]).expect(0).stdout;
     assert_eq!(made.lines().count(), 3, "{made}");
     for name in made.lines() {
         dumps(SIGNED, &format!("mp4:{name}"), "first.mp4");
     }
     let file = format!("file://{key_file}");
     let words = [
+        "aws",
         "cloudfront",
         "sign",
         "--url",
@@ -313,7 +306,7 @@ fn c33_a_signed_name_plays_with_and_without_extension_by_every_signer() {
         "--date-less-than",
         "2099-01-01",
     ];
-    let made = players::run(60, "aws", &words).expect(0).stdout;
+    let made = aws::offline(&words).expect(0).stdout;
     dumps(SIGNED, &format!("mp4:{}", made.trim_end()), "first.mp4");
 
     let to = tempfile::tempdir().unwrap();

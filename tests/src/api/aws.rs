@@ -41,6 +41,15 @@ fn run(keys: &Keys, env: &[(&str, &str)], words: &[&str]) -> Outcome {
     }
 }
 
+/// Runs what asks no server: a script, or `aws WORDS`.
+pub fn offline(words: &[&str]) -> Outcome {
+    run(
+        &Keys { id: "AKIDEXAMPLE".into(), secret: "unused-secret".into(), account: String::new() },
+        &[],
+        words,
+    )
+}
+
 /// Runs one case of a script with boto3 and panics unless it made at least `checks` checks and all held; gives its facts.
 pub fn boto3(api: &Api, keys: &Keys, script: &str, case: &str, checks: u64, words: &[&str]) -> Value {
     boto3_at(&api.endpoint(), keys, script, case, checks, words)
