@@ -83,7 +83,8 @@ impl Standalone {
         Ok(Self { process, ready, ready_file, data, _temp: temp })
     }
 
-    fn text(&self, pointer: &str) -> &str {
+    /// A text of the ready file, by JSON pointer.
+    pub fn text(&self, pointer: &str) -> &str {
         self.ready
             .pointer(pointer)
             .and_then(Value::as_str)

@@ -18,6 +18,8 @@ pub struct Ready {
     pub s3: String,
     /// Metrics and health.
     pub metrics: String,
+    /// Control's gRPC address, for `penstock-control` with the data folder's `operator.token`; on loopback only.
+    pub control: String,
     /// The bucket that MEDIA_DIR or the sample is.
     pub bucket: String,
     /// The distribution that serves it.
@@ -51,6 +53,8 @@ pub struct Bound {
     pub s3: SocketAddr,
     /// Metrics.
     pub metrics: SocketAddr,
+    /// Control's gRPC.
+    pub control: SocketAddr,
 }
 
 /// `address` as a client on this machine would write it: a wildcard becomes the loopback address.
@@ -76,6 +80,7 @@ impl Ready {
             api: reachable(bound.api),
             s3: reachable(bound.s3),
             metrics: reachable(bound.metrics),
+            control: format!("http://{}", bound.control),
             bucket: crate::MEDIA_BUCKET.into(),
             distribution: DistributionName { id: identity.distribution_id.clone(), domain: domain.into() },
             console: format!("http://{}/console", reachable(bound.api)),
@@ -90,8 +95,9 @@ impl Ready {
         write_private(path, &serde_json::to_vec(self)?)
     }
 
-    /// Prints what to play and how. `sample` is a key that exists, with its prefix-less name.
-    pub fn announce(&self, sample: Option<&str>) {
+    /// Prints what to play and how. `sample` is a key that exists, with its prefix-less name; `operator_token` the file of a token for
+    /// `penstock-control`.
+    pub fn announce(&self, sample: Option<&str>, operator_token: &Path) {
         let host = self.rtmp.first().map_or("127.0.0.1:1935", String::as_str);
         let name = sample.unwrap_or("FILE.mp4");
         let stem = match name.rsplit_once('.') {
@@ -122,6 +128,11 @@ impl Ready {
         println!(
             "             aws --endpoint-url http://{} cloudfront list-streaming-distributions",
             self.api
+        );
+        println!(
+            "  operator   penstock-control --control {} --token-file '{}' status",
+            self.control,
+            operator_token.display()
         );
         println!("  metrics    http://{}/metrics", self.metrics);
         println!();

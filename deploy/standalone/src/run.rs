@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, write_private};
 use crate::options::{Options, Rules};
 use crate::ready::{Bound, Ready};
 use crate::s3::{MediaSource, S3, S3Config, S3Limits};
@@ -78,7 +78,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     let (metrics_listener, metrics) = bind("--metrics", options.metrics).await?;
     let (control_listener, control_address) = bind_inside("control").await?;
     let (shield_listener, shield_address) = bind_inside("shield").await?;
-    let bound = Bound { rtmp, api, s3, metrics };
+    let bound = Bound { rtmp, api, s3, metrics, control: control_address };
 
     tasks.spawn({
         let (registry, readiness, shutdown) = (registry.clone(), readiness.clone(), shutdown.clone());
@@ -107,6 +107,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     });
 
     let master = MasterToken::new(&identity.node_token).context("identity.json: node_token")?;
+    let operator_token = options.data.join("operator.token");
+    write_private(&operator_token, master.token(Role::Operator, None).to_string().as_bytes())?;
     // Control, over its embedded store, and the one distribution.
     let store =
         control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
@@ -205,7 +207,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     if let Some(path) = &options.ready_file {
         ready.write(path)?;
     }
-    ready.announce(sample.as_deref());
+    ready.announce(sample.as_deref(), &operator_token);
 
     let outcome = tokio::select! {
         () = stop.received() => Ok(()),

@@ -1,0 +1,67 @@
+//! What standalone offers to whoever runs it: one key for the S3 endpoint, the control API and the console, and a token for `penstock-control`.
+
+use std::process::Command;
+
+use tests::api::{Keys, aws};
+use tests::process::product;
+use tests::standalone::Standalone;
+use tests::{http, players};
+
+fn keys(server: &Standalone) -> Keys {
+    let (id, secret) = server.keys();
+    Keys { account: server.text("/account").into(), id: id.into(), secret: secret.into() }
+}
+
+#[test]
+fn the_first_starts_key_makes_a_distribution_by_boto3_that_plays() {
+    let server = Standalone::start();
+    let endpoint = format!("http://{}", server.api());
+    let keys = keys(&server);
+    assert!(keys.account.len() == 12 && keys.account.bytes().all(|b| b.is_ascii_digit()), "{keys:?}");
+    let made =
+        aws::boto3_at(&endpoint, &keys, "streaming", "fresh", 1, &[&keys.account, "films.example.com"]);
+    let folder = tempfile::tempdir().unwrap();
+    for host in [made["domain"].as_str().unwrap(), "films.example.com"] {
+        let to = folder.path().join(host);
+        let tc_url = format!("rtmp://{host}/cfx/st");
+        players::rtmpdump(server.rtmp(), "mp4:sample.mp4", &to, &["-t", &tc_url]).expect(0);
+        assert!(players::duration(&to) > 1.0, "{host}");
+    }
+}
+
+#[test]
+fn the_console_answers_where_the_ready_file_says_and_takes_the_key() {
+    let server = Standalone::start();
+    let console = server.text("/console");
+    let (addr, path) = console.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
+    assert_eq!((addr, path), (server.api(), "console"));
+    let page = http::get(addr, "/console/login").unwrap();
+    assert!(page.status == 200 && page.text().contains("<form"), "{}", page.text());
+    assert!(page.header("content-security-policy").is_some());
+}
+
+#[test]
+fn penstock_control_steers_it_with_the_token_in_its_data_folder() {
+    let server = Standalone::start();
+    let call = |words: &[&str]| {
+        let out = Command::new(product("penstock-control"))
+            .args(["--control", server.text("/control"), "--token-file"])
+            .arg(server.data.join("operator.token"))
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    assert!(call(&["status"]).contains(server.domain()));
+    assert!(call(&["nodes"]).contains("edge"));
+    assert!(call(&["ca"]).starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(call(&["keys", "list"]).contains(server.keys().0));
+    // What was exported comes back: into this store, told to replace what it holds.
+    let backup = call(&["export"]);
+    assert!(!backup.contains(server.keys().1), "secrets are sealed");
+    let file = server.data.join("backup");
+    std::fs::write(&file, &backup).unwrap();
+    assert!(call(&["import", "--replace", file.to_str().unwrap()]).contains("documents written"));
+    assert!(call(&["status"]).contains(server.domain()));
+}
