@@ -1,3 +1,5 @@
+//! Accounts and keys: made, changed, never lost.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Backups: there and back, whole or refused.
+
 use super::*;
 use crate::store::{Store, memory};
 

@@ -1,3 +1,5 @@
+//! Seals: opened by the right key, at the right place, unharmed.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Tokens: who they let in.
+
 use super::*;
 use tonic::Code;
 

@@ -1,3 +1,5 @@
+//! Credentials: tokens and certificates, the right ones only.
+
 use super::*;
 use proto::token::MasterToken;
 
