@@ -7,7 +7,7 @@
 //! Importing writes every document and, last, gives the store a new id: whatever revisions nodes have seen of it, they take what follows as a
 //! full snapshot. An import that breaks off leaves the store with a part of the backup and its old id; the same import again goes on.
 //!
-//! [`file`] is the form it has on disk.
+//! [`mod@file`] is the form it has on disk.
 
 pub mod file;
 

@@ -1,7 +1,7 @@
 //! Web ("download") distributions: kept, published, and honest about what edges can't do.
 //!
 //! A config is stored as it came, in the newest schema (the flat ones of before 2012-05-05 are [translated](legacy)), and shown in the
-//! [schema](schema) of the version asked. Its names are claimed like a streaming distribution's and its bucket is [published](publish), so that an
+//! [schema] of the version asked. Its names are claimed like a streaming distribution's and its bucket is [published](publish), so that an
 //! edge knows the host, but HTTP delivery is not built: the status of an enabled one says so, and names every other
 //! member that nothing enforces ([`unsupported`]). A disabled one is `Deployed` once every node has it, as nothing was asked of them.
 //!

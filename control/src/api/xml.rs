@@ -1,6 +1,6 @@
 //! XML as the API needs it: a tree of elements without attributes and namespaces.
 //!
-//! [`read`] takes a client's text, [`document`] makes the text of an answer, [`fragment`] what the store keeps. Whatever they take and make is
+//! [`read()`] takes a client's text, [`document`] makes the text of an answer, [`fragment`] what the store keeps. Whatever they take and make is
 //! bounded and well-formed; what is refused becomes `MalformedXML` (400).
 
 mod read;

@@ -51,7 +51,7 @@ impl End {
         }
     }
 
-    /// The limit that ended it, if one did: what it is counted under in [`Metrics::refused`].
+    /// The limit that ended it, if one did: what it is counted under in [`crate::metrics::Metrics::refused`].
     pub(super) fn limit(&self) -> Option<&'static str> {
         match self {
             End::Limit(limit, _) => Some(limit),
