@@ -1,7 +1,8 @@
 //! The CloudFront control API.
 //!
-//! A request passes the [door](crate::door), is [authenticated](auth), becomes a [`Call`] and goes to the module of its resource, which answers
-//! with a [`Reply`] or an [`ApiError`]; both become documents in the schema of the version asked.
+//! A request passes the [door](crate::door) and comes to the [desk], which bounds it, asks [auth] who signed it, finds its [route], and hands it
+//! as a [`Call`] to the module of its resource. That answers with a [`Reply`] or an [`ApiError`]; [render] makes documents of both, in the schema
+//! of the version asked. What the resources share is [resource] and [held] (the store, caller references, guards), [paging] and [xml].
 
 pub mod auth;
 mod body;
@@ -61,7 +62,6 @@ pub struct Context {
     /// Opens and seals secrets.
     pub sealer: Sealer,
     /// Control's metrics.
-    #[allow(dead_code, reason = "operations meter themselves by it")]
     pub(crate) metrics: Metrics,
     /// The way to the shields: orders to forget.
     pub shields: Shields,

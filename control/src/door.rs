@@ -11,7 +11,8 @@
 //! The last is how jets3t gets here unchanged: its endpoint is built in (`https://cloudfront.amazonaws.com`), its proxy is a property. Only
 //! CloudFront's name and `api.proxy_hosts` are answered so, and the door is always at the other end itself: it forwards nothing.
 //!
-//! Inside, `/console` is the console, `/healthz` says that the door is open, everything else is the API ([`crate::api`]).
+//! Inside, `/console` is the console, `/healthz` says that the door is open, `/readyz` that
+//! the store has been read, everything else is the API ([`crate::api`]).
 //!
 //! * [`config`]: what the door lets in; it can change while it is open;
 //! * [`connection`]: one connection: first byte, handshake, requests, end;

@@ -11,10 +11,12 @@
 //! 2. the store's watch brings the change to each replica's [mirror], which makes it the next revision;
 //! 3. [publish] sends it to each subscriber, or a paged snapshot to one that has been away too long;
 //! 4. [client::subscribe] checks that it follows what is known, publishes a new catalogue, saves it;
-//! 5. the next heartbeat reports the revision applied.
+//! 5. the next heartbeat reports the revision applied;
+//! 6. [lifecycle] raises the floor once all have it: Deployed.
 //!
 //! Beside the file, operators and tools use the CloudFront [api] and the [console], both behind one [door]; [accounts] own what they make,
-//! [seal] keeps secrets closed at rest, [lifecycle] says when a change is deployed.
+//! [seal] keeps secrets closed at rest, [lending] is what the operator gives accounts, [shields] how orders to
+//! forget reach shields, [backup] takes the config out and puts it back, [settings] is the file, [service] joins all of it.
 //!
 //! A store that is away stops changes, not service: replicas keep publishing what they have mirrored, nodes keep serving
 //! what they last knew.

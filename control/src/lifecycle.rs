@@ -1,4 +1,4 @@
-//! When a change is deployed: rule 8 of the design.
+//! When a change is deployed.
 //!
 //! Every node that registers gets an entry in the durable *roster* and counts from then on. The *floor* is the highest config revision that all
 //! that count have acknowledged; it is a document of the store, so every replica tells the same, and it only ever rises. A change is Deployed

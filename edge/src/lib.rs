@@ -14,8 +14,8 @@
 //!   │                   one task a viewer; rtmp::handshake, rtmp::chunk, rtmp::command (all sans-I/O)
 //!   │ session::connect  host of tcUrl → distribution (control::client::Catalogue)
 //!   │ session::swf      is the player who it must be (only where the distribution asks)
-//!   │ session::authorise  is the name signed by who must (only where the distribution has trusted signers); again at each seek
 //!   │ session::play     name → candidate keys (session::names); play2 → session::switch, the next file beside this one
+//!   │ session::authorise  is the name signed by who must (only where the distribution has trusted signers); before every opening, again at each seek
 //!   ▼
 //! session::opening ──── library: Stat, then media::open (flv, mp4, mp3): index from few ranges
 //!   ▼

@@ -8,7 +8,7 @@
 //!
 //! 1. fill the outgoing batch from the streams, as far as pacing and memory allow ([`stream`], [`playback`], [`pacing`]);
 //! 2. write as much of the batch as the transport and the egress caps take, and account for the rest ([`holding`]);
-//! 3. read what the viewer sent and act on it ([`dispatch`], [`connect`], [`play`]);
+//! 3. read what the viewer sent and act on it ([`dispatch`], [`connect`], [`play`], [`authorise`]);
 //! 4. apply what slow operations brought ([`opening`], [`reposition`], [`switch`]).
 //!
 //! Nothing in the loop waits for an object: opening, seeking and fetching are futures of their stream, dropped when a newer

@@ -16,8 +16,9 @@
 //!           what other shields have taken from them first (owners), demand before read-ahead
 //!           (schedule), bodies resumed (fetch), small objects checked (verify)
 //!   cache   where blocks stay, keyed by origin, version and index
-//!   origin  the bucket behind it: s3; memory and fault for tests
-//!   follow  which origins there are, and what to forget, as control publishes it
+//!   origin  the bucket behind it: table (by id), endpoint (where), keys (as whom), s3 (the GET);
+//!           memory and fault for tests
+//!   follow  which origins there are, by which keys they are read, and what to forget, as control publishes it
 //! ```
 //!
 //! Every byte belongs to one version: the ETag a viewer's session found at open goes along as If-Match with every GET, so a

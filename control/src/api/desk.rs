@@ -146,7 +146,7 @@ impl Desk {
             base_url: base_url.to_owned(),
         };
         // On a task of its own: a client that leaves, or a time that is up, must not stop a change halfway.
-        let context = Context { config: self.config.borrow().clone(), ..self.context.clone() };
+        let context = Context { config: self.config(), ..self.context.clone() };
         let work = self.work.spawn(dispatch(context, resource, call));
         match timeout(config.request_timeout, work).await {
             Ok(Ok(outcome)) => outcome,
@@ -161,6 +161,11 @@ impl Desk {
     fn panicked(&self) -> ApiError {
         self.context.metrics.door.panics.inc();
         ApiError::internal("the request could not be carried out; its id is in control's log")
+    }
+
+    /// What is in force now.
+    pub(crate) fn config(&self) -> Arc<ApiConfig> {
+        self.config.borrow().clone()
     }
 
     /// Puts `config` in force for requests that come from now on.

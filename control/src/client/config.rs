@@ -142,7 +142,9 @@ pub(super) fn secret(
     let bad = |reason: String| Err(ConfigError::Token { field: field.into(), reason });
     match (value, file) {
         (Some(_), Some(_)) => bad(format!("is given beside {file_field}; give one of them")),
-        (None, None) => bad(format!("is missing; give {field} or {file_field}")),
+        (None, None) => bad(format!(
+            "is missing; give {field} or {file_field} (on the command line --token, --token-file or PENSTOCK_TOKEN_FILE)"
+        )),
         (Some(value), None) => Ok((field.to_owned(), value.to_owned())),
         (None, Some(path)) => {
             let read = std::fs::read_to_string(path)

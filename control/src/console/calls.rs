@@ -53,9 +53,9 @@ impl Family {
 }
 
 /// The API for one visitor.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Api<'a> {
-    context: &'a Context,
+    context: Context,
     visitor: &'a Visitor,
 }
 
@@ -71,7 +71,8 @@ pub(super) struct Found {
 impl<'a> Api<'a> {
     /// What `visitor` may do.
     pub(super) fn of(site: &'a Site, visitor: &'a Visitor) -> Self {
-        Self { context: &site.context, visitor }
+        let config = visitor.config.as_ref().unwrap_or(&site.context.config).clone();
+        Self { context: Context { config, ..site.context.clone() }, visitor }
     }
 
     async fn call(
@@ -97,13 +98,13 @@ impl<'a> Api<'a> {
             base_url: String::new(),
         };
         match family {
-            Family::Streaming => streaming::handle(self.context, &call).await,
-            Family::Web => web::handle(self.context, &call).await,
-            Family::Invalidation => invalidation::handle(self.context, &call).await,
-            Family::Identity => identity::handle(self.context, &call).await,
-            Family::PublicKey => public_key::handle(self.context, &call).await,
-            Family::KeyGroup => key_group::handle(self.context, &call).await,
-            Family::Tagging => tagging::handle(self.context, &call).await,
+            Family::Streaming => streaming::handle(&self.context, &call).await,
+            Family::Web => web::handle(&self.context, &call).await,
+            Family::Invalidation => invalidation::handle(&self.context, &call).await,
+            Family::Identity => identity::handle(&self.context, &call).await,
+            Family::PublicKey => public_key::handle(&self.context, &call).await,
+            Family::KeyGroup => key_group::handle(&self.context, &call).await,
+            Family::Tagging => tagging::handle(&self.context, &call).await,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sessions as signed cookies: who logged in, since when, and when last seen.
 //!
-//! Nothing is kept in memory, so whichever replica a request reaches takes the cookie, and a restart logs nobody out. The MAC's
+//! Nothing is kept in memory, and logouts alone in the store ([`super::visitor`]), so whichever replica a request reaches takes the cookie, and a restart logs nobody out. The MAC's
 //! key is derived from the key that seals secrets, which all replicas share. A cookie says which access key logged in, not what
 //! it may do: that is looked up again at each request, so a disabled key's sessions end at once.
 //!

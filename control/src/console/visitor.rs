@@ -25,6 +25,7 @@ use super::throttle::Throttle;
 use super::urls::PlayerConfig;
 use super::{Peer, Reports, failure};
 use crate::accounts::{Accounts, Principal};
+use crate::api::ApiConfig;
 use crate::api::Context;
 use crate::api::auth::Verifier;
 use crate::store::{StoreError, Transaction};
@@ -65,6 +66,8 @@ pub(super) struct Visitor {
     pub(super) principal: Principal,
     /// The session.
     pub(super) session: Session,
+    /// What is in force of the API's behaviour, as the front door tells; `None` without a door: what was at the start.
+    pub(super) config: Option<Arc<ApiConfig>>,
     token: String,
 }
 
@@ -106,7 +109,7 @@ impl Site {
             return None;
         }
         let token = self.sessions.form_token(session);
-        Some(Visitor { principal: Principal::from(&**key), session: session.clone(), token })
+        Some(Visitor { principal: Principal::from(&**key), session: session.clone(), config: None, token })
     }
 
     /// Ends a session at every replica.
@@ -124,8 +127,9 @@ pub(super) async fn know(State(site): State<Site>, mut request: Request, next: N
     let peer = Peer::of(request.extensions());
     let mut renewed = None;
     if let Some(session) = site.session(request.headers(), peer.tls)
-        && let Some(visitor) = site.visitor(&session).await
+        && let Some(mut visitor) = site.visitor(&session).await
     {
+        visitor.config = request.extensions().get::<Arc<ApiConfig>>().cloned();
         renewed = site.sessions.touched(&session, site.context.clock.now_ms());
         request.extensions_mut().insert(visitor);
     }

@@ -1,7 +1,6 @@
 //! Where a request goes: the API, the console, the health check; and which CONNECT is agreed to.
 
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, request};
@@ -24,6 +23,12 @@ where
     if path == "/healthz" {
         return text(StatusCode::OK, "ok\n");
     }
+    if path == "/readyz" {
+        return match shared.context.views.borrow().is_loaded() {
+            true => text(StatusCode::OK, "ready\n"),
+            false => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the store has not been read yet\n"),
+        };
+    }
     if !peer.tls && !is_local && !config.allow_plain_http {
         let error = ApiError::forbidden(
             "AccessDenied",
@@ -43,8 +48,8 @@ where
     match (&shared.console, path) {
         (Some(console), _) if is_console => {
             let mut request = Request::from_parts(head, Body::new(body));
-            request.extensions_mut().insert(ConnectInfo(peer.address));
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(shared.desk.config());
             let work = console.clone().oneshot(request);
             match tokio::time::timeout(config.request_timeout + config.body_timeout, work).await {
                 Ok(Ok(mut response)) => {

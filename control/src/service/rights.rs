@@ -4,7 +4,7 @@
 //! |---|---|
 //! | edge | follow the config without secrets; register and give up its own lease |
 //! | shield | follow the config with origin secrets and grants; register and give up its own lease |
-//! | operator | list, purge, drain, manage keys |
+//! | operator | all else: list, apply, export and import, drain, purge, accounts and keys, lending, the authority's certificate |
 //!
 //! A token or certificate bound to a node speaks for that node only; one for any node of a role still can't take a name that a live node of
 //! another role has.

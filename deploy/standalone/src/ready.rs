@@ -117,7 +117,7 @@ impl Ready {
         println!("  over TLS   rtmps://{host}/cfx/st/{stem}");
         println!();
         println!(
-            "  S3         http://{}  (access key id {}; the secret is in the data folder)",
+            "  S3         http://{}  (access key id {}; the secret is in identity.json of the data folder)",
             self.s3, self.access_key_id
         );
         println!("  console    {}  (log in with that key)", self.console);
