@@ -12,6 +12,9 @@
 pub mod file;
 
 use bytes::Bytes;
+use prost::Message;
+use proto::distribution::validate;
+use proto::v1::Distribution;
 
 use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
 use crate::documents::{
@@ -50,6 +53,9 @@ pub enum ImportError {
     /// A key that is no document of a config.
     #[error("'{0}' is no key of a backup")]
     Key(String),
+    /// A distribution that no node would take.
+    #[error("the document at '{0}' can't be read, or is not valid: nothing was written")]
+    Unreadable(String),
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,6 +64,12 @@ pub enum ImportError {
 /// Whether the document at `key` belongs into a backup.
 fn is_config(key: &str) -> bool {
     KINDS.iter().any(|kind| key.starts_with(kind))
+}
+
+/// Whether what is published from `key` could be: other documents are read by those who use them.
+fn is_readable(key: &str, value: &Bytes) -> bool {
+    let Some(id) = key.strip_prefix(DISTRIBUTIONS) else { return true };
+    Distribution::decode(value.clone()).is_ok_and(|document| document.id == id && validate(&document).is_ok())
 }
 
 /// The config at one revision, by key.
@@ -84,6 +96,9 @@ pub async fn import(
 ) -> Result<Imported, ImportError> {
     if let Some((key, _)) = entries.iter().find(|(key, _)| !is_config(key)) {
         return Err(ImportError::Key(key.clone()));
+    }
+    if let Some((key, _)) = entries.iter().find(|(key, value)| !is_readable(key, value)) {
+        return Err(ImportError::Unreadable(key.clone()));
     }
     let (head, there) = export(store).await?;
     let wanted: std::collections::BTreeMap<&str, &Bytes> =

@@ -60,6 +60,8 @@ pub type Reports = watch::Receiver<Arc<BTreeMap<String, Report>>>;
 
 /// What a form may have in bytes; a config of a thousand names is far below.
 const FORM_BYTES_MAX: usize = 256 * 1024;
+/// What the login may have: whoever sends it is still a stranger.
+const LOGIN_BYTES_MAX: usize = 8 * 1024;
 
 /// How the console behaves.
 #[derive(Clone, Debug, Deserialize)]
@@ -162,7 +164,7 @@ pub fn routes(
     }));
     let pages = Router::new()
         .route("/", get(start))
-        .route("/login", get(login::form).post(login::log_in))
+        .route("/login", get(login::form).post(login::log_in).layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)))
         .route("/logout", post(login::log_out))
         .route("/nodes", get(nodes::page))
         .merge(distributions::routes())

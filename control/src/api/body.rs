@@ -1,9 +1,14 @@
 //! Bodies of requests: read whole, within bounds, before anything is done with them.
 //!
-//! A signature is over the whole body, so a body is held until it is verified; all that are held at a time share one budget. A body whose length
+//! A signature is over the whole body, so a body is held until it is verified; all that are held at a time share one budget, of which one address
+//! gets a quarter at most: who sends slowly keeps others from nothing. A body whose length
 //! says that it is too long is refused before a byte of it is read: a client that waits for `100 Continue` never sends it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,10 +21,15 @@ use tokio::time::timeout;
 use super::ApiError;
 use super::render::{too_large, unavailable};
 
+/// Of this many shares of the budget one address gets one.
+const SHARES: i64 = 4;
+
 /// Bytes held of all bodies.
 #[derive(Debug)]
 pub(crate) struct Bodies {
     held: IntGauge,
+    /// The same by address; only those that have a body on its way.
+    by_address: Arc<Mutex<HashMap<IpAddr, i64>>>,
 }
 
 /// A body, and its share of what is held.
@@ -34,20 +44,33 @@ pub(crate) struct Held {
 struct Charge {
     bytes: i64,
     held: IntGauge,
+    address: IpAddr,
+    by_address: Arc<Mutex<HashMap<IpAddr, i64>>>,
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         self.held.sub(self.bytes);
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut share) = by_address.entry(self.address) {
+            *share.get_mut() -= self.bytes;
+            if *share.get() <= 0 {
+                share.remove();
+            }
+        }
     }
 }
 
 impl Charge {
     fn add(&mut self, bytes: usize, most: usize) -> Result<(), ApiError> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if self.held.get().saturating_add(bytes) > i64::try_from(most).unwrap_or(i64::MAX) {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = by_address.entry(self.address).or_default();
+        if *share + bytes > most / SHARES || self.held.get().saturating_add(bytes) > most {
             return Err(unavailable("too many requests are being read; try again"));
         }
+        *share += bytes;
         self.held.add(bytes);
         self.bytes += bytes;
         Ok(())
@@ -57,10 +80,10 @@ impl Charge {
 impl Bodies {
     /// None yet; `held` tells how many bytes are.
     pub(crate) fn new(held: IntGauge) -> Self {
-        Self { held }
+        Self { held, by_address: Arc::default() }
     }
 
-    /// Reads `body`, which may have `limit` bytes while all together have `most`, within `patience`.
+    /// Reads `body`, which may have `limit` bytes while all together have `most` (those from `address` a quarter of it), within `patience`.
     ///
     /// # Errors
     /// 413, 503, 408, or 400 when the client breaks off.
@@ -70,6 +93,7 @@ impl Bodies {
         limit: usize,
         most: usize,
         patience: Duration,
+        address: IpAddr,
     ) -> Result<Held, ApiError>
     where
         B: Body<Data = Bytes>,
@@ -80,7 +104,8 @@ impl Bodies {
         if told.lower() > limit_bytes || told.upper().is_some_and(|upper| upper > limit_bytes) {
             return Err(too_large(limit));
         }
-        let mut charge = Charge { bytes: 0, held: self.held.clone() };
+        let by_address = self.by_address.clone();
+        let mut charge = Charge { bytes: 0, held: self.held.clone(), address, by_address };
         let reading = async {
             let mut body = pin!(body);
             let mut whole = BytesMut::new();
@@ -117,6 +142,7 @@ mod tests {
 
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn bodies() -> Bodies {
@@ -130,36 +156,44 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_read_up_to_its_limit_however_it_is_framed() {
         let bodies = bodies();
-        let whole = bodies.read(Full::new(Bytes::from(vec![1; 20])), 20, 100, PATIENCE).await.unwrap();
+        let whole = bodies.read(Full::new(Bytes::from(vec![1; 20])), 20, 100, PATIENCE, HERE).await.unwrap();
         assert_eq!((whole.bytes.len(), bodies.held.get()), (20, 20));
         drop(whole);
-        let whole = bodies.read(chunks(2), 20, 100, PATIENCE).await.unwrap();
+        let whole = bodies.read(chunks(2), 20, 100, PATIENCE, HERE).await.unwrap();
         assert_eq!(whole.bytes.len(), 20);
         drop(whole);
-        let refused = bodies.read(Full::new(Bytes::from(vec![1; 21])), 20, 100, PATIENCE).await.unwrap_err();
+        let refused =
+            bodies.read(Full::new(Bytes::from(vec![1; 21])), 20, 100, PATIENCE, HERE).await.unwrap_err();
         assert_eq!((refused.status.as_u16(), bodies.held.get()), (413, 0));
-        let refused = bodies.read(chunks(1_000_000), 20, 100, PATIENCE).await.unwrap_err();
+        let refused = bodies.read(chunks(1_000_000), 20, 100, PATIENCE, HERE).await.unwrap_err();
         assert_eq!((refused.status.as_u16(), bodies.held.get()), (413, 0));
     }
 
     #[tokio::test]
-    async fn all_bodies_share_a_budget_and_give_it_back() {
+    async fn all_bodies_share_a_budget_of_which_an_address_gets_a_quarter() {
         let bodies = bodies();
-        let first = bodies.read(chunks(5), 100, 60, PATIENCE).await.unwrap();
-        let refused = bodies.read(chunks(5), 100, 60, PATIENCE).await.unwrap_err();
-        assert_eq!((refused.status.as_u16(), refused.code), (503, "ServiceUnavailable"));
-        drop(first);
-        assert_eq!(bodies.held.get(), 0);
-        assert!(bodies.read(chunks(5), 100, 60, PATIENCE).await.is_ok());
+        let from = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let mut held = Vec::new();
+        for n in 1..=4 {
+            held.push(bodies.read(chunks(5), 100, 200, PATIENCE, from(n)).await.unwrap());
+            // The address has its share, whoever else has none yet.
+            let refused = bodies.read(chunks(1), 100, 200, PATIENCE, from(n)).await.unwrap_err();
+            assert_eq!((refused.status.as_u16(), refused.code), (503, "ServiceUnavailable"));
+        }
+        assert_eq!(bodies.held.get(), 200);
+        assert!(bodies.read(chunks(1), 100, 200, PATIENCE, from(5)).await.is_err(), "all of it is held");
+        drop(held);
+        assert_eq!((bodies.held.get(), bodies.by_address.lock().unwrap().len()), (0, 0));
+        assert!(bodies.read(chunks(5), 100, 200, PATIENCE, from(1)).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let silent = StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
-        let refused = bodies().read(silent, 100, 100, Duration::from_millis(20)).await.unwrap_err();
+        let refused = bodies().read(silent, 100, 100, Duration::from_millis(20), HERE).await.unwrap_err();
         assert_eq!((refused.status.as_u16(), refused.code), (408, "RequestTimeout"));
         let broken = StreamBody::new(stream::iter([Err(std::io::Error::other("gone"))]));
-        let refused = bodies().read(broken, 100, 100, PATIENCE).await.unwrap_err();
+        let refused = bodies().read(broken, 100, 100, PATIENCE, HERE).await.unwrap_err();
         assert_eq!((refused.status.as_u16(), refused.code), (400, "IncompleteBody"));
     }
 }

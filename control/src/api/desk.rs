@@ -3,13 +3,14 @@
 //! Nothing of a request is looked into before its sender is known, but its first line and lengths: a stranger's XML is never parsed. Whatever goes
 //! wrong below, a panic too, the client gets an error document with the request's id, and the log has the id with the reason.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::header::{HOST, IF_MATCH};
+use http::header::{AUTHORIZATION, HOST, IF_MATCH};
 use http::{Method, Request, Response, request};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -26,7 +27,7 @@ use super::{
     streaming, tagging, web, xml,
 };
 use crate::accounts::Principal;
-use crate::door::{CLOUDFRONT, DoorConfig};
+use crate::door::{CLOUDFRONT, DoorConfig, Peer};
 
 /// Who signed a request, by its head and the SHA-256 of its body.
 pub type Verify = Arc<dyn Fn(&request::Parts, &[u8; 32]) -> Result<Principal, ApiError> + Send + Sync>;
@@ -69,11 +70,11 @@ impl Desk {
         response
     }
 
-    /// Answers `request`, which came over TLS or not.
+    /// Answers `request`, which came from `peer`.
     pub(crate) async fn answer<B>(
         &self,
         config: &DoorConfig,
-        tls: bool,
+        peer: Peer,
         request: Request<B>,
     ) -> Response<Body>
     where
@@ -85,14 +86,15 @@ impl Desk {
         let route = route::route(head.uri.path());
         let label = route.as_ref().map_or("none", |route| route.resource.label());
         let began = Instant::now();
-        let base_url = base_url(&head, tls);
-        let outcome = match AssertUnwindSafe(self.outcome(config, &head, route, body, &base_url))
-            .catch_unwind()
-            .await
-        {
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.panicked()),
-        };
+        let base_url = base_url(&head, peer.tls);
+        let outcome =
+            match AssertUnwindSafe(self.outcome(config, &head, route, body, &base_url, peer.address.ip()))
+                .catch_unwind()
+                .await
+            {
+                Ok(outcome) => outcome,
+                Err(_) => Err(self.panicked()),
+            };
         let (response, refusal) = match outcome {
             Ok(reply) => (stamp.reply(reply, &base_url), None),
             Err(error) => (stamp.refusal(&error), Some(error)),
@@ -111,14 +113,20 @@ impl Desk {
         route: Result<Route, ApiError>,
         body: B,
         base_url: &str,
+        address: IpAddr,
     ) -> Result<Reply, ApiError>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
+        if !head.headers.contains_key(AUTHORIZATION) {
+            // Refused, whatever would follow: nothing is read of one who doesn't even say who it is.
+            (self.verify)(head, &Sha256::digest(b"").into())?;
+        }
         let is_long = route.as_ref().is_ok_and(|route| route.resource.is_long());
         let limit = if is_long { config.web_body_max_bytes } else { config.body_max_bytes };
-        let body = self.bodies.read(body, limit, config.bodies_max_bytes, config.body_timeout).await?;
+        let body =
+            self.bodies.read(body, limit, config.bodies_max_bytes, config.body_timeout, address).await?;
         let principal = (self.verify)(head, &Sha256::digest(&body.bytes).into())?;
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         if principal.read_only && !reads {

@@ -28,6 +28,8 @@ pub struct Limits {
     pub invalidations_in_progress: usize,
     /// Paths of an invalidation.
     pub invalidation_paths: usize,
+    /// Orders to forget that are kept of one origin; an invalidation that would pass it forgets the whole origin instead, and twice as many refuse it.
+    pub invalidation_orders_kept: usize,
     /// Items of a page of a list.
     pub page_items: usize,
 }
@@ -46,6 +48,7 @@ impl Default for Limits {
             keys_per_group: 5,
             invalidations_in_progress: 15,
             invalidation_paths: 3000,
+            invalidation_orders_kept: 3000,
             page_items: 100,
         }
     }

@@ -1,13 +1,16 @@
 //! Backups: there and back, whole or refused.
 
 use super::*;
+use crate::client::catalogue::tests::document;
 use crate::store::{Store, memory};
 
 async fn filled() -> Store {
     let store = memory::open().await.unwrap();
     for i in 0..250 {
+        let id = format!("E{i:013}");
+        let document = document(&id, &format!("{i}.example"));
         let write = Transaction::default()
-            .put(format!("distributions/E{i:013}"), format!("document {i}"))
+            .put(format!("distributions/{id}"), document.encode_to_vec())
             .put(format!("names/{i}.example"), format!("E{i:013}"))
             .put(HEAD_KEY, "");
         store.commit(write).await.unwrap();
@@ -62,6 +65,19 @@ async fn keys_that_are_no_config_are_refused() {
     for key in ["members/x", "store_id", "head", "deployed", "else"] {
         let documents = [(key.to_owned(), Bytes::new())];
         assert!(matches!(import(&*to, &documents, true).await, Err(ImportError::Key(k)) if k == key));
+    }
+}
+
+#[tokio::test]
+async fn a_distribution_that_no_node_would_take_stops_the_import() {
+    let to = memory::open().await.unwrap();
+    let good = document("E1234567890123", "a.example");
+    let strange = Distribution { domain: "no domain".into(), ..good.clone() };
+    for bytes in [Bytes::from_static(b"\xff\xff garbage"), strange.encode_to_vec().into()] {
+        let documents =
+            [("names/a.example".to_owned(), Bytes::new()), (format!("distributions/{}", good.id), bytes)];
+        assert!(matches!(import(&*to, &documents, true).await, Err(ImportError::Unreadable(_))));
+        assert!(config(&to).await.is_empty());
     }
 }
 

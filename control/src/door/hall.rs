@@ -70,7 +70,7 @@ where
             response.headers_mut().insert(LOCATION, HeaderValue::from_static("/console"));
             response
         }
-        _ => shared.desk.answer(&config, peer.tls, Request::from_parts(head, body)).await,
+        _ => shared.desk.answer(&config, peer, Request::from_parts(head, body)).await,
     }
 }
 

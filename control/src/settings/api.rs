@@ -63,6 +63,9 @@ api.regions.
   api.limits.keys_per_group                                           [default: 5]
   api.limits.invalidations_in_progress  of a distribution             [default: 15]
   api.limits.invalidation_paths  of an invalidation                   [default: 3000]
+  api.limits.invalidation_orders_kept  to forget of one origin; past
+                          them an invalidation forgets all of it, past
+                          twice as many it is refused                 [default: 3000]
   api.limits.page_items   items of a page of a list, 1 to 1000        [default: 100]
 ";
 
@@ -193,8 +196,8 @@ impl ApiSettings {
         for (field, value, low, high) in bytes {
             within(field, value as u64, low, high)?;
         }
-        if self.bodies_max_bytes < self.body_max_bytes.max(self.web_body_max_bytes) {
-            return Err("api.bodies_max_bytes: is less than one body may have".into());
+        if self.bodies_max_bytes / 4 < self.body_max_bytes.max(self.web_body_max_bytes) {
+            return Err("api.bodies_max_bytes: is less than four times what one body may have".into());
         }
         within("xml_depth_max", self.xml_depth_max as u64, 8, 256)?;
         within("xml_elements_max", self.xml_elements_max as u64, 100, 1 << 20)?;

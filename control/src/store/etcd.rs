@@ -16,8 +16,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, EventType, GetOptions, KeyValue, PutOptions, SortOrder,
-    SortTarget, Txn, TxnOp, TxnOpResponse, WatchOptions,
+    Client, Compare, CompareOp, ConnectOptions, EventType, GetOptions, GetResponse, KeyValue, PutOptions,
+    SortOrder, SortTarget, Txn, TxnOp, TxnOpResponse, WatchOptions,
 };
 use serde::Deserialize;
 use tokio::sync::{OnceCell, mpsc};
@@ -28,9 +28,11 @@ use super::{
     WATCH_CHANGES, Watch, WatchEnd, random_id,
 };
 
-/// Keys one call lists; with documents of a few kilobytes a page stays below gRPC's 4 MiB.
+/// Keys one call lists at most; an answer stays below gRPC's 4 MiB, see [`range`].
 const PAGE: i64 = 256;
 const CALL: Duration = Duration::from_secs(5);
+/// What one message of a watch may have.
+const CATCH_UP_BYTES: usize = 256 << 20;
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 
@@ -70,6 +72,34 @@ async fn call<T>(work: impl Future<Output = Result<T, etcd_client::Error>>) -> R
     match timeout(CALL, work).await {
         Ok(result) => result.map_err(away),
         Err(_) => Err(StoreError::Away("etcd did not answer in time".into())),
+    }
+}
+
+/// At most `most` documents from `from` on, before `end`, as of `revision` (0: the newest): fewer where so many are too large for one answer, of
+/// which etcd tells that there are more. A document itself always fits: etcd takes none of over 1.5 MiB.
+async fn range(
+    client: &mut Client,
+    from: &[u8],
+    end: &[u8],
+    mut most: i64,
+    revision: u64,
+) -> Result<GetResponse, StoreError> {
+    loop {
+        let mut options =
+            GetOptions::new().with_range(end).with_limit(most).with_sort(SortTarget::Key, SortOrder::Ascend);
+        if revision != 0 {
+            options = options.with_revision(revision as i64);
+        }
+        match timeout(CALL, client.get(from, Some(options))).await {
+            // What the transport says of an answer that is too large; of a compacted revision too, for which one document is too many as well.
+            Ok(Err(etcd_client::Error::GRpcStatus(status)))
+                if status.code() == tonic::Code::OutOfRange && most > 1 =>
+            {
+                most = (most / 4).max(1);
+            }
+            Ok(answer) => return answer.map_err(away),
+            Err(_) => return Err(StoreError::Away("etcd did not answer in time".into())),
+        }
     }
 }
 
@@ -182,15 +212,8 @@ impl ConfigStore for Etcd {
         let mut from = self.full(prefix).into_bytes();
         let end = after_prefix(&self.full(prefix));
         loop {
-            let mut options = GetOptions::new()
-                .with_range(end.clone())
-                .with_limit(PAGE)
-                .with_sort(SortTarget::Key, SortOrder::Ascend);
-            if revision != 0 {
-                // All pages show the first one's revision.
-                options = options.with_revision(revision as i64);
-            }
-            let answer = call(client.get(from.clone(), Some(options))).await?;
+            // All pages show the first one's revision.
+            let answer = range(&mut client, &from, &end, PAGE, revision).await?;
             if revision == 0 {
                 revision = header(answer.header())?.0;
             }
@@ -214,11 +237,8 @@ impl ConfigStore for Etcd {
         };
         let mut entries = Vec::new();
         while entries.len() < limit && from < end {
-            let options = GetOptions::new()
-                .with_range(end.clone())
-                .with_limit(PAGE.min((limit - entries.len()) as i64))
-                .with_sort(SortTarget::Key, SortOrder::Ascend);
-            let answer = call(client.get(from, Some(options))).await?;
+            let most = PAGE.min((limit - entries.len()) as i64);
+            let answer = range(&mut client, &from, &end, most, 0).await?;
             for kv in answer.kvs() {
                 entries.push(self.entry(kv)?);
             }
@@ -263,10 +283,12 @@ impl ConfigStore for Etcd {
     }
 
     async fn watch(&self, after: u64) -> Result<Watch, StoreError> {
-        let mut client = self.client().await?;
+        let client = self.client().await?;
         let options =
             WatchOptions::new().with_prefix().with_start_revision(after as i64 + 1).with_progress_notify();
-        let stream = call(client.watch(self.prefix.clone(), Some(options))).await?;
+        // One that catches up may get much at once, and can't ask for less.
+        let mut watches = client.watch_client().max_decoding_message_size(CATCH_UP_BYTES);
+        let stream = call(watches.watch(self.prefix.clone(), Some(options))).await?;
         let (sender, receiver) = mpsc::channel(WATCH_CHANGES);
         tokio::spawn(feed(stream, self.prefix.clone(), after, sender));
         Ok(receiver)

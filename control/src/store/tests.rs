@@ -61,6 +61,24 @@ async fn pages_are_bounded_sorted_and_go_on_after_a_key(store: &Store) {
     assert!(store.page("list/", "", 0).await.unwrap().is_empty());
 }
 
+async fn large_documents_are_listed_in_as_many_answers_as_they_need(store: &Store) {
+    let large = vec![b'x'; 1 << 20];
+    for i in 0..9 {
+        store.commit(Transaction::default().put(format!("large/{i}"), large.clone())).await.unwrap();
+    }
+    assert_eq!(store.list("large/").await.unwrap().entries.len(), 9);
+    assert_eq!(store.page("large/", "large/1", 5).await.unwrap().len(), 5);
+    let whole = store.list("").await.unwrap();
+    assert!(whole.entries.iter().filter(|e| e.value.len() == large.len()).count() == 9);
+    // A watch that catches up gets them all.
+    let mut watch = store.watch(whole.head.revision - 9).await.unwrap();
+    for i in 0..9 {
+        assert_eq!(next(&mut watch).await.puts[0].key, format!("large/{i}"));
+    }
+    let delete = (0..9).fold(Transaction::default(), |t, i| t.delete(format!("large/{i}")));
+    store.commit(delete).await.unwrap();
+}
+
 async fn a_watch_brings_each_revision_once_and_whole(store: &Store) {
     let start = store.commit(Transaction::default().put("w/old", "x")).await.unwrap();
     let first = store.commit(Transaction::default().put("w/1", "one").put("w/2", "two")).await.unwrap();
@@ -109,6 +127,7 @@ async fn conforms(store: Store) {
     documents_are_written_by_compare_and_set(&store).await;
     lists_are_whole_sorted_and_at_one_revision(&store).await;
     pages_are_bounded_sorted_and_go_on_after_a_key(&store).await;
+    large_documents_are_listed_in_as_many_answers_as_they_need(&store).await;
     a_watch_brings_each_revision_once_and_whole(&store).await;
     leases_are_renewed_without_a_revision_and_lapse(&store).await;
     the_store_id_changes_only_for_who_knows_it(&store).await;

@@ -190,8 +190,10 @@ fn prove(
                 return Err(Denial::Signature);
             }
             let Policy { resource, conditions } = Policy::parse(bytes)?;
-            let covers =
-                |name: &String| resource.as_deref().is_none_or(|pattern| resource::fits(pattern, name));
+            let own = parameters.own_query.as_deref();
+            let covers = |name: &String| {
+                resource.as_deref().is_none_or(|pattern| resource::covers(pattern, name, own))
+            };
             let covered = candidates.iter().filter(|candidate| candidate.names.iter().any(covers));
             let keys: Vec<String> = covered.map(|candidate| candidate.key.clone()).collect();
             if keys.is_empty() {

@@ -1,6 +1,8 @@
 //! What can be done with invalidations, without XML.
 
-use proto::v1::Resource;
+use std::collections::BTreeMap;
+
+use proto::v1::{PurgeRequest, Resource};
 
 use super::{batch_of, paths};
 use crate::accounts::Principal;
@@ -110,6 +112,31 @@ async fn distribution(context: &Context, principal: &Principal, id: &str) -> Res
     Ok(WebConfig::stored(held.config))
 }
 
+/// `orders`, or one for the whole of each origin where that has too many already: every order is a document that is kept for nodes that are away.
+fn bounded(context: &Context, orders: Vec<PurgeRequest>) -> Result<Vec<PurgeRequest>, ApiError> {
+    let most = context.config.limits.invalidation_orders_kept;
+    let mut new: BTreeMap<&str, usize> = BTreeMap::new();
+    for order in &orders {
+        *new.entry(&order.origin_id).or_default() += 1;
+    }
+    let view = context.views.borrow().clone();
+    let kept = |origin: &str| view.purges.values().filter(|(_, purge)| purge.origin_id == origin).count();
+    let kept: BTreeMap<&str, usize> = new.keys().map(|origin| (*origin, kept(origin))).collect();
+    if kept.values().any(|kept| *kept >= 2 * most) {
+        let reason = format!("{} orders to forget are kept of this origin; they lapse with time", 2 * most);
+        return Err(ApiError::bad_request("TooManyInvalidationsInProgress", reason));
+    }
+    let is_full = |origin: &str| {
+        kept.get(origin).copied().unwrap_or_default() + new.get(origin).copied().unwrap_or_default() > most
+    };
+    let whole = new.keys().filter(|origin| is_full(origin));
+    let mut bounded: Vec<PurgeRequest> = whole
+        .map(|origin| PurgeRequest { origin_id: (*origin).to_owned(), key_prefix: String::new() })
+        .collect();
+    bounded.extend(orders.iter().filter(|order| !is_full(&order.origin_id)).cloned());
+    Ok(bounded)
+}
+
 fn check(batch: &Batch, paths_max: usize) -> Result<Vec<String>, ApiError> {
     check_caller_reference(&batch.caller_reference)?;
     if batch.paths.is_empty() {
@@ -135,7 +162,7 @@ pub async fn create(
     let limits = &context.config.limits;
     let config = distribution(context, principal, distribution_id).await?;
     let prefixes = check(&batch, limits.invalidation_paths)?;
-    let orders = paths::orders(&config, &prefixes);
+    let orders = bounded(context, paths::orders(&config, &prefixes))?;
     let account = &principal.account;
     // Another distribution's references are others.
     let reference = format!("{distribution_id}/{}", batch.caller_reference);

@@ -97,6 +97,22 @@ async fn a_caller_reference_invalidates_once() {
 }
 
 #[tokio::test]
+async fn orders_that_pass_a_bound_become_one_for_the_whole_origin_and_then_none() {
+    let limits = Limits { invalidation_orders_kept: 3, invalidations_in_progress: 100, ..Limits::default() };
+    let bench = Bench::with(limits).await;
+    let id = distribution(&bench).await;
+    answered(make(&bench, &id, &body("0", &["/a", "/b"])).await, 201);
+    for n in 1..=4 {
+        answered(make(&bench, &id, &body(&n.to_string(), &["/c", "/d"])).await, 201);
+        bench.until(|view| view.purges.len() == 2 + n).await;
+    }
+    let whole = purges(&bench).await.into_iter().filter(|(prefix, _)| prefix.is_empty()).count();
+    assert_eq!(whole, 4);
+    let refusal = refused(make(&bench, &id, &body("5", &["/c"])).await);
+    assert_eq!(refusal, (400, "TooManyInvalidationsInProgress"));
+}
+
+#[tokio::test]
 async fn what_a_batch_may_not_say_is_refused() {
     let limits = Limits { invalidation_paths: 2, invalidations_in_progress: 1, ..Limits::default() };
     let bench = Bench::with(limits).await;

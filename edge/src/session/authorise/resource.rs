@@ -63,6 +63,17 @@ pub(super) fn distinct(candidates: &[Candidate]) -> Vec<&str> {
     distinct
 }
 
+/// Whether `pattern` covers `name`, a candidate's name, which may end in the viewer's `own` query. The query is the viewer's to choose: what stands
+/// for the key in a pattern must fit the key alone, or `*.mp3` would open `film.mp4?x=.mp3`.
+pub(super) fn covers(pattern: &str, name: &str, own: Option<&str>) -> bool {
+    match own.and_then(|own| Some((name.strip_suffix(own)?.strip_suffix('?')?, own))) {
+        Some((key, own)) => pattern
+            .match_indices('?')
+            .any(|(at, mark)| fits(&pattern[..at], key) && fits(&pattern[at + mark.len()..], own)),
+        None => fits(pattern, name),
+    }
+}
+
 /// Whether `name` fits `pattern`, in which `*` stands for any characters and `?` for one.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
