@@ -325,9 +325,12 @@ async fn bodies_too_long_are_refused_unread_and_others_are_taken_however_they_ar
         }
     }
     // A client that waits to be told to go on is told not to, at once.
-    let head = "POST /2020-05-31/streaming-distribution HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n";
-    let answer = house.say(head.as_bytes()).await;
+    let head = "POST /2020-05-31/streaming-distribution HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n";
+    let answer = house.say(format!("{head}{key}\r\n\r\n").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    // Nor is anything read of one who doesn't say who it is.
+    let answer = house.say(format!("{head}\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("MissingAuthenticationToken"), "{answer}");
     // One that doesn't wait reads the answer although it is still sending.
     let huge = file(8_000_000);
     let answer = house.curl(&["-H", key, "-H", "Expect:", "--data-binary", &huge, &web]).await;
@@ -371,7 +374,7 @@ async fn those_who_dawdle_are_let_go_while_others_are_served() {
     let mut loris = TcpStream::connect(house.address).await.unwrap();
     loris.write_all(b"GET /healthz HTTP/1.1\r\nX: ").await.unwrap();
     let mut body = TcpStream::connect(house.address).await.unwrap();
-    body.write_all(b"POST /2020-05-31/tagging HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n<Ta")
+    body.write_all(b"POST /2020-05-31/tagging HTTP/1.1\r\nHost: x\r\nAuthorization: AWS KEY:x\r\nContent-Length: 100\r\n\r\n<Ta")
         .await
         .unwrap();
     let mut hello = TcpStream::connect(house.address).await.unwrap();

@@ -102,6 +102,7 @@ async fn orders_that_pass_a_bound_become_one_for_the_whole_origin_and_then_none(
     let bench = Bench::with(limits).await;
     let id = distribution(&bench).await;
     answered(make(&bench, &id, &body("0", &["/a", "/b"])).await, 201);
+    bench.until(|view| view.purges.len() == 2).await;
     for n in 1..=4 {
         answered(make(&bench, &id, &body(&n.to_string(), &["/c", "/d"])).await, 201);
         bench.until(|view| view.purges.len() == 2 + n).await;
