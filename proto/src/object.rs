@@ -12,6 +12,10 @@ use sha2::{Digest, Sha256};
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzz;
 
+/// Before an account in the credential of an origin that is read anonymously for it: its cache is its own, though the bucket is open to all. Control
+/// gives it to what the API makes; what the operator declares may leave the credential empty.
+pub const PUBLIC: &str = "public/";
+
 /// Names one (bucket host, credential reference) pair: 32 lower-case hex digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OriginId(Arc<str>);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proto::object::PUBLIC;
 use proto::range::{BLOCK_BYTES, SEGMENT_BYTES};
 use serde::{Deserialize, Serialize};
 
@@ -393,10 +394,10 @@ impl ShieldConfig {
             named.chain(self.node_role.iter().map(|role| ("node_role".to_owned(), role)))
         {
             let name = field.strip_prefix("credentials.");
-            if let Some(name) = name.filter(|name| name.starts_with(IDENTITY)) {
+            if let Some(name) = name.filter(|name| name.starts_with(IDENTITY) || name.starts_with(PUBLIC)) {
                 return wrong(
                     field.as_str(),
-                    format!("'{name}': names that begin with {IDENTITY} are control's to give"),
+                    format!("'{name}': names that begin with {IDENTITY} or {PUBLIC} are control's to give"),
                 );
             }
             if name.is_some_and(str::is_empty)

@@ -318,3 +318,44 @@ async fn a_form_past_its_bound_is_not_read() {
     let answer = desk.post("/console/login", &page.cookie(), form).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+#[tokio::test]
+async fn a_stranger_sends_no_more_than_a_login_needs() {
+    let desk = Desk::open().await;
+    let page = desk.get("/console/login", "").await;
+    let form = format!("form_token={}&access_key_id={}", page.token(), "A".repeat(9000));
+    let answer = desk.post("/console/login", &page.cookie(), form).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn what_is_in_force_of_the_api_holds_for_the_console_too() {
+    let desk = Desk::open().await;
+    let session = desk.log_in("AKIAWRITES", "right").await;
+    let page = desk.get("/console/distributions/new/streaming", &session).await;
+    let form = format!(
+        "form_token={}&origin=media.s3.amazonaws.com&comment=&price_class=PriceClass_All&enabled=true",
+        page.token()
+    );
+    let request = || {
+        Request::post("/console/distributions/new/streaming")
+            .header(header::COOKIE, &session)
+            .header(header::HOST, "c.example.com")
+            .header(header::ORIGIN, "http://c.example.com")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form.clone()))
+            .unwrap()
+    };
+    // As the front door tells after a reload.
+    let limits = crate::api::Limits { streaming_distributions: 0, ..Default::default() };
+    let mut narrowed = request();
+    narrowed.extensions_mut().insert(Arc::new(crate::api::ApiConfig { limits, ..Default::default() }));
+    let refused = desk.send(narrowed, false).await;
+    assert!(
+        refused.status.is_client_error() && refused.text.contains("TooManyStreamingDistributions"),
+        "{}",
+        refused.text
+    );
+    let made = desk.send(request(), false).await;
+    assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.text);
+}

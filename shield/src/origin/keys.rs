@@ -2,7 +2,7 @@
 //!
 //! | credential of the distribution | keys |
 //! |---|---|
-//! | none | none: requests are unsigned |
+//! | none, or `public/ACCOUNT` | none: requests are unsigned |
 //! | a name | those of this name in the shield's own file |
 //! | `oai/ID`, an origin access identity | the identity's own, as control publishes them; else the node's own role, if every account that reads this origin was granted the bucket |
 //!
@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use control::client::catalogue::Access;
+use proto::object::PUBLIC;
 use proto::v1::OriginSecret;
 
 use crate::config::{CredentialConfig, ShieldConfig};
@@ -80,7 +81,7 @@ pub fn choose(
     credential: &str,
     accounts: &BTreeSet<String>,
 ) -> Result<Keys, NoKeys> {
-    if credential.is_empty() {
+    if credential.is_empty() || credential.starts_with(PUBLIC) {
         return Ok(Keys::Anonymous);
     }
     if !credential.starts_with(IDENTITY) {

@@ -162,7 +162,7 @@ pub async fn create(
     let limits = &context.config.limits;
     let config = distribution(context, principal, distribution_id).await?;
     let prefixes = check(&batch, limits.invalidation_paths)?;
-    let orders = bounded(context, paths::orders(&config, &prefixes))?;
+    let orders = bounded(context, paths::orders(&config, &principal.account, &prefixes))?;
     let account = &principal.account;
     // Another distribution's references are others.
     let reference = format!("{distribution_id}/{}", batch.caller_reference);

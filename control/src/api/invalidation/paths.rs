@@ -36,10 +36,11 @@ pub(super) fn key_prefix(path: &str) -> Result<String, ApiError> {
     Ok(key.into_owned())
 }
 
-/// One order for each bucket and path, without those that others cover.
-pub(super) fn orders(config: &WebConfig, prefixes: &[String]) -> Vec<PurgeRequest> {
+/// One order for each bucket of `account` and path, without those that others cover.
+pub(super) fn orders(config: &WebConfig, account: &str, prefixes: &[String]) -> Vec<PurgeRequest> {
     let origins = config.origins();
-    let wanted: BTreeSet<(String, String)> = origins.flat_map(|origin| of_origin(origin, prefixes)).collect();
+    let wanted: BTreeSet<(String, String)> =
+        origins.flat_map(|origin| of_origin(origin, account, prefixes)).collect();
     let mut orders: Vec<PurgeRequest> = Vec::new();
     // In order, whatever a prefix covers follows it.
     for (origin_id, key_prefix) in wanted {
@@ -53,8 +54,8 @@ pub(super) fn orders(config: &WebConfig, prefixes: &[String]) -> Vec<PurgeReques
     orders
 }
 
-fn of_origin(origin: Origin<'_>, prefixes: &[String]) -> Vec<(String, String)> {
-    let Some(credential) = credential(origin.kind) else { return Vec::new() };
+fn of_origin(origin: Origin<'_>, account: &str, prefixes: &[String]) -> Vec<(String, String)> {
+    let Some(credential) = credential(origin.kind, account) else { return Vec::new() };
     let id = OriginId::of(&origin.domain_name.to_ascii_lowercase(), &credential);
     let folder = match origin.path.trim_matches('/') {
         "" => String::new(),
@@ -97,8 +98,8 @@ mod tests {
         let config = WebConfig::of_s3(&web, &Limits::default()).unwrap();
         let orders = |prefixes: &[&str]| {
             let prefixes: Vec<String> = prefixes.iter().map(|p| (*p).to_owned()).collect();
-            let orders = super::orders(&config, &prefixes);
-            let id = OriginId::of("media.s3.amazonaws.com", "");
+            let orders = super::orders(&config, "111122223333", &prefixes);
+            let id = OriginId::of("media.s3.amazonaws.com", "public/111122223333");
             assert!(orders.iter().all(|order| order.origin_id == id.as_str()));
             orders.into_iter().map(|order| order.key_prefix).collect::<Vec<_>>()
         };

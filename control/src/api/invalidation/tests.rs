@@ -42,7 +42,10 @@ async fn purges(bench: &Bench) -> Vec<(String, u64)> {
         .into_iter()
         .map(|entry| {
             let purge = Purge::decode(entry.value).unwrap();
-            assert_eq!(purge.origin_id, OriginId::of("media.s3.amazonaws.com", "").as_str());
+            assert_eq!(
+                purge.origin_id,
+                OriginId::of("media.s3.amazonaws.com", &format!("public/{ALICE}")).as_str()
+            );
             (purge.key_prefix, entry.modified)
         })
         .collect();

@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 
 use proto::distribution::{SIGNED_NAMES, TRUSTED_SIGNERS_MAX, is_account, is_host};
-use proto::object::{OriginId, check_bucket, split_s3_host};
+use proto::object::{OriginId, PUBLIC, check_bucket, split_s3_host};
 use proto::v1::{Distribution, DistributionKind};
 
 use super::config::{IDENTITY_PREFIX, SELF, StreamingConfig};
@@ -168,7 +168,7 @@ pub(super) fn published(config: &StreamingConfig, mut known: Distribution) -> Di
     known.kind = DistributionKind::Streaming.into();
     known.origin_host = config.origin.to_ascii_lowercase();
     known.credential = match config.identity.as_str() {
-        "" => String::new(),
+        "" => format!("{PUBLIC}{}", known.account),
         id => format!("{IDENTITY_CREDENTIAL}{id}"),
     };
     known.origin_id = OriginId::of(&known.origin_host, &known.credential).as_str().into();
@@ -285,6 +285,11 @@ mod tests {
         assert_eq!((next.credential.as_str(), next.chunk_size_bytes), ("oai/E1", 65_536));
         let next = published(&good(), next);
         assert_eq!(next.required_features, ["rtmp"]);
-        assert!(next.trusted_signers.is_empty() && next.credential.is_empty());
+        assert!(next.trusted_signers.is_empty());
+        assert_eq!(next.credential, "public/111122223333");
+        // Another account's distribution on the same bucket has an origin, so a cache, of its own.
+        let other =
+            published(&good(), Distribution { account: "444455556666".into(), ..Distribution::default() });
+        assert!(other.origin_host == next.origin_host && other.origin_id != next.origin_id);
     }
 }

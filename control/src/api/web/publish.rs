@@ -6,7 +6,7 @@
 
 use prost::Message;
 use proto::distribution::{SIGNED_NAMES, validate};
-use proto::object::OriginId;
+use proto::object::{OriginId, PUBLIC};
 use proto::v1::{Distribution, DistributionKind};
 
 use super::WebConfig;
@@ -17,11 +17,11 @@ use crate::api::{ApiConfig, ApiError};
 use crate::documents::{DISTRIBUTIONS, NAMES, Stored};
 use crate::store::{HEAD_KEY, Transaction};
 
-/// The credential shields read an origin by.
-pub(crate) fn credential(kind: OriginKind<'_>) -> Option<String> {
+/// The credential shields read an origin of `account` by.
+pub(crate) fn credential(kind: OriginKind<'_>, account: &str) -> Option<String> {
     match kind {
         OriginKind::S3(Some(identity)) => Some(format!("{CREDENTIAL}{identity}")),
-        OriginKind::S3(None) => Some(String::new()),
+        OriginKind::S3(None) => Some(format!("{PUBLIC}{account}")),
         OriginKind::Custom => None,
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn document(
     if !is_published(origin, api) {
         return Ok(None);
     }
-    let credential = credential(origin.kind).unwrap_or_default();
+    let credential = credential(origin.kind, account).unwrap_or_default();
     let origin_host = origin.domain_name.to_ascii_lowercase();
     let own = |signer: &str| if signer == "self" { account.to_owned() } else { signer.to_owned() };
     let mut trusted_signers: Vec<String> = config.trusted_signers().into_iter().map(own).collect();

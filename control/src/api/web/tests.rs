@@ -78,7 +78,10 @@ async fn what_boto3_sends_is_kept_published_and_honestly_answered() {
     let document = published.document;
     assert_eq!((document.kind(), document.enabled), (DistributionKind::Web, true));
     assert_eq!((document.domain.as_str(), document.account.as_str()), (domain, ALICE));
-    assert_eq!((document.origin_host.as_str(), document.credential.as_str()), ("media.s3.amazonaws.com", ""));
+    assert_eq!(
+        (document.origin_host.as_str(), document.credential),
+        ("media.s3.amazonaws.com", format!("public/{ALICE}"))
+    );
     bench.until(|view| view.distributions.contains_key(&id)).await;
     // Deployed or not, an enabled one says what nobody does for it.
     bench.deploy().await;

@@ -4,6 +4,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use maud::{Markup, html};
+use proto::object::PUBLIC;
 use proto::v1::Distribution;
 use serde::Deserialize;
 
@@ -149,7 +150,7 @@ fn declared(document: &Distribution) -> Markup {
                 dt { "Domain" } dd { (copyable(&document.domain, "the domain")) }
                 dt { "Alternate names" } dd { (names(&document.aliases)) }
                 dt { "Origin" } dd { (document.origin_host) }
-                dt { "Credential" } dd { @if document.credential.is_empty() { "None: the files are public" } @else { (document.credential) } }
+                dt { "Credential" } dd { @if document.credential.is_empty() || document.credential.starts_with(PUBLIC) { "None: the files are public" } @else { (document.credential) } }
                 dt { "Comment" } dd { @if document.comment.is_empty() { "None" } @else { (document.comment) } }
                 dt { "Signed by" }
                 dd { @if document.trusted_signers.is_empty() { "Nobody: names need no signature" } @else { (document.trusted_signers.join(", ")) } }

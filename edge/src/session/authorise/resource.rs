@@ -110,6 +110,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_for_keys_is_not_met_by_the_viewers_query() {
+        let own = Some("a=.mp3");
+        assert!(covers("*.mp3", "film.mp3", own) && covers("*", "film.mp4", own));
+        for pattern in ["*.mp3", "film.mp4*.mp3", "????????*3"] {
+            assert!(!covers(pattern, "film.mp4?a=.mp3", own), "{pattern}");
+        }
+        // A pattern that has a part for the query is met by both.
+        assert!(
+            covers("film.mp4?a=*", "film.mp4?a=.mp3", own) && covers("*.mp4?a=.mp3", "film.mp4?a=.mp3", own)
+        );
+        assert!(!covers("other.mp4?a=*", "film.mp4?a=.mp3", own));
+        assert!(!covers("film.mp4?b=*", "film.mp4?a=.mp3", own));
+    }
+
+    #[test]
     fn a_key_answers_to_its_name_with_and_without_extension() {
         let of = |key: &str, names: &[&str]| {
             (key.to_owned(), names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())

@@ -60,8 +60,8 @@ async fn c01_a_create_of_2009_answers_in_its_own_words() {
         assert_eq!((nodes.account.as_str(), nodes.enabled), (ALICE, true));
         assert_eq!(nodes.aliases, ["media.example.com", "m2.example.com"]);
         assert_eq!(
-            (nodes.origin_host.as_str(), nodes.credential.as_str()),
-            ("mystreamingbucket.s3.amazonaws.com", "")
+            (nodes.origin_host.as_str(), nodes.credential),
+            ("mystreamingbucket.s3.amazonaws.com", format!("public/{ALICE}"))
         );
     }
 }
@@ -429,9 +429,8 @@ async fn an_update_of_2009_keeps_what_it_has_no_words_for() {
     );
     rig.put_config(V2010, id(&made), etag(&updated), &plain).await.unwrap();
     let nodes = rig.published(id(&made)).await.unwrap();
-    assert!(
-        nodes.trusted_signers.is_empty() && nodes.credential.is_empty() && nodes.required_features.is_empty()
-    );
+    assert!(nodes.trusted_signers.is_empty() && nodes.required_features.is_empty());
+    assert_eq!(nodes.credential, format!("public/{ALICE}"));
 }
 
 #[tokio::test]
