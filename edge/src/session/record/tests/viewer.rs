@@ -279,7 +279,6 @@ impl Viewer {
         if !self.wire.line().closed || !self.serving.is_finished() {
             timeout(Duration::from_secs(600), self.serving).await.unwrap().unwrap();
         }
-        let received = self.wire.line().received;
-        received
+        self.wire.line().received
     }
 }
