@@ -1,9 +1,9 @@
 //! The edge's side of access logs: what a session's events are written to, and what all sessions say alike.
 //!
 //! A session records its own events (`session::record`); this is where they go. An [`EventSink`] takes a record at once, without ever making
-//! its caller wait, and answers with a [`Written`]: a future that ends when the record is as safe as the log promises, or was dropped. The session holds its
-//! outgoing bytes back until then, so an event counts before its viewer sees what it brought about. That wait is bounded
-//! (`log.hold_ms`): a disk that hangs costs each event that time once, and is counted; playing never stops for it.
+//! its caller wait, and answers with a [`Written`]: a future that ends when the record is as safe as the log promises, or was dropped, or is so late that
+//! nobody is to wait any longer. The session holds its outgoing bytes back until then, so an event counts before its viewer sees what it
+//! brought about. The log bounds that wait (`logs.spool.wait_ms`) and counts who went on without; playing never stops for a disk.
 //!
 //! # What is recorded
 //!
@@ -30,21 +30,33 @@
 
 use std::sync::{Arc, OnceLock};
 
-use futures::future::BoxFuture;
+use control::client::spool::EventLog;
+use futures::future::{BoxFuture, FutureExt};
 use proto::v1::AccessRecord;
 
 pub mod memory;
 
-/// Ends once a record is written, or was dropped and counted. Records of one sink are written in their order.
+/// Ends once a record is written, or was dropped, or is late: within the bound that its sink sets. Records of one sink are written in their order.
 pub type Written = BoxFuture<'static, ()>;
 
 /// Takes the events of every session of an edge.
 pub trait EventSink: Send + Sync {
-    /// Takes `record`; never waits.
+    /// Takes `record`; never waits. One without a target is not to be kept: it only tells that its connection goes on, or has ended.
     fn record(&self, record: AccessRecord) -> Written;
 
     /// The open connection `client_id` has been sent so many bytes by then: what its last records say should the edge be killed.
     fn progress(&self, client_id: &str, time_ms: u64, sc_bytes: u64);
+}
+
+impl EventSink for EventLog {
+    fn record(&self, record: AccessRecord) -> Written {
+        // Whatever became of it, the viewer is not to wait any more.
+        EventLog::record(self, record).map(|_| ()).boxed()
+    }
+
+    fn progress(&self, client_id: &str, time_ms: u64, sc_bytes: u64) {
+        EventLog::progress(self, client_id, time_ms, sc_bytes);
+    }
 }
 
 /// Where an edge's events go: nowhere until it is told.

@@ -110,10 +110,6 @@ pub struct Metrics {
     pub tls_expiry: IntGauge,
     /// How long sessions were there, from their first byte on, in seconds, by how they ended.
     pub session_seconds: HistogramVec,
-    /// Events recorded for access logs, by event.
-    pub log_events: IntCounterVec,
-    /// Events whose viewers no longer waited for them to be written.
-    pub log_late: IntCounter,
     /// How long events held their viewers' bytes back, in seconds.
     pub log_hold_seconds: Histogram,
     /// Texts that were too long for a field of an access log, and cut.
@@ -248,11 +244,6 @@ impl Metrics {
                 "When the first certificate ends, in seconds since 1970; 0 without any",
             )?,
             session_seconds,
-            log_events: counters("log_events_total", "Events recorded for access logs, by event", "event")?,
-            log_late: counter(
-                "log_late_total",
-                "Events whose viewers no longer waited for them to be written",
-            )?,
             log_hold_seconds,
             log_cut: counter("log_cut_fields_total", "Texts cut to fit a field of an access log")?,
         })
@@ -288,7 +279,6 @@ impl Metrics {
             ("tunnel_response_bytes", config.tunnel.response_bytes as u64),
             ("tunnel_max_sessions_per_address", config.tunnel.max_sessions_per_address as u64),
             ("tunnel_unknown_per_minute", u64::from(config.tunnel.unknown_per_minute)),
-            ("log_hold_ms", config.log.hold_ms),
             ("log_field_bytes", config.log.field_bytes as u64),
         ];
         for (name, value) in limits {

@@ -300,15 +300,13 @@ impl Session {
             }
             let ping = self.heard_at.max(self.pinged_at) + PING_AFTER;
             let throttled = self.holding.throttled_until;
-            let soonest = [wake, look, late, report, throttled, withheld]
-                .into_iter()
-                .flatten()
-                .fold(deadline, Instant::min);
+            let soonest =
+                [wake, look, late, report, throttled].into_iter().flatten().fold(deadline, Instant::min);
             timer.as_mut().reset(soonest.min(ping.max(now + PING_AFTER / 60)));
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
             let backlog = self.is_backlogged();
             let queued = !self.out.is_empty();
-            let writing = queued && throttled.is_none() && withheld.is_none();
+            let writing = queued && throttled.is_none() && !withheld;
             // The batch was full and the transport has taken all of it: there is more to send at once.
             let more = std::mem::take(&mut self.more) && !queued;
             tokio::select! {
@@ -339,7 +337,7 @@ impl Session {
                         return self.ending.take().unwrap_or(End::Io(error));
                     }
                 }
-                () = record::written(&mut self.trail), if withheld.is_some() => {}
+                () = record::written(&mut self.trail), if withheld => {}
                 () = tokio::task::yield_now(), if more => {}
                 () = &mut timer => {}
             }

@@ -1,4 +1,4 @@
-//! What sessions write to access logs, and how long they wait for it.
+//! What sessions write to access logs.
 
 use serde::Deserialize;
 
@@ -12,8 +12,6 @@ pub struct LogConfig {
     pub edge_location: String,
     /// Record connects that are rejected (where they name a distribution) and plays that fail, too.
     pub rejected: bool,
-    /// How long a viewer's bytes wait at most for its event to be written, in ms. 0: not at all.
-    pub hold_ms: u64,
     /// Longest text of a field, in bytes; what is longer is cut, and counted.
     pub field_bytes: usize,
 }
@@ -21,7 +19,7 @@ pub struct LogConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         // A name with a signed query has up to 4 KiB.
-        Self { edge_location: String::new(), rejected: false, hold_ms: 250, field_bytes: 4096 }
+        Self { edge_location: String::new(), rejected: false, field_bytes: 4096 }
     }
 }
 
@@ -41,9 +39,6 @@ impl LogConfig {
     /// Checks values that types don't.
     pub(super) fn check(&self) -> Result<(), BadField> {
         let bad = |field, reason| Err(BadField { field, reason });
-        if self.hold_ms > 2000 {
-            return bad("log.hold_ms", format!("{} is over 2000", self.hold_ms));
-        }
         if !(64..=64 << 10).contains(&self.field_bytes) {
             return bad("log.field_bytes", format!("{} is not within 64 and 65536", self.field_bytes));
         }
@@ -75,7 +70,6 @@ mod tests {
     fn what_can_t_be_used_is_named() {
         let field = |config: LogConfig| config.check().map_err(|bad| bad.field);
         assert_eq!(field(LogConfig::default()), Ok(()));
-        assert_eq!(field(LogConfig { hold_ms: 2001, ..Default::default() }), Err("log.hold_ms"));
         assert_eq!(field(LogConfig { field_bytes: 63, ..Default::default() }), Err("log.field_bytes"));
         let location = LogConfig { edge_location: "A\tB".into(), ..Default::default() };
         assert_eq!(field(location), Err("log.edge_location"));

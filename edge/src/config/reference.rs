@@ -106,8 +106,6 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.log.edge_location      x-edge-location in access logs              [default: letters and
                               digits of zone, else of node_id, upper case]
   edge.log.rejected           record rejected connects and failed plays   [default: false]
-  edge.log.hold_ms            longest wait of a viewer's bytes for its
-                              event to be written, ms                     [default: 250]
   edge.log.field_bytes        longest text of a field, bytes; cut         [default: 4096]
 
   shield_client.demand_connections      connections a shield for demand   [default: 2]

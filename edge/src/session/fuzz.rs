@@ -110,10 +110,10 @@ fn converse(data: &[u8]) -> (Vec<u8>, [usize; 256]) {
     };
     runtime.block_on(async {
         let sink = MemorySink::new();
-        // A log that is quick, one that is slow, and one that hangs.
+        // A log that is quick, one that is slow, and one that takes its time.
         sink.set_pace(match data.len() % 4 {
             0 => Pace::Takes(Duration::from_millis(7)),
-            1 => Pace::Hangs,
+            1 => Pace::Takes(Duration::from_millis(500)),
             _ => Pace::AtOnce,
         });
         let shared = shared(&sink);

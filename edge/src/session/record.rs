@@ -11,7 +11,7 @@ use std::task::{Poll, ready};
 use futures::future::FutureExt;
 use proto::v1::{AccessEvent, AccessRecord, Distribution, DistributionKind};
 use rand::Rng;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant};
 
 use super::connect::Hello;
 use super::names::StreamName;
@@ -19,8 +19,8 @@ use super::{Session, Shared};
 use crate::log::{Written, clip, stem_and_query};
 use crate::media::Container;
 
-/// How old the count of an open connection's bytes may become, where bytes were sent since.
-const PROGRESS: Duration = Duration::from_secs(10);
+/// How often the log is told an open connection's bytes, where there are more. With what it takes to save them, they are at most ten seconds old.
+const PROGRESS: Duration = Duration::from_secs(8);
 /// Unwritten records waited for; with more of them (a viewer that commands faster than the disk writes) the newest, which are written last.
 const WAITED_FOR: usize = 64;
 
@@ -58,8 +58,8 @@ struct Logged {
 #[derive(Default)]
 pub(super) struct Trail {
     logged: Option<Box<Logged>>,
-    /// What isn't written yet, oldest first, and since when.
-    unwritten: VecDeque<(Instant, Written)>,
+    /// What isn't written yet, oldest first.
+    unwritten: VecDeque<Written>,
     /// Since when the session has held its bytes back.
     withheld_since: Option<Instant>,
 }
@@ -140,7 +140,8 @@ impl Logged {
 }
 
 impl Trail {
-    /// Hands a record over, where its distribution has a log now.
+    /// Hands a record over, where its distribution has a log now. Where it has none any more, the log is told all the same, without a target: it keeps
+    /// no record of that, and knows that the connection goes on or has ended.
     fn record(
         &mut self,
         shared: &Shared,
@@ -154,7 +155,8 @@ impl Trail {
         if let Some(document) = shared.catalogue.borrow().distributions.get(&logged.common.distribution_id) {
             logged.common.target.clone_from(&document.logging);
         }
-        if logged.common.target.is_none() {
+        let is_kept = logged.common.target.is_some();
+        if !is_kept && !(logged.recorded && status.is_empty()) {
             return;
         }
         let mut record = AccessRecord {
@@ -173,14 +175,13 @@ impl Trail {
         let now = Instant::now();
         logged.recorded |= status.is_empty();
         logged.told = (now, moment.sc_bytes.max(logged.told.1));
-        shared.metrics.log_events.with_label_values(&[label(event)]).inc();
         let written = sink.record(record);
-        if shared.config.log.hold_ms > 0 {
+        if is_kept {
             self.withheld_since.get_or_insert(now);
             if self.unwritten.len() >= WAITED_FOR {
                 self.unwritten.pop_front();
             }
-            self.unwritten.push_back((now, written));
+            self.unwritten.push_back(written);
         }
     }
 
@@ -211,24 +212,10 @@ impl Trail {
     }
 }
 
-fn label(event: AccessEvent) -> &'static str {
-    match event {
-        AccessEvent::Connect => "connect",
-        AccessEvent::Disconnect => "disconnect",
-        AccessEvent::Play => "play",
-        AccessEvent::Stop => "stop",
-        AccessEvent::Pause => "pause",
-        AccessEvent::Unpause => "unpause",
-        AccessEvent::Seek => "seek",
-        AccessEvent::Request => "request",
-        AccessEvent::Unspecified => "unspecified",
-    }
-}
-
 /// Waits until the oldest of what isn't written is, for ever if there is none.
 pub(super) async fn written(trail: &mut Trail) {
     poll_fn(|cx| {
-        let Some((_, written)) = trail.unwritten.front_mut() else { return Poll::Pending };
+        let Some(written) = trail.unwritten.front_mut() else { return Poll::Pending };
         ready!(written.poll_unpin(cx));
         // A future that is done is not polled again.
         trail.unwritten.pop_front();
@@ -350,32 +337,24 @@ impl Session {
         self.trail.logged = None;
     }
 
-    /// Until when nothing may be sent because a record isn't written; those that took too long are no longer waited for.
-    pub(super) fn withheld(&mut self, now: Instant) -> Option<Instant> {
-        let since = self.trail.withheld_since?;
-        let hold = Duration::from_millis(self.shared.config.log.hold_ms);
-        while let Some((at, written)) = self.trail.unwritten.front_mut() {
-            let until = *at + hold;
+    /// Whether nothing may be sent, because a record isn't written yet.
+    pub(super) fn withheld(&mut self, now: Instant) -> bool {
+        let Some(since) = self.trail.withheld_since else { return false };
+        while let Some(written) = self.trail.unwritten.front_mut() {
             if written.now_or_never().is_none() {
-                if until > now {
-                    return Some(until);
-                }
-                self.shared.metrics.log_late.inc();
+                return true;
             }
             self.trail.unwritten.pop_front();
         }
         self.trail.withheld_since = None;
         self.shared.metrics.log_hold_seconds.observe(now.saturating_duration_since(since).as_secs_f64());
-        None
+        false
     }
 
-    /// Waits until everything recorded is written, and no longer than for any record.
+    /// Waits until everything recorded is written.
     pub(super) async fn settle_records(&mut self) {
-        while let Some(until) = self.withheld(Instant::now()) {
-            tokio::select! {
-                () = written(&mut self.trail) => {}
-                () = sleep_until(until) => {}
-            }
+        while self.withheld(Instant::now()) {
+            written(&mut self.trail).await;
         }
     }
 

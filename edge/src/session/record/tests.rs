@@ -13,6 +13,20 @@ mod viewer;
 
 use viewer::{Bench, Viewer};
 
+fn label(event: AccessEvent) -> &'static str {
+    match event {
+        AccessEvent::Connect => "connect",
+        AccessEvent::Disconnect => "disconnect",
+        AccessEvent::Play => "play",
+        AccessEvent::Stop => "stop",
+        AccessEvent::Pause => "pause",
+        AccessEvent::Unpause => "unpause",
+        AccessEvent::Seek => "seek",
+        AccessEvent::Request => "request",
+        AccessEvent::Unspecified => "unspecified",
+    }
+}
+
 /// Event, name, extension and stream of each record.
 fn told(sink: &MemorySink) -> Vec<String> {
     let line = |record: &AccessRecord| {
@@ -22,7 +36,12 @@ fn told(sink: &MemorySink) -> Vec<String> {
         }
         if record.status.is_empty() { line } else { format!("{line} {}", record.status) }
     };
-    sink.records().iter().map(line).collect()
+    kept(sink).iter().map(line).collect()
+}
+
+/// What a log keeps: not what only tells it that a connection goes on.
+fn kept(sink: &MemorySink) -> Vec<AccessRecord> {
+    sink.records().into_iter().filter(|record| record.target.is_some()).collect()
 }
 
 fn play(name: &str) -> [Value; 4] {
@@ -82,7 +101,6 @@ async fn c38_a_session_of_every_command_leaves_exactly_its_records() {
         all.iter().map(|record| record.time_ms - first.time_ms).collect::<Vec<_>>()[..3],
         [0, 0, 1500]
     );
-    assert_eq!(bench.metrics().log_events.with_label_values(&["play"]).get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,8 +348,7 @@ async fn logging_that_is_switched_or_moved_counts_for_events_from_then_on() {
         told(&bench.sink)[2..],
         ["pause long flv 1", "pause long flv 1", "stop long flv 1", "disconnect"]
     );
-    let targets: Vec<_> =
-        bench.sink.records()[2..].iter().filter_map(|record| record.target.clone()).collect();
+    let targets: Vec<_> = kept(&bench.sink)[2..].iter().filter_map(|record| record.target.clone()).collect();
     assert_eq!(targets, [&pauses[0], &pauses[1], &pauses[1], &pauses[1]].map(Clone::clone));
 }
 
@@ -353,7 +370,7 @@ async fn a_clock_that_is_set_back_an_hour_disorders_no_session() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_before_its_event_is_written() {
-    let bench = Bench::new(LogConfig { hold_ms: 1000, ..LogConfig::default() });
+    let bench = Bench::new(LogConfig::default());
     bench.sink.set_pace(Pace::Hangs);
     let mut viewer = Viewer::greet(&bench).await;
     let greeted = viewer.received();
@@ -381,23 +398,24 @@ async fn nothing_is_sent_before_its_event_is_written() {
     viewer.until("NetStream.Pause.Notify").await;
     let received = viewer.leave().await;
     records::check(&bench.sink.records(), received);
-    assert_eq!(bench.metrics().log_late.get(), 0);
     assert_eq!(bench.metrics().log_hold_seconds.get_sample_count(), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_hangs_costs_each_event_its_time_and_stops_nothing() {
-    let bench = Bench::new(LogConfig { hold_ms: 250, ..LogConfig::default() });
-    bench.sink.set_pace(Pace::Hangs);
+async fn a_slow_log_costs_each_event_its_time_and_stops_nothing() {
+    let bench = Bench::new(LogConfig::default());
+    bench.sink.set_pace(Pace::Takes(Duration::from_millis(250)));
     let begun = Instant::now();
     let mut viewer = Viewer::connect(&bench).await;
     assert_eq!(begun.elapsed().as_millis(), 250);
     viewer.command(1, "play", &play("other.flv")).await;
+    viewer.until("NetStream.Play.Start").await;
+    assert_eq!(begun.elapsed().as_millis(), 500);
     viewer.until("NetStream.Play.Stop").await;
     let received = viewer.leave().await;
-    assert_eq!(bench.metrics().log_late.get(), 4);
     records::check(&bench.sink.records(), received);
     assert_eq!(viewer::events(&bench.sink), ["connect", "play", "stop", "disconnect"]);
+    assert_eq!(bench.metrics().log_hold_seconds.get_sample_sum(), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -416,7 +434,7 @@ async fn an_open_connection_s_bytes_are_told_while_they_change() {
     assert!(reports.iter().all(|(client_id, ..)| *client_id == id));
     // One while it plays, and one of what was sent with the pause itself; then nothing changes.
     assert_eq!(reports.len(), 2, "{reports:?}");
-    assert!(reports[0].1 < paused_at && reports[1].1 > paused_at + 9_000, "{reports:?} {paused_at}");
+    assert!(reports[0].1 < paused_at && reports[1].1 > paused_at + 7_000, "{reports:?} {paused_at}");
     assert_eq!(reports[1].2, viewer.received());
     viewer.leave().await;
 }
