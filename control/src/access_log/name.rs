@@ -117,6 +117,6 @@ mod tests {
     fn a_name_stays_what_it_is_from_one_version_to_the_next() {
         // A file that was committed by one version may be uploaded by another.
         let name = key("EMLARXS9EXAMPLE", 437_276, &target("log"), &[segment("e1", 7)]);
-        assert_eq!(name, "log/EMLARXS9EXAMPLE.2019-11-19-20.GOLDEN.gz");
+        assert_eq!(name, "log/EMLARXS9EXAMPLE.2019-11-19-20.I3NOG94AIPHH3.gz");
     }
 }
