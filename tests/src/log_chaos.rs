@@ -11,6 +11,8 @@
 
 pub mod boxes;
 pub mod check;
+pub mod gate;
+pub mod moto;
 pub mod pickup;
 pub mod storm;
 pub mod troupe;

@@ -4,7 +4,6 @@
 //! staging and once for the customers' buckets. The S3 server is a `penstock` of its own (only its embedded S3 is used) on a port and a folder
 //! that stay, or any other S3 server's address.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,7 +46,7 @@ pub struct LogSetup {
     pub logs: String,
     /// YAML under the edges' `edge:`.
     pub edge: String,
-    /// YAML under the edges' `spool:`.
+    /// YAML under the edges' `logs.spool:`.
     pub spool: String,
     /// Distributions with logging, by letter: `a` logs into bucket `logs-a`.
     pub letters: &'static str,
@@ -66,7 +65,7 @@ impl Default for LogSetup {
             controls: 1,
             logs: "file_age_seconds: 1".into(),
             edge: String::new(),
-            spool: "segment_bytes: 65536\nsegment_age_ms: 500".into(),
+            spool: "segment_bytes: 65536\nseal_after_ms: 500".into(),
             letters: "a",
             elsewhere: None,
             before_edge: Vec::new(),
@@ -217,7 +216,7 @@ impl LogCluster {
 
     /// Where an edge keeps its spool.
     pub fn spool(&self, edge: usize) -> PathBuf {
-        self.folder().join(&self.edges[edge].name).join("spool")
+        self.folder().join(&self.edges[edge].name).join("access-log")
     }
 
     /// The ways of one edge to the controls.
@@ -237,7 +236,7 @@ impl LogCluster {
                 let mut played = Fate::Refused;
                 if viewer.is_alive() {
                     viewer.create_stream();
-                    played = viewer.play("mp3:mono-22k", "mono-22k", "p=probe", None);
+                    played = viewer.play("mp3:film", "film", "p=probe", None);
                 }
                 probes.push(viewer.leave());
                 (played == Fate::Seen).then_some(())
@@ -265,13 +264,21 @@ fn logged(i: usize, letter: char) -> Logged {
     }
 }
 
-/// Records in an edge's spool that are not acknowledged yet, by its metrics.
-pub fn spooled_records(samples: &BTreeMap<String, f64>) -> usize {
-    let of = |name: &str| {
-        samples.iter().filter(|(k, _)| k.split('{').next() == Some(name)).map(|(_, v)| *v).sum::<f64>()
-    };
-    of("penstock_control_client_spool_records") as usize
+/// Bytes of segments in a spool's folder that hold records; what is there besides is small.
+pub fn spooled_bytes(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = files.filter_map(|file| {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let size = file.metadata().ok()?.len();
+        // A segment being written begins with its header.
+        let empty = if name.ends_with(".part") { HEADER_BYTES } else { 0 };
+        (name.ends_with(".seg") || name.ends_with(".part")).then(|| size.saturating_sub(empty))
+    });
+    sizes.sum()
 }
+
+/// More than a segment's header takes, less than a record.
+const HEADER_BYTES: u64 = 80;
 
 fn declared(logged: &[Logged]) -> String {
     let mut text = "distributions:\n".to_owned();
@@ -333,8 +340,10 @@ fn start_edge(n: usize, ways: &[Valve], setup: &LogSetup, folder: &Path) -> Node
     let node = node_yaml(&name, "CONTROLS", &addr, &metrics, folder)
         .replace("['http://CONTROLS']", &format!("[{}]", all.join(", ")));
     // As many seeks as a script likes; the limit is tested elsewhere.
-    let edge = below("edge", &format!("seek_interval_ms: 1\n{}", setup.edge));
-    let text = format!("{node}{edge}{}", below("spool", &setup.spool));
+    // And an answer waits for its event as long as it may: the machine that runs tests is slow.
+    let fixed = "seek_interval_ms: 1\nlog:\n  hold_ms: 2000\n";
+    let edge = below("edge", &format!("{fixed}{}", setup.edge));
+    let text = format!("{node}{edge}{}", below("logs", &below("spool", &setup.spool)));
     let config = write(folder, &format!("{name}.yaml"), &text);
     started(&name, "penstock-edge", &setup.before_edge, &config, addr, metrics, folder)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::boxes::{LogCluster, S3Place};
+use super::boxes::{self, LogCluster, S3Place};
 use super::check::Logged;
 use crate::logs::{self, Entry};
 use crate::{eventually, http};
@@ -73,8 +73,8 @@ pub fn documents(etcd: &str, under: &str) -> usize {
 /// What is still on its way: in edges' spools, as staged segments, as documents of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Under {
-    /// Records in spools.
-    pub spooled: usize,
+    /// Bytes of records in spools.
+    pub spooled: u64,
     /// Objects in the staging bucket.
     pub staged: usize,
     /// Documents of segments.
@@ -83,13 +83,10 @@ pub struct Under {
 
 /// What is on its way now.
 pub fn under_way(cluster: &LogCluster) -> Under {
-    let spooled = cluster.edges.iter().map(|edge| {
-        // An edge that can't say has something.
-        http::metrics(&edge.metrics).map_or(usize::MAX / 8, |samples| super::boxes::spooled_records(&samples))
-    });
+    let spools = (0..cluster.edges.len()).map(|edge| boxes::spooled_bytes(&cluster.spool(edge)));
     Under {
-        spooled: spooled.sum(),
-        staged: keys(&cluster.place(), super::boxes::STAGING).len(),
+        spooled: spools.sum(),
+        staged: keys(&cluster.place(), boxes::STAGING).len(),
         segments: documents(&cluster.etcd.addr, "log-segments"),
     }
 }
