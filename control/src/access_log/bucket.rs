@@ -1,0 +1,1 @@
+//! Buckets: the seam between log files and where they are put.
