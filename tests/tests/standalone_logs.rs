@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tests::api::{Keys, aws};
 use tests::players::{self, Outcome};
+use tests::scale;
 use tests::standalone::{Options, Standalone};
 use tests::wire::{Client, PATIENCE};
-use tests::scale;
 
 /// Until a line must be in its file, on a machine that does much else. A quiet one needs some seven seconds.
 const DELIVERED: Duration = Duration::from_secs(90);
