@@ -2,7 +2,7 @@
 //!
 //! A backup holds what operators made: distributions and their names, resources of the control API, accounts and keys (sealed as they lie in the
 //! store: a backup is of use only beside the key that sealed them), grants, the local CA. It does not hold what the cluster makes of itself:
-//! members, the shield map, the roster, the deployed floor, orders to forget.
+//! members, the shield map, the roster, the deployed floor, orders to forget, the ledger of access logs.
 //!
 //! Importing writes every document and, last, gives the store a new id: whatever revisions nodes have seen of it, they take what follows as a
 //! full snapshot. An import that breaks off leaves the store with a part of the backup and its old id; the same import again goes on.
@@ -18,7 +18,7 @@ use proto::v1::Distribution;
 
 use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
 use crate::documents::{
-    ACCOUNTS, API, API_REFS, CERTIFICATE_AUTHORITY, DECLARED, DISTRIBUTIONS, KEYS, NAMES, TAGS,
+    ACCOUNTS, API, API_REFS, CERTIFICATE_AUTHORITY, DECLARED, DISTRIBUTIONS, KEYS, LOG_GRANTS, NAMES, TAGS,
 };
 use crate::store::{ConfigStore, Entry, HEAD_KEY, Head, StoreError, Transaction};
 
@@ -35,6 +35,7 @@ const KINDS: &[&str] = &[
     SIGNERS,
     ORIGIN_SECRETS,
     GRANTS,
+    LOG_GRANTS,
     CERTIFICATE_AUTHORITY,
 ];
 

@@ -116,7 +116,7 @@ pub(crate) enum Command {
     /// S3 keys of origin access identities
     #[command(subcommand)]
     Oai(OaiCommand),
-    /// Buckets that accounts may have read by the shields' own role
+    /// Buckets that accounts may have read by the shields' own role, or may have access logs written to
     #[command(subcommand)]
     Grants(GrantsCommand),
     /// Public keys by which signed names are checked

@@ -6,6 +6,7 @@
 //!     kind: streaming        # or web
 //!     origin: media.s3.amazonaws.com
 //!     aliases: [films.example.com]
+//!     logging: {bucket: logs.s3.amazonaws.com, prefix: films}
 //! ```
 //!
 //! The document `declared/NAME` records the id of the distribution an entry made: so an id or domain that the file leaves
@@ -89,9 +90,23 @@ pub struct Declared {
     /// Accounts whose signers may sign stream names; none by default. Adds the feature `signed-names` to those an edge must have.
     #[serde(default)]
     pub trusted_signers: Vec<String>,
+    /// Where access logs go, in the operator's name: no grant is needed; none by default.
+    #[serde(default)]
+    pub logging: Option<DeclaredLogging>,
     /// Features an edge must have to serve it.
     #[serde(default)]
     pub required_features: Vec<String>,
+}
+
+/// Where access logs go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredLogging {
+    /// The bucket's host, such as `logs.s3.amazonaws.com`.
+    pub bucket: String,
+    /// Before each file's name, up to 256 characters; a slash is put between where it has none. Empty by default.
+    #[serde(default)]
+    pub prefix: String,
 }
 
 /// A SWF file a player may be.

@@ -1,8 +1,8 @@
 //! What an operator lends to accounts by hand, beside the API: the S3 keys of an [origin access identity](secrets), the
-//! right to use [the nodes' own role](grants) on a bucket, and public keys under [ids that signing scripts know](signers).
+//! right to have buckets [read by the nodes' own role or logs written to them](grants), and public keys under [ids that signing scripts know](signers).
 //!
-//! Each is a document that is published to nodes (secrets and grants to shields only), so each change touches the head and
-//! reaches them as the next config revision. They are the operator's to give: no access key of the API can.
+//! Each is a document; but for grants of logs they are published to nodes (secrets and grants to shields only), so each change touches the head
+//! and reaches them as the next config revision. They are the operator's to give: no access key of the API can.
 
 pub mod grants;
 pub mod secrets;

@@ -106,6 +106,8 @@ The file of distributions: `distributions:`, a list of entries with these fields
   audio_sample_access, video_sample_access  whether scripts may read sound and pixels   [default: false]
   account                 the account that sees it in the console      [default: none]
   trusted_signers         accounts whose signers may sign stream names [default: none, no signature]
+  logging                 where access logs go: bucket (its host, such as logs.s3.amazonaws.com) and prefix
+                          (up to 256 characters), in the operator's name, without a grant   [default: no logs]
   required_features       features an edge must have to serve it
 ";
 

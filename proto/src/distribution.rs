@@ -3,7 +3,7 @@
 //! A [`Distribution`] joins names viewers use (a domain, CNAMEs) to an origin. Control validates it before it is
 //! stored; a node validates it again before it is applied, and refuses a single document that requires a feature the node lacks.
 
-use crate::object::{OriginId, check_bucket, split_s3_host};
+use crate::object::{OriginId, check_bucket, check_key, split_s3_host};
 use crate::v1::{Distribution, DistributionKind};
 
 /// Features a node of this build has; a distribution may require some of them.
@@ -17,6 +17,12 @@ pub const SIGNED_NAMES: &str = "signed-names";
 
 /// Most trusted signers of a distribution.
 pub const TRUSTED_SIGNERS_MAX: usize = 5;
+
+/// Most characters of the prefix of log files, as CloudFront has it.
+pub const LOG_PREFIX_CHARS_MAX: usize = 256;
+
+/// And most bytes, so that a log file's key, its name included, stays within the 1024 of S3.
+pub const LOG_PREFIX_BYTES_MAX: usize = 960;
 
 /// Most SWF files a distribution may allow: each costs a hash at every connect.
 pub const ALLOWED_SWFS_MAX: usize = 64;
@@ -89,7 +95,39 @@ pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
         return invalid("account", format!("'{}' is not 12 digits", doc.account));
     }
     check_signers(doc)?;
+    check_logging(doc)?;
     check_swfs(doc)
+}
+
+fn check_logging(doc: &Distribution) -> Result<(), Invalid> {
+    let Some(target) = &doc.logging else { return Ok(()) };
+    if !is_origin_host(&target.bucket_host) {
+        let host = &target.bucket_host;
+        let reason = format!("'{host}' is not a bucket host such as BUCKET.s3.amazonaws.com");
+        return invalid("logging.bucket", reason);
+    }
+    if !is_log_prefix(&target.prefix) {
+        return invalid(
+            "logging.prefix",
+            format!(
+                "is over {LOG_PREFIX_CHARS_MAX} characters or {LOG_PREFIX_BYTES_MAX} bytes, or no beginning of a key"
+            ),
+        );
+    }
+    // Whose grants decide where logs are written must not be anybody else than whose distribution it is.
+    if !target.account.is_empty() && target.account != doc.account {
+        return invalid("logging.account", format!("'{}' is not the distribution's account", target.account));
+    }
+    Ok(())
+}
+
+/// Whether keys of log files may begin with `prefix`: text without control characters, empty, `.` or `..` segments; with or without a slash at its
+/// end, and empty for none.
+pub fn is_log_prefix(prefix: &str) -> bool {
+    prefix.is_empty()
+        || (prefix.chars().count() <= LOG_PREFIX_CHARS_MAX
+            && prefix.len() <= LOG_PREFIX_BYTES_MAX
+            && check_key(prefix.strip_suffix('/').unwrap_or(prefix)).is_ok())
 }
 
 /// Whether `account` is the number of an account: 12 digits.
@@ -167,7 +205,7 @@ pub fn is_origin_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::AllowedSwf;
+    use crate::v1::{AllowedSwf, LogTarget};
 
     fn sample() -> Distribution {
         Distribution {
@@ -199,10 +237,35 @@ mod tests {
         assert!(lacking_features(&doc).is_empty());
     }
 
+    const LOGS: &str = "logs.s3.amazonaws.com";
+
+    fn logs(bucket_host: &str, prefix: &str) -> LogTarget {
+        LogTarget { bucket_host: bucket_host.into(), prefix: prefix.into(), account: String::new() }
+    }
+
+    #[test]
+    fn logs_go_to_a_bucket_under_a_prefix_that_begins_a_key() {
+        let longest = "p".repeat(256);
+        for prefix in ["", "log", "log/", "a/b c/ü", longest.as_str()] {
+            let mut doc = sample();
+            doc.logging = Some(logs(LOGS, prefix));
+            assert_eq!(validate(&doc), Ok(()), "{prefix:?}");
+        }
+        for prefix in ["/", "a//b", "a/./", "..", "a\\b", "a\tb", "a\u{7f}", &"\u{1f3a5}".repeat(241)] {
+            assert!(!is_log_prefix(prefix), "{prefix:?}");
+        }
+        let mut doc = sample();
+        doc.account = "111122223333".into();
+        for account in ["", "111122223333"] {
+            doc.logging = Some(LogTarget { account: account.into(), ..logs(LOGS, "") });
+            assert_eq!(validate(&doc), Ok(()), "the operator's choice, or the account's own");
+        }
+    }
+
     #[test]
     fn each_bad_field_is_named() {
         type Break = fn(&mut Distribution);
-        let cases: [(&str, Break); 11] = [
+        let cases: [(&str, Break); 18] = [
             ("id", |d| d.id = "X".into()),
             ("kind", |d| d.kind = 0),
             ("domain", |d| d.domain = "d5c39gqb8ow64r.penstock.localhost".into()),
@@ -214,6 +277,15 @@ mod tests {
             ("swf_verification", |d| d.swf_verification = vec![AllowedSwf::default()]),
             ("swf_verification", |d| d.swf_verification = vec![allowed(); 65]),
             ("required_features", |d| d.swf_verification = vec![allowed()]),
+            ("logging.bucket", |d| d.logging = Some(logs("", ""))),
+            ("logging.bucket", |d| d.logging = Some(logs("s3.amazonaws.com", ""))),
+            ("logging.bucket", |d| d.logging = Some(logs("Logs.s3.amazonaws.com", ""))),
+            ("logging.prefix", |d| d.logging = Some(logs(LOGS, "../other"))),
+            ("logging.prefix", |d| d.logging = Some(logs(LOGS, "/films"))),
+            ("logging.prefix", |d| d.logging = Some(logs(LOGS, &"p".repeat(257)))),
+            ("logging.account", |d| {
+                d.logging = Some(LogTarget { account: "111122223333".into(), ..logs(LOGS, "") });
+            }),
         ];
         for (field, break_it) in cases {
             let mut doc = sample();

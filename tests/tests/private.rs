@@ -395,6 +395,14 @@ fn c35_custom_policies_hold_addresses_wildcards_and_times() {
     assert_eq!(word(&["--resource", "folder/*", "folder/inside"]), "media");
     assert_eq!(word(&["--resource", "folder/*", "mp4:first.mp4"]), "NetStream.Failed");
     assert_eq!(word(&["--resource", "f?rst.mp4", "mp4:first.mp4"]), "media");
+    // The viewer's own query is theirs to choose: it doesn't make another key match.
+    for own in ["folder/inside.mp4", "x=inside.mp4"] {
+        let name = format!("mp4:first.mp4?{own}");
+        assert_eq!(word(&["--resource", "*inside.mp4", &name]), "NetStream.Failed", "{name}");
+    }
+    assert_eq!(word(&["--resource", "*inside.mp4", "mp4:folder/deeper/inside.mp4?color=red"]), "media");
+    assert_eq!(word(&["--resource", "first.mp4?color=*", "mp4:first.mp4?color=red"]), "media");
+    assert_eq!(word(&["--resource", "first.mp4?color=*", "mp4:first.mp4?shape=red"]), "NetStream.Failed");
     let later = (now_s() + 600).to_string();
     assert_eq!(word(&["--not-before", &later, "mp4:first.mp4"]), "NetStream.Failed");
     assert_eq!(word(&["--not-before", "1000", "mp4:first.mp4"]), "media");

@@ -33,12 +33,15 @@ pub(crate) enum OaiCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum GrantsCommand {
-    /// Let an account's origin access identities read a bucket by the shields' own role
+    /// Let an account's origin access identities read a bucket by the shields' own role, or its access logs be written to one
     Add {
         /// The account's number
         account: String,
         /// The bucket; * for any
         bucket: String,
+        /// For access logs, and not for reading: where an account needs both, grant twice
+        #[arg(long)]
+        logs: bool,
     },
     /// Take a grant back
     Remove {
@@ -46,8 +49,11 @@ pub(crate) enum GrantsCommand {
         account: String,
         /// The bucket, as it was granted
         bucket: String,
+        /// The grant for access logs, not that for reading
+        #[arg(long)]
+        logs: bool,
     },
-    /// List the grants
+    /// List the grants, and what each is for
     List,
 }
 
@@ -97,11 +103,24 @@ pub(super) async fn oai(admin: &mut Admin, command: &OaiCommand) -> Result<Answe
 
 pub(super) async fn grants(admin: &mut Admin, command: &GrantsCommand) -> Answer {
     match command {
-        GrantsCommand::Add { account, bucket } => admin.change_grant(account, bucket, false).await,
-        GrantsCommand::Remove { account, bucket } => admin.change_grant(account, bucket, true).await,
-        GrantsCommand::List => admin.grants().await.map(|grants| {
-            for grant in grants {
-                println!("{}  {}", grant.account, grant.bucket);
+        GrantsCommand::Add { account, bucket, logs: false } => {
+            admin.change_grant(account, bucket, false).await
+        }
+        GrantsCommand::Add { account, bucket, logs: true } => {
+            admin.change_log_grant(account, bucket, false).await
+        }
+        GrantsCommand::Remove { account, bucket, logs: false } => {
+            admin.change_grant(account, bucket, true).await
+        }
+        GrantsCommand::Remove { account, bucket, logs: true } => {
+            admin.change_log_grant(account, bucket, true).await
+        }
+        GrantsCommand::List => admin.grants().await.map(|listed| {
+            let read = listed.grants.iter().map(|grant| (grant, "read"));
+            let mut all: Vec<_> = read.chain(listed.log_grants.iter().map(|grant| (grant, "logs"))).collect();
+            all.sort_by_key(|(grant, _)| (&grant.account, &grant.bucket));
+            for (grant, right) in all {
+                println!("{}  {}  {right}", grant.account, grant.bucket);
             }
         }),
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proto::distribution::{Invalid, SIGNED_NAMES, SWF_VERIFICATION, validate};
 use proto::object::OriginId;
-use proto::v1::{AllowedSwf, Distribution, DistributionKind};
+use proto::v1::{AllowedSwf, Distribution, DistributionKind, LogTarget};
 
 use super::{Applied, ApplyError, Declared, DeclaredSet, Kind};
 use crate::documents::{
@@ -109,7 +109,13 @@ fn document(entry: &Declared, zone: &str, record: Option<&Record>) -> Distributi
         video_sample_access: entry.video_sample_access,
         account: entry.account.clone(),
         trusted_signers: entry.trusted_signers.clone(),
-        ..Default::default()
+        // Without an account: whoever sees the distribution, the operator chose the bucket.
+        logging: entry.logging.as_ref().map(|to| LogTarget {
+            bucket_host: to.bucket.trim_end_matches('.').to_ascii_lowercase(),
+            prefix: to.prefix.clone(),
+            account: String::new(),
+        }),
+        log_cookies: false,
     }
 }
 

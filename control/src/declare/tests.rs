@@ -84,6 +84,11 @@ async fn one_invalid_entry_stops_the_whole_file_and_is_named() {
         ("origin: media.s3.amazonaws.com, id: E1", "id:"),
         ("origin: media.s3.amazonaws.com, chunk_size_bytes: 1", "chunk_size_bytes:"),
         ("origin: media.s3.amazonaws.com, swf_verification: [{hash: zz}]", "swf_verification:"),
+        ("origin: media.s3.amazonaws.com, logging: {bucket: s3.amazonaws.com}", "logging.bucket:"),
+        (
+            "origin: media.s3.amazonaws.com, logging: {bucket: logs.s3.amazonaws.com, prefix: ../x}",
+            "logging.prefix:",
+        ),
     ];
     for (fields, says) in cases {
         let file = format!(
@@ -136,6 +141,30 @@ async fn a_given_id_replaces_the_generated_one() {
     assert_eq!((applied.created, applied.deleted), (1, 1));
     assert_eq!(applied.distributions[0].1.id, "E123456789ABCD");
     assert!(apply(&*store, &set(&given), ZONE).await.unwrap().is_unchanged());
+}
+
+#[tokio::test]
+async fn logs_are_switched_on_moved_and_off_in_the_operators_name() {
+    let store = memory::open().await.unwrap();
+    let file = |logging: &str| {
+        set(&format!(
+            "distributions: [{{name: films, origin: media.s3.amazonaws.com, account: '111122223333'{logging}}}]"
+        ))
+    };
+    let logging = async |fields: &str| {
+        let applied = apply(&*store, &file(fields), ZONE).await.unwrap();
+        assert!(apply(&*store, &file(fields), ZONE).await.unwrap().is_unchanged());
+        applied.distributions[0].1.logging.clone()
+    };
+    assert_eq!(logging("").await, None);
+    let on = logging(", logging: {bucket: Logs.s3.amazonaws.com, prefix: films/}").await.unwrap();
+    assert_eq!((on.bucket_host.as_str(), on.prefix.as_str()), ("logs.s3.amazonaws.com", "films/"));
+    assert_eq!(on.account, "", "the operator's choice needs no grant of the account");
+    let moved = logging(", logging: {bucket: other.s3.amazonaws.com}").await.unwrap();
+    assert_eq!((moved.bucket_host.as_str(), moved.prefix.as_str()), ("other.s3.amazonaws.com", ""));
+    assert_eq!(logging("").await, None);
+    let odd = "distributions: [{name: a, origin: m3d.s3.amazonaws.com, logging: {bucket: a.s3.amazonaws.com, cookies: true}}]";
+    assert!(serde_yaml_ng::from_str::<DeclaredSet>(odd).is_err());
 }
 
 #[tokio::test]

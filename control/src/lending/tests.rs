@@ -1,9 +1,11 @@
 //! What an operator lends, in a store.
 
 use prost::Message;
-use proto::v1::OriginSecret;
+use proto::v1::{LogTarget, OriginSecret};
 
+use super::grants::Right;
 use super::*;
+use crate::access_log::permission::may_deliver;
 use crate::api::Version;
 use crate::api::held::bench::{ALICE, BOB, Bench, OTHER_PEM, PEM, principal};
 use crate::api::identity::{self, IdentityConfig};
@@ -25,14 +27,47 @@ async fn a_grant_reaches_nodes_and_is_taken_back() {
     let head = store.head().await.unwrap().revision;
     bench.until(|view| view.grants.len() == 2 && view.revision == head).await;
     let listed: Vec<(String, String)> =
-        grants::list(store).await.unwrap().into_iter().map(|g| (g.account, g.bucket)).collect();
+        grants::given(store, Right::Read).await.unwrap().into_iter().map(|g| (g.account, g.bucket)).collect();
     assert_eq!(listed, [(ALICE.to_owned(), "media".to_owned()), (BOB.to_owned(), "*".to_owned())]);
-    grants::remove(store, ALICE, "media").await.unwrap();
+    grants::take_back(store, Right::Read, ALICE, "media").await.unwrap();
     bench.until(|view| view.grants.len() == 1).await;
-    assert!(reason(grants::remove(store, ALICE, "media").await.unwrap_err()).contains("has no grant"));
+    let gone = grants::take_back(store, Right::Read, ALICE, "media").await.unwrap_err();
+    assert!(reason(gone).contains("has no grant"));
     for (account, bucket) in [("12", "media"), (ALICE, "Media/x"), (ALICE, "")] {
         assert!(matches!(grants::add(store, account, bucket).await, Err(LendingError::Invalid(_))));
     }
+}
+
+#[tokio::test]
+async fn a_grant_for_logs_lends_no_reading_and_one_for_reading_no_logs() {
+    let bench = Bench::new().await;
+    let store = &*bench.context.store;
+    let target = LogTarget { account: ALICE.into(), ..Default::default() };
+    let may_log = async |bucket: &str| may_deliver(store, &target, bucket).await.unwrap();
+    grants::add(store, ALICE, "media").await.unwrap();
+    assert!(!may_log("media").await);
+    let head = store.get("head").await.unwrap().unwrap().modified;
+    for _ in 0..2 {
+        grants::give(store, Right::Logs, ALICE, "logs").await.unwrap();
+    }
+    assert!(may_log("logs").await && !may_log("media").await);
+    assert_eq!(store.get("head").await.unwrap().unwrap().modified, head, "nodes have nothing to hear of it");
+    bench.until(|view| view.grants.len() == 1).await;
+    let names = |grants: Vec<proto::v1::Grant>| grants.into_iter().map(|g| g.bucket).collect::<Vec<_>>();
+    assert_eq!(names(grants::given(store, Right::Read).await.unwrap()), ["media"]);
+    assert_eq!(names(grants::given(store, Right::Logs).await.unwrap()), ["logs"]);
+    let other = grants::take_back(store, Right::Read, ALICE, "logs").await.unwrap_err();
+    assert!(matches!(other, LendingError::NotFound(_)));
+    grants::take_back(store, Right::Logs, ALICE, "logs").await.unwrap();
+    assert!(!may_log("logs").await);
+    let gone = grants::take_back(store, Right::Logs, ALICE, "logs").await.unwrap_err();
+    assert!(reason(gone).contains("no grant for logs"));
+    grants::give(store, Right::Logs, ALICE, grants::ANY_BUCKET).await.unwrap();
+    assert!(may_log("whichever").await);
+    assert!(matches!(
+        grants::give(store, Right::Logs, ALICE, "No Bucket").await,
+        Err(LendingError::Invalid(_))
+    ));
 }
 
 #[tokio::test]

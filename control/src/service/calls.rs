@@ -36,6 +36,7 @@ use super::{ControlConfig, access, lending, operator, rights};
 use crate::accounts::Accounts;
 use crate::documents::{self, DISTRIBUTIONS, MEMBERS};
 use crate::door::authority;
+use crate::lending::grants::Right;
 use crate::lifecycle::{Condition, Report, is_deployed, roster};
 use crate::membership;
 use crate::metrics::Metrics;
@@ -414,7 +415,16 @@ impl Control for Calls {
         request: Request<ChangeGrantRequest>,
     ) -> Result<Response<ChangeGrantResponse>, Status> {
         rights::operator(&request, "changing grants")?;
-        lending::change_grant(self, request.into_inner()).await?;
+        lending::change_grant(self, Right::Read, request.into_inner()).await?;
+        Ok(Response::new(ChangeGrantResponse {}))
+    }
+
+    async fn change_log_grant(
+        &self,
+        request: Request<ChangeGrantRequest>,
+    ) -> Result<Response<ChangeGrantResponse>, Status> {
+        rights::operator(&request, "changing grants")?;
+        lending::change_grant(self, Right::Logs, request.into_inner()).await?;
         Ok(Response::new(ChangeGrantResponse {}))
     }
 

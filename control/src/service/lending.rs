@@ -8,7 +8,8 @@ use proto::v1::{
 use tonic::Status;
 
 use super::calls::{Calls, of_store, refused};
-use crate::lending::{LendingError, grants, secrets, signers};
+use crate::lending::grants::{self, Right};
+use crate::lending::{LendingError, secrets, signers};
 
 fn of_lending(error: LendingError) -> Status {
     match error {
@@ -43,21 +44,26 @@ pub(super) async fn list_origin_keys(calls: &Calls) -> Result<ListOriginKeysResp
     Ok(ListOriginKeysResponse { identities: identities.collect() })
 }
 
-pub(super) async fn change_grant(calls: &Calls, request: ChangeGrantRequest) -> Result<(), Status> {
+pub(super) async fn change_grant(
+    calls: &Calls,
+    right: Right,
+    request: ChangeGrantRequest,
+) -> Result<(), Status> {
     let grant = request.grant.unwrap_or_default();
     let (account, bucket) = (&grant.account, &grant.bucket);
     let done = if request.remove {
-        grants::remove(&*calls.store, account, bucket).await
+        grants::take_back(&*calls.store, right, account, bucket).await
     } else {
-        grants::add(&*calls.store, account, bucket).await
+        grants::give(&*calls.store, right, account, bucket).await
     };
     done.map_err(of_lending)?;
-    tracing::info!(%account, %bucket, removed = request.remove, "a grant was changed");
+    tracing::info!(%account, %bucket, ?right, removed = request.remove, "a grant was changed");
     Ok(())
 }
 
 pub(super) async fn list_grants(calls: &Calls) -> Result<ListGrantsResponse, Status> {
-    Ok(ListGrantsResponse { grants: grants::list(&*calls.store).await.map_err(of_lending)? })
+    let given = async |right| grants::given(&*calls.store, right).await.map_err(of_lending);
+    Ok(ListGrantsResponse { grants: given(Right::Read).await?, log_grants: given(Right::Logs).await? })
 }
 
 pub(super) async fn change_signer(calls: &Calls, request: ChangeSignerRequest) -> Result<(), Status> {

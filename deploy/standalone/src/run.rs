@@ -268,6 +268,7 @@ fn declared(identity: &Identity, domain: &str, rules: &Rules) -> DeclaredSet {
             video_sample_access: rules.video_sample_access,
             account: api::ACCOUNT.into(),
             trusted_signers: Vec::new(),
+            logging: None,
             required_features: Vec::new(),
         }],
     }

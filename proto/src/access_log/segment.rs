@@ -126,7 +126,13 @@ impl SegmentWriter {
         self.count(record, out.len() - before - frame::FRAME_HEADER_BYTES);
     }
 
-    fn count(&mut self, record: &AccessRecord, bytes: usize) {
+    /// Distributions, hours and targets so far: entries that the footer will have.
+    pub fn groups(&self) -> usize {
+        self.index.values().map(Vec::len).sum()
+    }
+
+    /// Counts a record whose frame its owner has written otherwise; its payload has `bytes`.
+    pub fn count(&mut self, record: &AccessRecord, bytes: usize) {
         self.records += 1;
         let hour = hour_of(record.time_ms);
         let slot = self.index.entry(group_hash(record)).or_default();

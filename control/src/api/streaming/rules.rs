@@ -5,9 +5,11 @@
 
 use std::net::Ipv4Addr;
 
-use proto::distribution::{SIGNED_NAMES, TRUSTED_SIGNERS_MAX, is_account, is_host};
+use proto::distribution::{
+    LOG_PREFIX_CHARS_MAX, SIGNED_NAMES, TRUSTED_SIGNERS_MAX, is_account, is_host, is_log_prefix,
+};
 use proto::object::{OriginId, PUBLIC, check_bucket, split_s3_host};
-use proto::v1::{Distribution, DistributionKind};
+use proto::v1::{Distribution, DistributionKind, LogTarget};
 
 use super::config::{IDENTITY_PREFIX, SELF, StreamingConfig};
 use crate::api::resource::{self, Kind};
@@ -20,8 +22,6 @@ const CALLER_REFERENCE_BYTES: usize = 128;
 const COMMENT_CHARS: usize = 128;
 /// Most characters of an origin or a log bucket.
 const HOST_CHARS: usize = 128;
-/// Most characters of a log prefix.
-const LOG_PREFIX_CHARS: usize = 256;
 /// Before the credential of a distribution whose bucket is read as an origin access identity.
 pub const IDENTITY_CREDENTIAL: &str = "oai/";
 
@@ -57,16 +57,32 @@ pub fn check(config: &StreamingConfig, api: &ApiConfig) -> Result<(), ApiError> 
     check_aliases(&config.aliases, api)?;
     check_signers(&config.trusted_signers.accounts, api)?;
     let logging = &config.logging;
-    if logging.enabled && !is_bucket_host(&logging.bucket, api) {
+    if logging.enabled { check_logging(&logging.bucket, &logging.prefix, api) } else { Ok(()) }
+}
+
+/// Checks where logs are to go, for distributions of both kinds.
+pub(in crate::api) fn check_logging(bucket: &str, prefix: &str, api: &ApiConfig) -> Result<(), ApiError> {
+    if !is_bucket_host(bucket, api) {
         return Err(invalid(format!(
-            "Logging/Bucket: {:?} is not a bucket's host such as BUCKET.s3.amazonaws.com",
-            logging.bucket
+            "Logging/Bucket: {bucket:?} is not a bucket's host such as BUCKET.s3.amazonaws.com"
         )));
     }
-    if logging.prefix.chars().count() > LOG_PREFIX_CHARS || !logging.prefix.chars().all(is_text) {
-        return Err(invalid(format!("Logging/Prefix: is over {LOG_PREFIX_CHARS} characters, or no text")));
+    if !is_log_prefix(prefix) {
+        return Err(invalid(format!(
+            "Logging/Prefix: is over {LOG_PREFIX_CHARS_MAX} characters, or no beginning of a key: a slash at its start, an \
+             empty or dotted folder, a control character"
+        )));
     }
     Ok(())
+}
+
+/// What nodes get of it: files go to `bucket` if the grants of `account` say so when they are written.
+pub(in crate::api) fn log_target(bucket: &str, prefix: &str, account: &str) -> LogTarget {
+    LogTarget {
+        bucket_host: bucket.to_ascii_lowercase(),
+        prefix: prefix.to_owned(),
+        account: account.to_owned(),
+    }
 }
 
 /// Whether XML 1.0 has a place for `c`, which a form of the console may not have.
@@ -175,6 +191,8 @@ pub(super) fn published(config: &StreamingConfig, mut known: Distribution) -> Di
     known.aliases.clone_from(&config.aliases);
     known.enabled = config.enabled;
     known.comment.clone_from(&config.comment);
+    let logging = &config.logging;
+    known.logging = logging.enabled.then(|| log_target(&logging.bucket, &logging.prefix, &known.account));
     let own = known.account.clone();
     let mut signers: Vec<String> = Vec::new();
     for account in &config.trusted_signers.accounts {
@@ -211,7 +229,7 @@ mod tests {
         let api = ApiConfig { origin_suffixes: vec!["minio.internal".into()], ..ApiConfig::default() };
         assert_eq!(check(&good(), &api), Ok(()));
         type Change = fn(&mut StreamingConfig);
-        let well: [Change; 9] = [
+        let well: [Change; 10] = [
             |c| c.caller_reference = "r".repeat(127),
             |c| c.comment = "ü".repeat(128),
             |c| c.origin = "my.media.s3.eu-west-1.amazonaws.com".into(),
@@ -224,13 +242,14 @@ mod tests {
                 c.logging =
                     Logging { enabled: true, bucket: "l-o-g.s3.amazonaws.com".into(), prefix: "a/".into() }
             },
+            |c| c.logging = Logging { enabled: true, prefix: "p".repeat(256), ..logs() },
         ];
         for change in well {
             let mut config = good();
             change(&mut config);
             assert_eq!(check(&config, &api), Ok(()), "{config:?}");
         }
-        let wrong: [(&str, Change); 23] = [
+        let wrong: [(&str, Change); 26] = [
             ("InvalidArgument", |c| c.caller_reference.clear()),
             ("InvalidArgument", |c| c.caller_reference = "ü".repeat(64)),
             ("InvalidArgument", |c| c.caller_reference = "a\u{1}".into()),
@@ -259,13 +278,31 @@ mod tests {
                 c.trusted_signers = TrustedSigners::of(vec!["self".into(), "self".into()])
             }),
             ("InvalidArgument", |c| c.logging = Logging { enabled: true, ..Logging::default() }),
-            ("InvalidArgument", |c| c.logging.prefix = "p".repeat(257)),
+            ("InvalidArgument", |c| c.logging = Logging { prefix: "p".repeat(257), ..logs() }),
+            ("InvalidArgument", |c| c.logging = Logging { prefix: "../other".into(), ..logs() }),
+            ("InvalidArgument", |c| c.logging = Logging { prefix: "a\nb".into(), ..logs() }),
+            ("InvalidArgument", |c| c.logging = Logging { bucket: "logs.example.com".into(), ..logs() }),
         ];
         for (code, change) in wrong {
             let mut config = good();
             change(&mut config);
             assert_eq!(check(&config, &api).map_err(|e| e.code), Err(code), "{config:?}");
         }
+    }
+
+    fn logs() -> Logging {
+        Logging { enabled: true, bucket: "Logs.s3.amazonaws.com".into(), prefix: "films".into() }
+    }
+
+    #[test]
+    fn logs_are_published_in_the_accounts_name_while_they_are_on() {
+        let account = "111122223333".to_owned();
+        let known = Distribution { account: account.clone(), ..Distribution::default() };
+        let on = published(&StreamingConfig { logging: logs(), ..good() }, known);
+        let target =
+            LogTarget { bucket_host: "logs.s3.amazonaws.com".into(), prefix: "films".into(), account };
+        assert_eq!(on.logging, Some(target));
+        assert_eq!(published(&good(), on).logging, None);
     }
 
     #[test]

@@ -40,6 +40,17 @@ pub(crate) struct Origin<'a> {
     pub(crate) kind: OriginKind<'a>,
 }
 
+/// Where access logs are to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogsTo<'a> {
+    /// The bucket's host, as sent.
+    pub(crate) bucket: &'a str,
+    /// Before each file's name.
+    pub(crate) prefix: &'a str,
+    /// Whether records carry the viewer's cookies.
+    pub(crate) include_cookies: bool,
+}
+
 /// The items of a list: the children of `Items` below `name`.
 pub(crate) fn items<'a>(parent: &'a Element, name: &str) -> impl Iterator<Item = &'a Element> {
     let items = parent.child(name).and_then(|list| list.child("Items"));
@@ -112,6 +123,14 @@ impl WebConfig {
     /// Its CNAMEs, lower case.
     pub fn aliases(&self) -> Vec<String> {
         items(&self.tree, "Aliases").map(|name| name.text.trim().to_ascii_lowercase()).collect()
+    }
+
+    /// Where access logs are to go; `None` while they are off.
+    pub(crate) fn logging(&self) -> Option<LogsTo<'_>> {
+        let logging = self.tree.child("Logging").filter(|logging| is_true(logging, "Enabled"))?;
+        let text = |name: &str| logging.child_text(name).unwrap_or_default();
+        let include_cookies = is_true(logging, "IncludeCookies");
+        Some(LogsTo { bucket: text("Bucket"), prefix: text("Prefix"), include_cookies })
     }
 
     /// Its origins.

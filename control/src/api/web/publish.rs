@@ -12,7 +12,7 @@ use proto::v1::{Distribution, DistributionKind};
 use super::WebConfig;
 use super::config::{Origin, OriginKind};
 use crate::api::identity::CREDENTIAL;
-use crate::api::streaming::rules::is_bucket_host;
+use crate::api::streaming::rules::{check_logging, is_bucket_host, log_target};
 use crate::api::{ApiConfig, ApiError};
 use crate::documents::{DISTRIBUTIONS, NAMES, Stored};
 use crate::store::{HEAD_KEY, Transaction};
@@ -39,6 +39,9 @@ pub(super) fn document(
     domain: &str,
     config: &WebConfig,
 ) -> Result<Option<Distribution>, ApiError> {
+    if let Some(to) = config.logging() {
+        check_logging(to.bucket, to.prefix, api)?;
+    }
     let Some(origin) = config.default_origin() else { return Ok(None) };
     if !is_published(origin, api) {
         return Ok(None);
@@ -66,6 +69,8 @@ pub(super) fn document(
         required_features,
         account: account.into(),
         trusted_signers,
+        logging: config.logging().map(|to| log_target(to.bucket, to.prefix, account)),
+        log_cookies: config.logging().is_some_and(|to| to.include_cookies),
         ..Default::default()
     };
     validate(&document).map_err(|e| match e.field {

@@ -90,6 +90,40 @@ async fn what_boto3_sends_is_kept_published_and_honestly_answered() {
 }
 
 #[tokio::test]
+async fn logs_are_published_while_they_are_on_and_go_to_buckets_only() {
+    let bench = Bench::new().await;
+    let with = |enabled: bool, bucket: &str, prefix: &str| {
+        let logging = format!(
+            "<Comment /><Logging><Enabled>{enabled}</Enabled><IncludeCookies>true</IncludeCookies><Bucket>{bucket}</Bucket>\
+             <Prefix>{prefix}</Prefix></Logging>"
+        );
+        config(&[("<Comment />", &logging)])
+    };
+    for (bucket, prefix) in
+        [("logs.example.com", ""), ("s3.amazonaws.com", ""), ("logs.s3.amazonaws.com", "a//b"), ("", "")]
+    {
+        let error = refused(make(&bench, ALICE, NEW, &with(true, bucket, prefix)).await);
+        assert_eq!(error, (400, "InvalidArgument"), "{bucket} {prefix}");
+    }
+    let (id, etag) = made(&bench, &with(true, "Logs.s3.amazonaws.com", "web")).await;
+    let known = async || {
+        let found = crate::documents::distribution(&*bench.context.store, &id).await.unwrap();
+        found.unwrap().document
+    };
+    let document = known().await;
+    let target = document.logging.unwrap();
+    assert_eq!(
+        (target.bucket_host.as_str(), target.prefix.as_str(), target.account.as_str()),
+        ("logs.s3.amazonaws.com", "web", ALICE)
+    );
+    assert!(document.log_cookies);
+    let off = put(ALICE, NEW, &format!("{id}/config"), &etag, &with(false, "", ""));
+    answered(handle(&bench.context, &off).await, 200);
+    let document = known().await;
+    assert_eq!((document.logging, document.log_cookies), (None, false));
+}
+
+#[tokio::test]
 async fn every_member_that_nothing_enforces_is_named() {
     let bench = Bench::new().await;
     let changes = [
@@ -484,6 +518,10 @@ async fn the_console_needs_a_bucket_and_no_more() {
     let (alice, version) = (principal(ALICE), Version::NEWEST);
     let made = create(&bench.context, &alice, version, config, vec![]).await.unwrap();
     assert_eq!(made.status, "Unsupported: HTTP delivery");
+    let known = crate::documents::distribution(&*bench.context.store, &made.id).await.unwrap().unwrap();
+    let target = known.document.logging.unwrap();
+    assert_eq!((target.bucket_host.as_str(), target.prefix.as_str()), ("logs.s3.amazonaws.com", "web/"));
+    assert_eq!((target.account.as_str(), known.document.log_cookies), (ALICE, false));
     let mut off = made.config.clone();
     off.set_enabled(false);
     let tree = off.with(aliases(&[]));

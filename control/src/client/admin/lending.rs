@@ -2,8 +2,8 @@
 
 use proto::status::RemoteError;
 use proto::v1::{
-    ChangeGrantRequest, ChangeSignerRequest, Grant, ListGrantsRequest, ListOriginKeysRequest,
-    ListSignersRequest, OriginKeys, SetOriginKeysRequest, Signer,
+    ChangeGrantRequest, ChangeSignerRequest, Grant, ListGrantsRequest, ListGrantsResponse,
+    ListOriginKeysRequest, ListSignersRequest, OriginKeys, SetOriginKeysRequest, Signer,
 };
 
 use super::{Admin, CALL};
@@ -36,6 +36,18 @@ impl Admin {
         Ok(self.client.list_origin_keys(request(ListOriginKeysRequest {})).await?.into_inner().identities)
     }
 
+    /// Lets an account have its access logs written to a bucket (`*`: any), or no longer.
+    pub async fn change_log_grant(
+        &mut self,
+        account: &str,
+        bucket: &str,
+        remove: bool,
+    ) -> Result<(), RemoteError> {
+        let grant = Some(Grant { account: account.into(), bucket: bucket.into() });
+        self.client.change_log_grant(request(ChangeGrantRequest { grant, remove })).await?;
+        Ok(())
+    }
+
     /// Lets an account have a bucket (`*`: any) read by the nodes' own role, or no longer.
     pub async fn change_grant(
         &mut self,
@@ -48,9 +60,9 @@ impl Admin {
         Ok(())
     }
 
-    /// All grants.
-    pub async fn grants(&mut self) -> Result<Vec<Grant>, RemoteError> {
-        Ok(self.client.list_grants(request(ListGrantsRequest {})).await?.into_inner().grants)
+    /// All grants, those to read and those for logs.
+    pub async fn grants(&mut self) -> Result<ListGrantsResponse, RemoteError> {
+        Ok(self.client.list_grants(request(ListGrantsRequest {})).await?.into_inner())
     }
 
     /// Has names signed for an account be checked by a public key under this Key-Pair-Id; without a PEM, no longer.

@@ -52,7 +52,11 @@ async fn what_an_operator_lends_reaches_shields_and_of_it_only_signers_reach_edg
         (listed[0].identity.as_str(), listed[0].access_key_id.as_str()),
         (made.id.as_str(), "AKIDORIGIN")
     );
-    assert_eq!(admin.grants().await.unwrap().len(), 1);
+    admin.change_log_grant(ACCOUNT, "logs", false).await.unwrap();
+    let grants = admin.grants().await.unwrap();
+    assert_eq!((grants.grants.len(), grants.grants[0].bucket.as_str()), (1, "media"));
+    assert_eq!((grants.log_grants.len(), grants.log_grants[0].bucket.as_str()), (1, "logs"));
+    assert!(!shield.node.catalogue.borrow().access.is_granted(ACCOUNT, "logs"));
     assert_eq!(admin.signers().await.unwrap()[0].account, ACCOUNT);
 
     admin.set_origin_keys(&made.id, "", "").await.unwrap();
@@ -77,6 +81,8 @@ async fn what_cannot_be_lent_is_refused_by_its_reason_and_only_operators_lend() 
     for (account, bucket) in [("12", "media"), (ACCOUNT, "No Bucket")] {
         let error = operator.change_grant(account, bucket, false).await.unwrap_err();
         assert_eq!(error.reason, Reason::Invalid, "{error}");
+        let error = operator.change_log_grant(account, bucket, false).await.unwrap_err();
+        assert_eq!(error.reason, Reason::Invalid, "{error}");
     }
     let error = operator.change_signer(ACCOUNT, "APKA1", "no key").await.unwrap_err();
     assert!(error.reason == Reason::Invalid && error.message.contains("public key"), "{error}");
@@ -86,6 +92,7 @@ async fn what_cannot_be_lent_is_refused_by_its_reason_and_only_operators_lend() 
             other.set_origin_keys("E1", "a", "b").await.unwrap_err(),
             other.origin_keys().await.unwrap_err(),
             other.change_grant(ACCOUNT, "media", false).await.unwrap_err(),
+            other.change_log_grant(ACCOUNT, "media", false).await.unwrap_err(),
             other.grants().await.unwrap_err(),
             other.change_signer(ACCOUNT, "APKA1", PEM).await.unwrap_err(),
             other.signers().await.unwrap_err(),

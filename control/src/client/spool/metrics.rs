@@ -1,0 +1,102 @@
+//! What an operator sees of a spool, each metric defined once.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use proto::v1::AccessEvent;
+
+use super::log::DropReason;
+
+/// See the help texts.
+#[derive(Clone, Debug)]
+pub(crate) struct SpoolMetrics {
+    events: IntCounterVec,
+    pub(crate) bytes: IntCounter,
+    pub(crate) spool_bytes: IntGauge,
+    pub(crate) waiting: IntGauge,
+    pub(crate) oldest_age_seconds: IntGauge,
+    dropped: IntCounterVec,
+    pub(crate) late: IntCounter,
+    pub(crate) queue_events: IntGauge,
+    pub(crate) sessions: IntGauge,
+    pub(crate) recovered: IntCounter,
+    pub(crate) torn_tails: IntCounter,
+    pub(crate) damaged: IntCounter,
+    pub(crate) disk_failures: IntCounter,
+}
+
+impl SpoolMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = |name: &str, help: &str| Opts::new(format!("penstock_edge_log_{name}"), help);
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::with_opts(opts(name, help))?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::with_opts(opts(name, help))?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let counters = |name: &str, help: &str, label: &str| {
+            let counters = IntCounterVec::new(opts(name, help), &[label])?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let metrics = Self {
+            events: counters("events_total", "Access events written to the spool", "event")?,
+            bytes: counter("bytes_total", "Bytes of access events written to the spool")?,
+            spool_bytes: gauge("spool_bytes", "Bytes of the spool's files")?,
+            waiting: gauge("segments_waiting", "Sealed segments that control has not acknowledged")?,
+            oldest_age_seconds: gauge(
+                "oldest_event_age_seconds",
+                "Age of the oldest access event that control has not acknowledged; 0 if there is none",
+            )?,
+            dropped: counters("dropped_events_total", "Access events lost, by reason", "reason")?,
+            late: counter(
+                "late_events_total",
+                "Access events that answers to players went out without waiting for",
+            )?,
+            queue_events: gauge("queue_events", "Access events waiting for the disk")?,
+            sessions: gauge("open_sessions", "Sessions with a connect and no disconnect yet")?,
+            recovered: counter(
+                "recovered_events_total",
+                "Stops and disconnects written at start for sessions that an earlier process left open",
+            )?,
+            torn_tails: counter("torn_tails_total", "Unfinished writes cut off at start")?,
+            damaged: counter("damaged_segments_total", "Sealed segments set aside because they are damaged")?,
+            disk_failures: counter("disk_failures_total", "Operations on the spool's folder that failed")?,
+        };
+        // There from the start: an alarm on a rate needs the zero before the one.
+        for reason in DropReason::ALL {
+            metrics.dropped.with_label_values(&[reason.label()]);
+        }
+        Ok(metrics)
+    }
+
+    /// Counts an event written.
+    pub(crate) fn event(&self, event: i32) {
+        self.events.with_label_values(&[label(event)]).inc();
+    }
+
+    /// Counts events lost.
+    pub(crate) fn dropped(&self, reason: DropReason, events: u64) {
+        self.dropped.with_label_values(&[reason.label()]).inc_by(events);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.dropped.with_label_values(&[reason.label()]).get()
+    }
+}
+
+fn label(event: i32) -> &'static str {
+    match AccessEvent::try_from(event) {
+        Ok(AccessEvent::Connect) => "connect",
+        Ok(AccessEvent::Disconnect) => "disconnect",
+        Ok(AccessEvent::Play) => "play",
+        Ok(AccessEvent::Stop) => "stop",
+        Ok(AccessEvent::Pause) => "pause",
+        Ok(AccessEvent::Unpause) => "unpause",
+        Ok(AccessEvent::Seek) => "seek",
+        _ => "other",
+    }
+}

@@ -1,0 +1,257 @@
+//! From the part to the shelf, and off it: sealing, the journal's mark, what goes away.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::access_log::frame::Kind;
+use proto::access_log::{Frames, Segment, SegmentId};
+use tokio::time::Instant;
+
+use super::{PAUSE, Writer};
+use crate::client::spool::disk::{is_full, replace};
+use crate::client::spool::folder::{self, Stage};
+use crate::client::spool::journal::Mark;
+use crate::client::spool::log::DropReason;
+use crate::client::spool::part::{Part, Short};
+use crate::client::spool::shelf::Sealed;
+
+/// Damaged segments that are kept for a person to look at.
+const DAMAGED_KEPT: usize = 8;
+
+impl Writer {
+    /// Sees to it that there is a part that takes records.
+    pub(super) fn provide_part(&mut self, now: Instant) -> Result<(), DropReason> {
+        if self.part.as_ref().is_some_and(Part::is_ending) {
+            self.seal(now);
+        }
+        while self.part.is_none() {
+            match Part::create(&*self.disk, &self.folder, self.next.clone(), now) {
+                Ok(part) => {
+                    self.next.number += 1;
+                    self.part = Some(part);
+                }
+                // Left by a rescue that could not remove it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.next.number += 1,
+                Err(error) if is_full(&error) => {
+                    if !self.make_room(DropReason::DiskFull, now) {
+                        return Err(DropReason::DiskFull);
+                    }
+                }
+                Err(error) => {
+                    self.failed("create", &error);
+                    return Err(DropReason::DiskFailed);
+                }
+            }
+        }
+        match &self.part {
+            Some(part) if part.is_ending() => Err(DropReason::DiskFull),
+            _ => Ok(()),
+        }
+    }
+
+    /// Seals the part, if there is one with records. False: it can't be done now.
+    pub(crate) fn seal(&mut self, now: Instant) -> bool {
+        let sealed = self.try_seal(now);
+        if !sealed {
+            self.paused = Some((now + PAUSE, DropReason::DiskFull));
+        }
+        sealed
+    }
+
+    fn try_seal(&mut self, now: Instant) -> bool {
+        loop {
+            let Some(part) = self.part.as_mut().filter(|part| part.records() > 0) else { return true };
+            match part.foot(now) {
+                Ok(()) => break,
+                Err(Short::Failed(error)) if is_full(&error) => {
+                    if !self.make_room(DropReason::DiskFull, now) {
+                        return false;
+                    }
+                }
+                Err(Short::Failed(error)) => {
+                    self.failed("seal", &error);
+                    return false;
+                }
+                Err(Short::Wrecked(error)) => {
+                    self.failed("seal", &error);
+                    self.rescue(now);
+                    return true;
+                }
+            }
+        }
+        self.sync();
+        let Some(part) = self.part.take() else { return true };
+        let path = folder::sealed_path(&self.folder, part.id());
+        if let Err(error) = self.disk.rename(part.path(), &path) {
+            self.failed("rename", &error);
+            self.part = Some(part);
+            return false;
+        }
+        self.place(&part, now);
+        true
+    }
+
+    /// Puts what is sealed on the shelf, after the journal has passed it.
+    fn place(&mut self, part: &Part, now: Instant) {
+        if let Err(error) = self.disk.sync_folder(&self.folder) {
+            self.failed("sync", &error);
+        }
+        self.save(now, true);
+        self.shared.shelf.push(Sealed {
+            id: part.id().clone(),
+            path: folder::sealed_path(&self.folder, part.id()),
+            records: Some(part.records()),
+            bytes: part.bytes(),
+            first_ms: part.first_ms().unwrap_or(0),
+        });
+    }
+
+    /// Saves the good bytes of a wrecked part under its sealed name, or sets it aside.
+    pub(super) fn rescue(&mut self, now: Instant) {
+        let Some(mut part) = self.part.take() else { return };
+        let good = part.bytes();
+        let footer = part.footer();
+        let sealed = folder::sealed_path(&self.folder, part.id());
+        let saved = self.disk.read(part.path()).and_then(|mut bytes| {
+            bytes.truncate(usize::try_from(good).unwrap_or(usize::MAX));
+            bytes.extend_from_slice(&footer);
+            let bytes = Bytes::from(bytes);
+            Segment::open(bytes.clone()).map_err(io::Error::other)?;
+            replace(&*self.disk, &self.folder, &sealed, &bytes)
+        });
+        if part.records() == 0 {
+            // Nothing stood in it.
+            if let Err(error) = self.disk.remove(part.path()) {
+                self.failed("remove", &error);
+            }
+            return;
+        }
+        match saved {
+            Ok(()) => {
+                // Beside its sealed self it would be removed at the next start.
+                if let Err(error) = self.disk.remove(part.path()) {
+                    self.failed("remove", &error);
+                }
+                self.place(&part, now);
+            }
+            Err(error) => {
+                self.failed("rescue", &error);
+                let aside = folder::damaged_path(&self.folder, part.id());
+                self.put_aside(part.id(), part.path(), &aside, part.records());
+            }
+        }
+    }
+
+    /// Sets a segment aside that can't be shipped.
+    pub(super) fn set_aside(&mut self, id: &SegmentId, records: u64) {
+        let path = folder::sealed_path(&self.folder, id);
+        let aside = folder::damaged_path(&self.folder, id);
+        self.put_aside(id, &path, &aside, records);
+    }
+
+    fn put_aside(&mut self, id: &SegmentId, path: &std::path::Path, aside: &std::path::Path, records: u64) {
+        self.shared.metrics.damaged.inc();
+        self.shared.drops.count(DropReason::Damaged, records);
+        tracing::error!(segment = %id, records, "a segment of access events is damaged and set aside");
+        if let Err(error) = self.disk.rename(path, aside) {
+            self.failed("rename", &error);
+        }
+        let Ok(found) = self.disk.list(&self.folder) else { return };
+        let is_aside = |name: &str| folder::parse(name).is_some_and(|(_, _, stage)| stage == Stage::Damaged);
+        let mut kept: Vec<_> = found.into_iter().filter(|file| is_aside(&file.name)).collect();
+        kept.sort_by_key(|file| file.modified_ms);
+        for file in kept.iter().rev().skip(DAMAGED_KEPT) {
+            if let Err(error) = self.disk.remove(&self.folder.join(&file.name)) {
+                self.failed("remove", &error);
+            }
+        }
+    }
+
+    /// Gives up the oldest sealed segment; false if there is none.
+    pub(super) fn make_room(&mut self, reason: DropReason, now: Instant) -> bool {
+        let Some(oldest) = self.shared.shelf.pop() else { return false };
+        let records = oldest.records.unwrap_or_else(|| {
+            let bytes = self.disk.read(&oldest.path).unwrap_or_default();
+            count_records(bytes.into())
+        });
+        self.shared.drops.count(reason, records);
+        self.discard(&oldest.id, now);
+        true
+    }
+
+    /// Gives up sealed segments until the spool is within its bound.
+    pub(crate) fn keep_within_bound(&mut self, now: Instant) {
+        while self.bytes() > self.config.bytes && self.make_room(DropReason::SpoolFull, now) {}
+    }
+
+    /// Bytes of the spool's files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.shelf.held().1 + self.part.as_ref().map_or(0, Part::bytes) + self.journal.bytes()
+    }
+
+    /// Removes a segment's file that nobody needs any more, once the journal's mark is past it. Until then its room is given back and its
+    /// name kept: a number must not be used again.
+    pub(super) fn discard(&mut self, id: &SegmentId, now: Instant) {
+        if !self.journal.covers(&id.epoch, id.number) && !self.save(now, true) {
+            let path = folder::sealed_path(&self.folder, id);
+            if let Err(error) = self.disk.append(&path).and_then(|mut file| file.cut(0)) {
+                self.failed("empty", &error);
+            }
+            self.emptied.push(id.clone());
+        } else if let Err(error) = self.disk.remove(&folder::sealed_path(&self.folder, id)) {
+            self.failed("remove", &error);
+            self.emptied.push(id.clone());
+        }
+    }
+
+    /// Brings the journal up to date; false if that fails.
+    pub(crate) fn save(&mut self, now: Instant, sync: bool) -> bool {
+        self.journal_due = now + std::time::Duration::from_millis(self.config.journal_ms);
+        let mark = self.mark();
+        if !self.sessions.is_saved() || !self.journal.is_at(&mark) {
+            // The mark must not outlive the records it has passed.
+            self.sync();
+            let disk = Arc::clone(&self.disk);
+            if let Err(error) = self.journal.save(&*disk, &mut self.sessions, mark, sync) {
+                self.failed("journal", &error);
+                return false;
+            }
+        }
+        for id in std::mem::take(&mut self.emptied) {
+            let gone = self.journal.covers(&id.epoch, id.number);
+            match self.disk.remove(&folder::sealed_path(&self.folder, &id)) {
+                Ok(()) if gone => {}
+                Err(error) => {
+                    self.failed("remove", &error);
+                    self.emptied.push(id);
+                }
+                Ok(()) => {}
+            }
+        }
+        true
+    }
+
+    fn mark(&self) -> Mark {
+        let epoch = self.next.epoch.clone();
+        match &self.part {
+            Some(part) => Mark { epoch, number: part.id().number, records: part.records(), whole: false },
+            None => Mark { epoch, number: self.next.number - 1, records: 0, whole: true },
+        }
+    }
+
+    /// Waits until all that was written to the part is on the medium; false if that failed.
+    pub(super) fn sync(&mut self) -> bool {
+        let disk = Arc::clone(&self.disk);
+        let synced = self.part.as_mut().map_or(Ok(()), |part| part.sync(&*disk));
+        if let Err(error) = &synced {
+            self.failed("sync", error);
+        }
+        synced.is_ok()
+    }
+}
+
+/// Records of a segment that may be damaged, as far as they can be read.
+pub(crate) fn count_records(file: Bytes) -> u64 {
+    Frames::new(file).map_while(Result::ok).filter(|frame| frame.kind == Kind::Record).count() as u64
+}
