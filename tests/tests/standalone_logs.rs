@@ -315,12 +315,17 @@ fn console(section: &str) -> Vec<String> {
     commands
 }
 
-/// Runs a command as a person's shell would, whose home this is.
-fn shell(home: &Path, command: &str) -> Outcome {
+/// Runs a command as a person's shell would, whose home this is and who has exported the printed key.
+fn shell(server: &Standalone, home: &Path, command: &str) -> Outcome {
     let begun = Instant::now();
+    let (id, secret) = server.keys();
     let out = Command::new("bash")
-        .args(["-c", &format!("set -o pipefail\n{command}")])
+        .args(["-c", &format!("set -o pipefail\naws() {{ \"$AWS\" aws \"$@\"; }}\n{command}")])
+        .current_dir(home)
         .env("HOME", home)
+        .env("AWS", Path::new(env!("CARGO_MANIFEST_DIR")).join("api/aws/run"))
+        .env("AWS_ACCESS_KEY_ID", id)
+        .env("AWS_SECRET_ACCESS_KEY", secret)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -353,7 +358,7 @@ fn the_readme_s_one_liners_and_the_printed_one_work_as_printed() {
     let commands: Vec<String> = console("Access logs").into_iter().filter(|c| c.contains("zcat ")).collect();
     assert!(commands.len() >= 5, "{commands:#?}");
     for command in &commands {
-        let done = shell(home.path(), command).expect(0);
+        let done = shell(&server, home.path(), command).expect(0);
         assert_eq!(done.stderr, "", "{command}");
         let lines: Vec<Vec<&str>> =
             done.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -387,9 +392,31 @@ fn the_readme_s_one_liners_and_the_printed_one_work_as_printed() {
         assert!(seen.insert(what), "{what} twice");
     }
 
-    let printed = server.log().lines().find_map(|line| Some(line.trim().strip_prefix("zcat ")?.to_owned()));
-    let printed = shell(home.path(), &format!("zcat {}", printed.expect("a command is printed"))).expect(0);
-    assert!(printed.stdout.lines().any(|line| line == "8 mp4:minute"), "{printed:?}");
+    // What standalone itself prints.
+    let log = server.log();
+    let printed = |command: &str| {
+        let line = log.lines().map(str::trim).find(|line| line.starts_with(command));
+        shell(&server, home.path(), line.unwrap_or_else(|| panic!("no {command}: {log}"))).expect(0)
+    };
+    let plays = printed("zcat ");
+    assert!(plays.stdout.lines().any(|line| line == "8 mp4:minute"), "{plays:?}");
+
+    // And what needs the AWS command line, at this one's address.
+    aws::offline(&["aws", "--version"]).expect(0);
+    let files = std::fs::read_dir(folder(&server)).unwrap().count();
+    let ls = printed(&format!("aws --endpoint-url http://{} s3 ls", server.s3()));
+    assert_eq!(ls.stdout.lines().filter(|line| line.ends_with(".gz")).count(), files, "{ls:?}");
+    let copies = home.path().join("copies");
+    std::fs::create_dir(&copies).unwrap();
+    let commands: Vec<String> = console("Access logs").into_iter().filter(|c| c.contains("aws ")).collect();
+    assert_eq!(commands.len(), 2, "{commands:#?}");
+    for command in commands {
+        let (_, command) = command.split_once("aws ").unwrap();
+        let here = command.replace("127.0.0.1:9000", server.s3());
+        assert_ne!(here, command, "the default address is in it");
+        shell(&server, home.path(), &format!("cd '{}' && aws {here}", copies.display())).expect(0);
+    }
+    assert_eq!(BTreeSet::from_iter(on_disk(&copies)), BTreeSet::from_iter(rows));
 }
 
 #[test]

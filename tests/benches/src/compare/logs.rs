@@ -34,7 +34,7 @@ const SYMBOLS: [&str; 8] = [
     "EventLog",
 ];
 /// The threads.
-const THREADS: [&str; 1] = ["spool"];
+const THREADS: [&str; 1] = ["access-log"];
 /// Until records must be in the bucket, beyond the age at which a file is made.
 const DELIVERED: Duration = Duration::from_secs(60);
 
