@@ -19,6 +19,7 @@
 //! | `console-logouts/ID` | empty: a session of the console that was logged out; lives as long as its cookie could |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
+//! | `log-…` | the ledger of access logs, see [`crate::access_log`]; not mirrored, not in backups |
 //! | `head`, `store_id` | see [`crate::store`] |
 //!
 //! A transaction that changes a distribution also claims and releases its names, so that no two distributions ever have
@@ -56,6 +57,8 @@ pub const ACCOUNTS: &str = "accounts/";
 pub const KEYS: &str = "keys/";
 /// Before a node id in the roster.
 pub const ROSTER: &str = "roster/";
+/// Before every key of the ledger of access logs, and of no other document.
+pub const LOGS: &str = "log-";
 /// The local certificate authority.
 pub const CERTIFICATE_AUTHORITY: &str = "certificate-authority";
 /// The deployed floor.
