@@ -2,8 +2,8 @@
 //! are [`bytes::Bytes`], so a block is never copied into a `Vec` on its way through gRPC.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["penstock/v1/shield.proto", "penstock/v1/control.proto", "penstock/v1/store.proto"];
-    for file in files {
+    let files = ["shield", "control", "store", "access_log"].map(|name| format!("penstock/v1/{name}.proto"));
+    for file in &files {
         println!("cargo:rerun-if-changed={file}");
     }
     let descriptors = protox::compile(files, ["."])?;

@@ -19,7 +19,7 @@ use proto::v1::Distribution;
 
 use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
 use crate::documents::{
-    ACCOUNTS, API, API_REFS, CERTIFICATE_AUTHORITY, DECLARED, DISTRIBUTIONS, KEYS, LOGS, NAMES, TAGS,
+    ACCOUNTS, API, API_REFS, CERTIFICATE_AUTHORITY, DECLARED, DISTRIBUTIONS, KEYS, LOG_GRANTS, NAMES, TAGS,
 };
 use crate::store::{ConfigStore, Entry, HEAD_KEY, Head, StoreError, Transaction};
 
@@ -36,6 +36,7 @@ const KINDS: &[&str] = &[
     SIGNERS,
     ORIGIN_SECRETS,
     GRANTS,
+    LOG_GRANTS,
     CERTIFICATE_AUTHORITY,
 ];
 
@@ -75,7 +76,7 @@ fn is_readable(key: &str, value: &Bytes) -> bool {
 
 /// The config at one revision, by key.
 pub async fn export(store: &dyn ConfigStore) -> Result<(Head, Vec<Entry>), StoreError> {
-    let mut listing = store.list_but(LOGS).await?;
+    let mut listing = store.list("").await?;
     listing.entries.retain(|entry| is_config(&entry.key));
     Ok((listing.head, listing.entries))
 }

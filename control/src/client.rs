@@ -5,6 +5,8 @@
 //! * [`subscribe`]: the task that follows control and never runs backwards;
 //! * [`last_known_good`]: the file a node starts from while control is away;
 //! * [`heartbeat`]: the task that renews the lease;
+//! * [`spool`]: the access events of an edge, on its disk;
+//! * [`ship`]: the task that hands them over to control;
 //! * [`dial`]: how connections are opened;
 //! * [`credentials`]: tokens and certificates, by which processes know each other;
 //! * [`admin`]: the operator's calls, and channels to control;
@@ -28,6 +30,8 @@ pub mod dial;
 pub mod heartbeat;
 pub mod last_known_good;
 pub mod node;
+pub mod ship;
+pub mod spool;
 pub mod stop;
 pub mod subscribe;
 pub mod telemetry;

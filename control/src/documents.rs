@@ -17,9 +17,14 @@
 //! | `certificate-authority` | the local `CertificateAuthority`, its key sealed, see [`crate::door`] |
 //! | `deployed` | the `Deployed` floor, see [`crate::lifecycle`] |
 //! | `console-logouts/ID` | empty: a session of the console that was logged out; lives as long as its cookie could |
+//! | `log-grants/ACCOUNT/BUCKET` | a `Grant`: the account's logs may be written there; control's own concern |
+//! | `log-segments/EDGE/EPOCH/NUMBER` | a `StagedSegment`: records that wait for delivery, see [`crate::access_log`] |
+//! | `log-groups/DISTRIBUTION/HOUR/TARGET` | a `LogGroup`: what was delivered of it while segments concern it |
+//! | `log-marks/EDGE/EPOCH` | a `LogMark`: segments up to this number are delivered and gone |
+//! | `log-mergers/DISTRIBUTION/HOUR` | the replica that merges; lives as long as its lease |
+//! | `log-totals/DISTRIBUTION` | the `LogTotals` of what was delivered; none of `log-…` is mirrored |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
-//! | `log-…` | the ledger of access logs, see [`crate::access_log`]; not mirrored, not in backups |
 //! | `head`, `store_id` | see [`crate::store`] |
 //!
 //! A transaction that changes a distribution also claims and releases its names, so that no two distributions ever have
@@ -57,8 +62,21 @@ pub const ACCOUNTS: &str = "accounts/";
 pub const KEYS: &str = "keys/";
 /// Before a node id in the roster.
 pub const ROSTER: &str = "roster/";
-/// Before every key of the ledger of access logs, and of no other document.
+/// Before every key of access logs: what only mergers read, so that the mirror leaves it alone.
 pub const LOGS: &str = "log-";
+/// Before `ACCOUNT/BUCKET` of a bucket that the account's access logs may be written to. Apart from [`GRANTS`], which lend read access: shields, old ones
+/// too, must never take one for the other.
+pub const LOG_GRANTS: &str = "log-grants/";
+/// Before `EDGE/EPOCH/NUMBER` of a staged segment of access logs.
+pub const LOG_SEGMENTS: &str = "log-segments/";
+/// Before `DISTRIBUTION/HOUR/TARGET` of a group of access records.
+pub const LOG_GROUPS: &str = "log-groups/";
+/// Before `EDGE/EPOCH`: the high-water mark of a spool.
+pub const LOG_MARKS: &str = "log-marks/";
+/// Before `DISTRIBUTION/HOUR`: who merges.
+pub const LOG_MERGERS: &str = "log-mergers/";
+/// Before a distribution's id: what was delivered for it.
+pub const LOG_TOTALS: &str = "log-totals/";
 /// The local certificate authority.
 pub const CERTIFICATE_AUTHORITY: &str = "certificate-authority";
 /// The deployed floor.

@@ -24,6 +24,8 @@
 pub mod client;
 
 #[cfg(feature = "server")]
+pub mod access_log;
+#[cfg(feature = "server")]
 pub mod accounts;
 #[cfg(feature = "server")]
 pub mod api;

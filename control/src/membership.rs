@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use proto::v1::{NodeRole, NodeState, RegisterRequest, ShieldMap, ShieldNode};
+use proto::v1::{NodeRole, NodeState, RegisterRequest, RosterEntry, ShieldMap, ShieldNode};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -63,8 +63,9 @@ pub(crate) fn check(request: &RegisterRequest) -> Result<(), String> {
     if request.weight > WEIGHT_MAX {
         return Err(format!("weight: {} is over {WEIGHT_MAX}", request.weight));
     }
-    if request.zone.len() > 128 || request.version.len() > 128 || request.features.len() > 128 {
-        return Err("zone, version or features: is too long".into());
+    let texts = [&request.zone, &request.version, &request.process];
+    if texts.iter().any(|text| text.len() > 128) || request.features.len() > 128 {
+        return Err("zone, version, process or features: is too long".into());
     }
     Ok(())
 }
@@ -145,19 +146,20 @@ pub(crate) async fn keep_shield_map(
     }
 }
 
-/// Writes or renews a node's record, and lets it count from its first one on.
+/// Writes or renews a node's record, and lets it count from its first one on. Returns its entry in the roster where that was written.
 pub(crate) async fn register(
     store: &Store,
     view: &View,
     request: &RegisterRequest,
     lease: Duration,
-) -> Result<(), StoreError> {
+) -> Result<Option<RosterEntry>, StoreError> {
     if roster::is_news(view, request) {
         let store_id = if view.is_loaded() { view.store_id.clone() } else { store.head().await?.store_id };
-        return roster::join(&**store, &store_id, request, Some(lease)).await;
+        return roster::join(&**store, &store_id, request, Some(lease)).await.map(Some);
     }
     let key = format!("{MEMBERS}{}", request.node_id);
-    store.put_leased(&key, request.encode_to_vec().into(), lease).await
+    store.put_leased(&key, request.encode_to_vec().into(), lease).await?;
+    Ok(None)
 }
 
 /// Deletes a node's record; it counts no more.

@@ -5,6 +5,7 @@
 //!
 //! * [`v1`]: the messages and services generated from `penstock/v1/*.proto`;
 //! * [`message`]: messages that carry blocks, on the wire without a copy;
+//! * [`access_log`]: the segments in which edges hand access events to control;
 //! * [`clock`]: wall time, passed in;
 //! * [`object`]: what a cached byte belongs to: an origin, a key, a version;
 //! * [`range`]: byte ranges, and how they fall into blocks, runs and ring segments;
@@ -14,6 +15,7 @@
 //!
 //! Dependencies point one way: `proto ◀ control ◀ shield ◀ edge`.
 
+pub mod access_log;
 pub mod clock;
 pub mod distribution;
 #[cfg(feature = "fuzzing")]

@@ -87,6 +87,7 @@ async fn register(shared: &Shared, at: usize) -> Result<RegisterResponse, Remote
         applied,
         features: proto::distribution::FEATURES.iter().map(|&f| f.into()).collect(),
         version: config.version.clone(),
+        process: shared.process.clone(),
     });
     request.set_timeout(CALL);
     let mut client = shared.clients[at].clone();

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) live: watch::Sender<bool>,
     pub(crate) orders: watch::Sender<Orders>,
     pub(crate) shutdown: CancellationToken,
+    /// Names this process to control: 16 letters and digits, random.
+    pub(crate) process: String,
     /// Held while a Register is under way.
     pub(crate) registering: tokio::sync::Mutex<()>,
     /// Stops the heartbeat alone, before the lease is given up.
@@ -156,6 +158,10 @@ impl Node {
             applied: watch::Sender::new(None),
             live,
             orders,
+            process: rand::Rng::sample_iter(rand::rng(), rand::distr::Alphanumeric)
+                .take(16)
+                .map(char::from)
+                .collect(),
             registering: tokio::sync::Mutex::default(),
             leave: shutdown.child_token(),
             shutdown,

@@ -201,6 +201,7 @@ mod tests {
                 drain,
                 applied,
                 store_id: "s".into(),
+                ..Default::default()
             };
             (id.to_owned(), Arc::new(entry))
         };

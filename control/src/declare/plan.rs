@@ -109,6 +109,7 @@ fn document(entry: &Declared, zone: &str, record: Option<&Record>) -> Distributi
         video_sample_access: entry.video_sample_access,
         account: entry.account.clone(),
         trusted_signers: entry.trusted_signers.clone(),
+        ..Default::default()
     }
 }
 

@@ -32,27 +32,33 @@ pub(crate) fn is_news(view: &View, node: &RegisterRequest) -> bool {
     let member = view.members.get(&node.node_id);
     let starts = node.state() == NodeState::Joining && member.is_none_or(|m| m.state() != NodeState::Joining);
     let had = member.map_or(0, |member| acknowledged(view, member));
-    known.role != node.role || starts || acknowledged(view, node) < had
+    known.role != node.role || starts || is_other_process(known, node) || acknowledged(view, node) < had
+}
+
+/// Whether it is another process than the one that registered last. Its state does not tell: one that knows the config from its disk may be Ready before
+/// it first reaches control. (Nodes of before processes were told send none.)
+fn is_other_process(known: &RosterEntry, node: &RegisterRequest) -> bool {
+    !node.process.is_empty() && known.process != node.process
 }
 
 /// A drained node whose process begins anew: the order has been carried out.
 fn restarts(known: &RosterEntry, node: &RegisterRequest) -> bool {
-    known.drain && node.state() == NodeState::Joining
+    known.drain && (node.state() == NodeState::Joining || is_other_process(known, node))
 }
 
 /// Puts a node that registers in the roster, where it counts from now on, together with its record if it is to have a lease; the floor can't be
-/// raised by whoever has not heard of it.
+/// raised by whoever has not heard of it. Returns the entry as it stands: the mirror may not know of it yet.
 pub(crate) async fn join(
     store: &dyn ConfigStore,
     store_id: &str,
     node: &RegisterRequest,
     lease: Option<Duration>,
-) -> Result<(), StoreError> {
+) -> Result<RosterEntry, StoreError> {
     let key = format!("{ROSTER}{}", node.node_id);
     for _ in 0..ATTEMPTS {
         let (known, modified) = entry(store, &node.node_id).await?.unwrap_or_default();
         let mut next = known.clone();
-        (next.node_id, next.role) = (node.node_id.clone(), node.role);
+        (next.node_id, next.role, next.process) = (node.node_id.clone(), node.role, node.process.clone());
         if restarts(&known, node) {
             next.drain = false;
         }
@@ -73,7 +79,7 @@ pub(crate) async fn join(
         match store.commit(transaction).await {
             Ok(_) => {
                 tracing::info!(node = %node.node_id, role = %crate::membership::role_name(node), "node joined");
-                return Ok(());
+                return Ok(next);
             }
             Err(StoreError::Conflict { .. }) => (),
             Err(error) => return Err(error),

@@ -100,7 +100,7 @@ impl Step {
         let transaction = match self {
             Self::Adopt(node) => {
                 let Some(member) = view.members.get(node) else { return Ok(false) };
-                return roster::join(store, &view.store_id, member, None).await.map(|()| true);
+                return roster::join(store, &view.store_id, member, None).await.map(|_| true);
             }
             Self::Raise(revision) => {
                 let deployed = Deployed { revision: *revision, store_id: view.store_id.clone() };

@@ -172,6 +172,35 @@ async fn a_drain_is_forgotten_when_the_node_starts_anew() {
     assert!(!look(&store).await.roster["edge-1"].drain);
 }
 
+#[tokio::test]
+async fn a_process_that_is_ready_before_it_first_reaches_control_has_started_anew_all_the_same() {
+    let store = memory::open().await.unwrap();
+    publish(&store).await;
+    let store_id = look(&store).await.store_id;
+    let of = |process: &str| RegisterRequest { process: process.into(), ..node("edge-1", 1, &store_id) };
+    crate::membership::register(&store, &look(&store).await, &of("first"), LEASE).await.unwrap();
+    assert!(roster::drain(&*store, "edge-1", true).await.unwrap());
+    let hears_of_the_order = look(&store).await;
+    assert!(
+        crate::membership::register(&store, &hears_of_the_order, &of("first"), LEASE)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(look(&store).await.roster["edge-1"].drain, "the same process is still to drain");
+    // The replica's view lags: its answers must not repeat the order.
+    for _ in 0..2 {
+        let joined =
+            crate::membership::register(&store, &hears_of_the_order, &of("second"), LEASE).await.unwrap();
+        assert!(!joined.unwrap().drain);
+    }
+    assert!(!look(&store).await.roster["edge-1"].drain);
+    assert!(roster::drain(&*store, "edge-1", true).await.unwrap());
+    let view = look(&store).await;
+    crate::membership::register(&store, &view, &of("second"), LEASE).await.unwrap();
+    assert!(look(&store).await.roster["edge-1"].drain, "an order to the new process stands");
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     /// The config changes.

@@ -185,15 +185,19 @@ impl Control for Calls {
             rights::may_register(&caller, &request, &view)?;
             membership::register(&self.store, &view, &request, self.config.lease).await.map_err(of_store)
         };
-        if let Err(status) = outcome.await {
-            self.metrics.refused_registers.inc();
-            return Err(status);
-        }
+        let joined = match outcome.await {
+            Ok(joined) => joined,
+            Err(status) => {
+                self.metrics.refused_registers.inc();
+                return Err(status);
+            }
+        };
         self.metrics.registers.inc();
         let lease_ms = self.config.lease.as_millis() as u32;
         let (drain, excluded) = {
+            // What was written just now may not have come by the watch: an order that a restart ended must not be given again.
             let view = self.views.borrow();
-            let entry = view.roster.get(&request.node_id);
+            let entry = joined.as_ref().or_else(|| view.roster.get(&request.node_id).map(|entry| &**entry));
             (entry.is_some_and(|e| e.drain), entry.is_some_and(|e| e.excluded))
         };
         Ok(Response::new(RegisterResponse { lease_ms, newest: self.newest(), drain, excluded }))

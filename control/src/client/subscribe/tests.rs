@@ -35,6 +35,7 @@ fn follower() -> Follower {
         applied: watch::Sender::new(None),
         live: watch::Sender::new(false),
         orders: watch::Sender::default(),
+        process: "one".into(),
         registering: tokio::sync::Mutex::default(),
         leave: shutdown.child_token(),
         shutdown,

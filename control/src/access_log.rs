@@ -1,0 +1,28 @@
+//! Access logs: from the segments that edges ship to the files in customers' buckets, each record once.
+//!
+//! ```text
+//! edge: spool ──ship──▶ stage ──▶ staging bucket (operator's)         one object a segment, under the segment's own name
+//!                         │           │
+//!                         ▼           ▼
+//!                      ledger ◀──── merge ──▶ deliver ──▶ bucket of the distribution's Logging
+//!                      (store)        │
+//!                                     └──▶ retire, sweep: what stands in files is deleted from staging
+//! ```
+//!
+//! A *group* is a distribution, a UTC hour and a target: its records go into the same series of files. The [`ledger`] holds, in the store, which
+//! segments are staged, which files were committed for a group and not yet known to stand, and the high-water marks below which a
+//! segment is a repeat. Nothing is done by memory alone: any replica can die at any line and another finishes the work, under the same names
+//! and with the same bytes.
+
+pub mod bucket;
+pub mod deliver;
+pub mod format;
+pub mod ledger;
+pub mod merge;
+pub mod metrics;
+pub mod name;
+pub mod permission;
+pub mod retire;
+pub mod stage;
+pub mod sweep;
+pub mod tail;

@@ -1,0 +1,1 @@
+//! The documents in the store that say what is staged, committed and delivered.

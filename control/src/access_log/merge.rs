@@ -1,0 +1,1 @@
+//! Which groups are due, and the commit of their lists.

@@ -1,0 +1,1 @@
+//! What access logs show of themselves.

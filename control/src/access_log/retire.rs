@@ -1,0 +1,1 @@
+//! Segments that every group has are forgotten.

@@ -1,0 +1,1 @@
+//! What lies in staging and in no ledger.

@@ -1,0 +1,1 @@
+//! Handing sealed segments over to control.

@@ -1,0 +1,1 @@
+//! The bounded spool of access events on an edge's disk.
