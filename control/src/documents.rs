@@ -22,6 +22,7 @@
 //! | `log-groups/DISTRIBUTION/HOUR/TARGET` | a `LogGroup`: what was delivered of it while segments concern it |
 //! | `log-marks/EDGE/EPOCH` | a `LogMark`: segments up to this number are delivered and gone |
 //! | `log-mergers/DISTRIBUTION/HOUR` | the replica that merges; lives as long as its lease |
+//! | `log-sweeper` | the replica that sweeps staging; lives as long as its lease |
 //! | `log-totals/DISTRIBUTION` | the `LogTotals` of what was delivered; none of `log-…` is mirrored |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
@@ -75,6 +76,8 @@ pub const LOG_GROUPS: &str = "log-groups/";
 pub const LOG_MARKS: &str = "log-marks/";
 /// Before `DISTRIBUTION/HOUR`: who merges.
 pub const LOG_MERGERS: &str = "log-mergers/";
+/// Who sweeps staging.
+pub const LOG_SWEEPER: &str = "log-sweeper";
 /// Before a distribution's id: what was delivered for it.
 pub const LOG_TOTALS: &str = "log-totals/";
 /// The local certificate authority.

@@ -59,7 +59,10 @@ impl BucketError {
 
 /// Whether `code` is one of those by which S3 asks for fewer requests.
 fn is_throttling(code: &str) -> bool {
-    matches!(code, "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "TooManyRequests")
+    matches!(
+        code,
+        "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "TooManyRequests"
+    )
 }
 
 /// A bucket, or the part of one below a prefix. Clones of the `Arc` are the same bucket.

@@ -62,7 +62,13 @@ impl Faults {
     /// None; those ordered at random later are drawn by `seed`.
     pub fn new(seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        Self(Arc::new(Mutex::new(Orders { next: VecDeque::new(), always: None, at_random: None, random, calls: 0 })))
+        Self(Arc::new(Mutex::new(Orders {
+            next: VecDeque::new(),
+            always: None,
+            at_random: None,
+            random,
+            calls: 0,
+        })))
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
