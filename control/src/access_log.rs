@@ -17,6 +17,8 @@
 pub mod bucket;
 pub mod deliver;
 pub mod format;
+#[cfg(feature = "parquet")]
+pub mod hourly;
 pub mod ledger;
 pub mod merge;
 pub mod metrics;
