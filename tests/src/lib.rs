@@ -23,6 +23,7 @@ pub mod faulty_s3;
 pub mod flv;
 pub mod http;
 pub mod link;
+pub mod log_chaos;
 pub mod logs;
 pub mod media;
 pub mod netns;
