@@ -23,6 +23,23 @@ pub struct LogsConfig {
     pub file_age: Duration,
     /// And as soon as there are so many bytes of them.
     pub file_bytes: u64,
+    /// A Parquet file an hour beside the log files; `None`: none. Only a build with the feature `parquet` makes them.
+    pub hourly: Option<HourlyConfig>,
+}
+
+/// How hourly Parquet files are made; see the fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourlyConfig {
+    /// How long after its end an hour's file is made: most late records have come by then.
+    pub grace: Duration,
+    /// A file that is larger goes on in another.
+    pub part_bytes: usize,
+}
+
+impl Default for HourlyConfig {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(15 * 60), part_bytes: 128 << 20 }
+    }
 }
 
 impl LogsConfig {
@@ -36,6 +53,7 @@ impl LogsConfig {
             ship_timeout: Duration::from_secs(60),
             file_age: Duration::from_secs(300),
             file_bytes: 64 << 20,
+            hourly: None,
         }
     }
 }
@@ -47,6 +65,7 @@ impl fmt::Debug for LogsConfig {
             .field("ships", &self.ships)
             .field("file_age", &self.file_age)
             .field("file_bytes", &self.file_bytes)
+            .field("hourly", &self.hourly)
             .finish_non_exhaustive()
     }
 }

@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use self::encode::Encoder;
 use self::metrics::HourlyMetrics;
 use super::bucket::{Bucket, BucketError, Buckets};
+use super::config::HourlyConfig;
 use super::format::{Format, stamp};
 use super::{name, permission};
 use crate::documents::LOG_HOURLY;
@@ -65,21 +66,6 @@ const PAGE: usize = 500;
 const FILE_BYTES_MAX: u64 = 128 << 20;
 /// Characters of an error kept in a document.
 const ERROR_CHARS: usize = 300;
-
-/// See the fields.
-#[derive(Clone, Copy, Debug)]
-pub struct HourlyConfig {
-    /// How long after its end an hour's file is made: most late records have come by then.
-    pub grace: Duration,
-    /// A file that is larger goes on in another.
-    pub part_bytes: usize,
-}
-
-impl Default for HourlyConfig {
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(15 * 60), part_bytes: 128 << 20 }
-    }
-}
 
 /// Why an hour's file was not made.
 #[derive(Debug, thiserror::Error)]

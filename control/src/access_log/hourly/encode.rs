@@ -15,8 +15,8 @@ use parquet::schema::parser::parse_message_type;
 use super::columns::{self, Rows};
 use crate::access_log::format::Format;
 
-/// Rows of a group.
-const GROUP_ROWS: usize = 64 * 1024;
+/// Rows of a group; few in tests, which need several groups.
+const GROUP_ROWS: usize = if cfg!(test) { 1000 } else { 64 * 1024 };
 /// Bytes of values of a group: what waits in memory.
 const GROUP_BYTES: usize = 32 * 1024 * 1024;
 
