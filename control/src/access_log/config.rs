@@ -32,6 +32,23 @@ pub struct LogsConfig {
     pub undeliverable: Duration,
     /// What merging may hold of staged segments, and again of files being built.
     pub merge_bytes: u64,
+    /// A Parquet file an hour beside the log files; `None`: none. Only a build with the feature `parquet` makes them.
+    pub hourly: Option<HourlyConfig>,
+}
+
+/// How hourly Parquet files are made; see the fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourlyConfig {
+    /// How long after its end an hour's file is made: most late records have come by then.
+    pub grace: Duration,
+    /// A file that is larger goes on in another.
+    pub part_bytes: usize,
+}
+
+impl Default for HourlyConfig {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(15 * 60), part_bytes: 128 << 20 }
+    }
 }
 
 impl LogsConfig {
@@ -47,6 +64,7 @@ impl LogsConfig {
             file_bytes: 64 << 20,
             undeliverable: Duration::from_secs(14 * 86_400),
             merge_bytes: 128 << 20,
+            hourly: None,
         }
     }
 
@@ -80,6 +98,7 @@ impl fmt::Debug for LogsConfig {
             .field("ships", &self.ships)
             .field("file_age", &self.file_age)
             .field("file_bytes", &self.file_bytes)
+            .field("hourly", &self.hourly)
             .finish_non_exhaustive()
     }
 }

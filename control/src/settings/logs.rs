@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::access_log::bucket::BucketError;
 use crate::access_log::bucket::place::{HostPlace, Keys, Places, Secret};
 use crate::access_log::bucket::s3::{Clients, S3Buckets};
-use crate::access_log::config::LogsConfig;
+use crate::access_log::config::{HourlyConfig, LogsConfig};
 
 /// Every field with its unit and default, as part of [`super::reference`].
 pub(super) const REFERENCE: &str = "\
@@ -51,6 +51,13 @@ distributions name. Without logs.staging this control takes none, and edges keep
                           milliseconds                                [default: 60000]
   logs.bucket_timeout_ms  time for a request to a bucket, in
                           milliseconds                                [default: 30000]
+  logs.parquet            also one Parquet file an hour and
+                          distribution, PREFIX/parquet/ID.HOUR.parquet,
+                          of the log files, which the key must then
+                          list and get; needs a build with the
+                          feature parquet                             [default: false]
+  logs.parquet_grace_seconds  made so long after the hour's end, in
+                          seconds                                     [default: 900]
 ";
 
 /// What stands for Amazon's own endpoint.
@@ -70,6 +77,8 @@ pub struct LogsSettings {
     pub ships: usize,
     pub ship_timeout_ms: u64,
     pub bucket_timeout_ms: u64,
+    pub parquet: bool,
+    pub parquet_grace_seconds: u64,
 }
 
 impl Default for LogsSettings {
@@ -84,6 +93,8 @@ impl Default for LogsSettings {
             ships: 8,
             ship_timeout_ms: 60_000,
             bucket_timeout_ms: 30_000,
+            parquet: false,
+            parquet_grace_seconds: 900,
         }
     }
 }
@@ -214,11 +225,15 @@ impl LogsSettings {
             ("ships", self.ships as u64, 1, 1024),
             ("ship_timeout_ms", self.ship_timeout_ms, 100, 600_000),
             ("bucket_timeout_ms", self.bucket_timeout_ms, 100, 600_000),
+            ("parquet_grace_seconds", self.parquet_grace_seconds, 0, 86_400),
         ];
         for (field, value, low, high) in within {
             if !(low..=high).contains(&value) {
                 return Err(format!("logs.{field}: {value} is not within {low} and {high}"));
             }
+        }
+        if self.parquet && !cfg!(feature = "parquet") {
+            return Err("logs.parquet: this build makes none (build with the feature parquet)".into());
         }
         self.places().map(drop)
     }
@@ -289,6 +304,10 @@ impl LogsSettings {
             file_bytes: self.file_bytes,
             undeliverable: Duration::from_secs(self.undeliverable_days * 86_400),
             merge_bytes: self.merge_bytes,
+            hourly: self.parquet.then(|| HourlyConfig {
+                grace: Duration::from_secs(self.parquet_grace_seconds),
+                ..HourlyConfig::default()
+            }),
             ..LogsConfig::new(Arc::new(staging), Arc::new(delivery))
         }))
     }
@@ -407,5 +426,17 @@ mod tests {
         let text = |secret: &str| format!("{:?}", parse(&STAGING.replace("hush", secret)).unwrap());
         assert!(!text("hush").contains("hush"));
         assert_ne!(text("hush"), text("other"));
+    }
+
+    #[test]
+    fn parquet_files_are_made_only_by_a_build_that_can() {
+        let opened = parse(&format!("{STAGING}\nparquet: true\nparquet_grace_seconds: 60"))
+            .map(|s| s.open().unwrap().unwrap());
+        if cfg!(feature = "parquet") {
+            assert_eq!(opened.unwrap().hourly.map(|h| h.grace), Some(Duration::from_secs(60)));
+        } else {
+            assert!(opened.unwrap_err().starts_with("logs.parquet: this build makes none"));
+        }
+        assert_eq!(parse(STAGING).unwrap().open().unwrap().unwrap().hourly, None);
     }
 }
