@@ -47,7 +47,8 @@ import org.springframework.scheduling.concurrent.ThreadPoolTaskExecutor;
  *
  * Viewer URL STREAM STEP...      URL of rtmp, rtmpe, rtmpt or rtmps; steps, done in order:
  *   play=START[,LEN]             as sent on the wire, in ms
- *   buffer=MS  seek=MS  pause=MS  resume=MS  stop
+ *   buffer=MS  seek=MS  pause=MS  resume=MS
+ *   stop                         closes the stream
  *   play2=NAME,TRANSITION[,OFFSET]   as Flash sends it: one object; OFFSET in seconds
  *   until=CODE                   an onStatus or onPlayStatus with that code (10 s at most)
  *   wait=MS                      lets media come
