@@ -4,11 +4,13 @@
 
 mod access;
 mod lending;
+mod logs;
 
 use std::time::Duration;
 
 use proto::status::RemoteError;
 use proto::token::Bearer;
+use proto::v1::access_logs_client::AccessLogsClient;
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
     ApplyRequest, ApplyResponse, BackupEntry, BackupPage, DeploymentStatus, Distribution, DrainRequest,
@@ -56,6 +58,17 @@ pub fn connect(
     credentials: &Credentials,
     dialer: Option<&Dialer>,
 ) -> Result<Client, ConnectError> {
+    let channel = channel(endpoint, credentials, dialer)?;
+    Ok(ControlClient::with_interceptor(channel, credentials.bearer())
+        .max_decoding_message_size(MESSAGE_BYTES))
+}
+
+/// The channel of [`connect`], for clients of other services of control.
+fn channel(
+    endpoint: &str,
+    credentials: &Credentials,
+    dialer: Option<&Dialer>,
+) -> Result<Channel, ConnectError> {
     let bad = |reason: String| ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|e| bad(e.to_string()))?;
     if parsed.uri().port().is_none() {
@@ -75,9 +88,7 @@ pub fn connect(
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
-    let channel = dial::channel(&parsed, dialer);
-    Ok(ControlClient::with_interceptor(channel, credentials.bearer())
-        .max_decoding_message_size(MESSAGE_BYTES))
+    Ok(dial::channel(&parsed, dialer))
 }
 
 /// All distributions, as of the last page.
@@ -97,12 +108,19 @@ pub struct Listed {
 #[derive(Clone)]
 pub struct Admin {
     client: Client,
+    logs: AccessLogsClient<InterceptedService<Channel, Bearer>>,
 }
 
 impl Admin {
     /// Calls go to the control at `endpoint`.
     pub fn new(endpoint: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
-        Ok(Self { client: connect(endpoint, credentials, None)? })
+        let channel = channel(endpoint, credentials, None)?;
+        let client = ControlClient::with_interceptor(channel.clone(), credentials.bearer());
+        let logs = AccessLogsClient::with_interceptor(channel, credentials.bearer());
+        Ok(Self {
+            client: client.max_decoding_message_size(MESSAGE_BYTES),
+            logs: logs.max_decoding_message_size(MESSAGE_BYTES),
+        })
     }
 
     /// All live nodes.
