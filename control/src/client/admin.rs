@@ -35,8 +35,14 @@ const CALL: Duration = Duration::from_secs(30);
 /// For calls that read or write the whole config.
 const LONG_CALL: Duration = Duration::from_secs(300);
 
-/// A client whose calls carry a token, unless a certificate speaks for it.
-pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
+/// A channel whose calls carry a token, unless a certificate speaks for them.
+type Proven = InterceptedService<Channel, Bearer>;
+
+/// A client of control.
+pub type Client = ControlClient<Proven>;
+
+/// A client of control's access logs.
+pub type LogClient = AccessLogsClient<Proven>;
 
 /// Why a channel can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -58,17 +64,23 @@ pub fn connect(
     credentials: &Credentials,
     dialer: Option<&Dialer>,
 ) -> Result<Client, ConnectError> {
-    let channel = channel(endpoint, credentials, dialer)?;
-    Ok(ControlClient::with_interceptor(channel, credentials.bearer())
-        .max_decoding_message_size(MESSAGE_BYTES))
+    Ok(ControlClient::new(proven(endpoint, credentials, dialer)?).max_decoding_message_size(MESSAGE_BYTES))
 }
 
-/// The channel of [`connect`], for clients of other services of control.
-fn channel(
+/// As [`connect`], a client of the access logs at the same endpoint, on a connection of its own.
+pub fn access_logs(
     endpoint: &str,
     credentials: &Credentials,
     dialer: Option<&Dialer>,
-) -> Result<Channel, ConnectError> {
+) -> Result<LogClient, ConnectError> {
+    Ok(AccessLogsClient::new(proven(endpoint, credentials, dialer)?).max_decoding_message_size(MESSAGE_BYTES))
+}
+
+fn proven(
+    endpoint: &str,
+    credentials: &Credentials,
+    dialer: Option<&Dialer>,
+) -> Result<Proven, ConnectError> {
     let bad = |reason: String| ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|e| bad(e.to_string()))?;
     if parsed.uri().port().is_none() {
@@ -88,7 +100,8 @@ fn channel(
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
-    Ok(dial::channel(&parsed, dialer))
+    let channel = dial::channel(&parsed, dialer);
+    Ok(InterceptedService::new(channel, credentials.bearer()))
 }
 
 /// All distributions, as of the last page.
@@ -108,19 +121,14 @@ pub struct Listed {
 #[derive(Clone)]
 pub struct Admin {
     client: Client,
-    logs: AccessLogsClient<InterceptedService<Channel, Bearer>>,
+    logs: LogClient,
 }
 
 impl Admin {
     /// Calls go to the control at `endpoint`.
     pub fn new(endpoint: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
-        let channel = channel(endpoint, credentials, None)?;
-        let client = ControlClient::with_interceptor(channel.clone(), credentials.bearer());
-        let logs = AccessLogsClient::with_interceptor(channel, credentials.bearer());
-        Ok(Self {
-            client: client.max_decoding_message_size(MESSAGE_BYTES),
-            logs: logs.max_decoding_message_size(MESSAGE_BYTES),
-        })
+        let logs = access_logs(endpoint, credentials, None)?;
+        Ok(Self { client: connect(endpoint, credentials, None)?, logs })
     }
 
     /// All live nodes.
