@@ -15,6 +15,7 @@
 //! and with the same bytes.
 
 pub mod bucket;
+pub mod config;
 pub mod deliver;
 pub mod format;
 pub mod ledger;

@@ -56,6 +56,7 @@ fn check(config: Option<&Path>) -> Result<()> {
     settings.master()?;
     settings.load_tls()?;
     settings.sealer()?;
+    settings.logs.open().map_err(anyhow::Error::msg)?;
     if let Some(file) = &settings.distributions_file {
         let set = DeclaredSet::read(file).context("distributions_file")?;
         set.check(&settings.zone).with_context(|| format!("distributions_file {}", file.display()))?;
@@ -73,7 +74,8 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let replica = ControlConfig { tls, ..settings.control(sealer.clone()) };
+    let logs = settings.logs.open().map_err(anyhow::Error::msg)?;
+    let replica = ControlConfig { tls, logs, ..settings.control(sealer.clone()) };
     let control = Control::new(store, replica, &registry)?;
     let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &master);
     let console = console::open(&context, control.reports(), settings.console.clone()).context("console")?;
