@@ -475,7 +475,8 @@ fn nothing_is_lost_or_doubled_by_kill_9_at_any_time() {
     assert_eq!(rows.len(), rows.iter().collect::<BTreeSet<_>>().len(), "a record came twice: {rows:#?}");
     let sessions = sessions(&rows);
     for (client, session) in &sessions {
-        let names = events(session);
+        // rtmpdump pauses and goes on by itself when it is told to buffer little.
+        let names: Vec<&str> = events(session).into_iter().filter(|name| !name.ends_with("pause")).collect();
         assert!(
             matches!(names[..], ["connect", "play", "stop", "disconnect"] | ["connect", "disconnect"]),
             "{client}: {session:#?}"
@@ -483,7 +484,7 @@ fn nothing_is_lost_or_doubled_by_kill_9_at_any_time() {
         assert!(session.is_sorted_by_key(|row| row.bytes()), "{client}: {session:#?}");
     }
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    for session in sessions.values().filter(|session| session.len() == 4) {
+    for session in sessions.values().filter(|session| session.len() >= 4) {
         *times.entry(session[1].query()).or_default() += 1;
     }
     for (id, some) in &played {
