@@ -7,11 +7,13 @@
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub mod log;
 pub mod reference;
 pub mod rtmpe;
 pub mod tls;
 pub mod tunnel;
 
+use log::LogConfig;
 use rtmpe::RtmpeConfig;
 use tls::TlsConfig;
 use tunnel::TunnelConfig;
@@ -114,6 +116,8 @@ pub struct EdgeConfig {
     pub drain_ms: u64,
     /// RTMP through HTTP.
     pub tunnel: TunnelConfig,
+    /// Access logs.
+    pub log: LogConfig,
 }
 
 /// What `seek` counts from after `play(start > 0)`.
@@ -186,6 +190,7 @@ impl Default for EdgeConfig {
             settle_ms: 5_000,
             drain_ms: 18_000,
             tunnel: TunnelConfig::default(),
+            log: LogConfig::default(),
         }
     }
 }
@@ -271,6 +276,7 @@ impl EdgeConfig {
         }
         self.rtmpe.check()?;
         self.tunnel.check()?;
+        self.log.check()?;
         if let Some(host) = self.default_hosts.iter().find(|h| !proto::distribution::is_host(h)) {
             return bad("default_hosts", format!("'{host}' is not a lower-case host name"));
         }

@@ -35,8 +35,8 @@
 //!
 //! Beside the path stand those who bound it: [`admission`] (who is let in), [`key_exchanges`] (what RTMPE's handshakes may compute),
 //! [`signature_checks`] (what signed names may), [`budget`] (memory; [`session`]'s `holding` acts on it), [`egress`] (bytes a second),
-//! [`descriptors`] (open files), [`withdrawals`] (a distribution is disabled or deleted), [`drain`] (how an edge stops), and [`orders`] (what
-//! control wants of it). All of them show in [`metrics`].
+//! [`descriptors`] (open files), [`withdrawals`] (a distribution is disabled or deleted), [`drain`] (how an edge stops), [`orders`] (what
+//! control wants of it), and [`log`] (what is written down of each viewer). All of them show in [`metrics`].
 //!
 //! The other way round, [`probe`] is a viewer: it plays a URL and says how that went.
 //!
@@ -67,6 +67,7 @@ pub mod http;
 pub mod key_exchanges;
 pub mod library;
 pub mod listener;
+pub mod log;
 pub mod media;
 pub mod metrics;
 pub mod object;
@@ -85,6 +86,7 @@ use drain::Drain;
 use egress::Egress;
 use key_exchanges::KeyExchanges;
 use library::Library;
+use log::{EventSink, Log};
 use metrics::Metrics;
 use object::RangeSource;
 use object::blocks::BlockCache;
@@ -162,6 +164,7 @@ impl Edge {
                 clock,
                 signature_checks,
                 withdrawals: Arc::default(),
+                log: Log::default(),
             }),
         })
     }
@@ -169,6 +172,11 @@ impl Edge {
     /// What takes this edge out of service in an orderly way.
     pub fn drain(&self) -> Drain {
         self.shared.drain.clone()
+    }
+
+    /// Writes the events of its sessions to `sink`. To be called before it serves; the first sink stays.
+    pub fn log_to(&self, sink: Arc<dyn EventSink>) {
+        self.shared.log.to(sink);
     }
 
     /// What its sessions share: [`session::serve`] serves a viewer whose transport no listener accepted.

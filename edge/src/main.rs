@@ -101,6 +101,7 @@ fn main() -> anyhow::Result<()> {
     let (token, token_file) = (file.token.as_deref(), file.token_file.as_deref());
     let credentials =
         Credentials::load(Role::Edge, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
+    file.edge.log.locate(&file.zone, &file.node_id);
     file.edge.check().context("edge")?;
     file.logs.check().map_err(anyhow::Error::msg)?;
     file.shield_client.validate().map_err(anyhow::Error::msg).context("shield_client")?;

@@ -110,6 +110,10 @@ pub struct Metrics {
     pub tls_expiry: IntGauge,
     /// How long sessions were there, from their first byte on, in seconds, by how they ended.
     pub session_seconds: HistogramVec,
+    /// How long events held their viewers' bytes back, in seconds.
+    pub log_hold_seconds: Histogram,
+    /// Texts that were too long for a field of an access log, and cut.
+    pub log_cut: IntCounter,
 }
 
 impl Metrics {
@@ -159,6 +163,11 @@ impl Metrics {
             &["end"],
         )?;
         registry.register(Box::new(session_seconds.clone()))?;
+        let log_hold_seconds = Histogram::with_opts(
+            HistogramOpts::new("penstock_edge_log_hold_seconds", "How long events held viewers' bytes back")
+                .buckets(exponential_buckets(0.0001, 4.0, 8)?),
+        )?;
+        registry.register(Box::new(log_hold_seconds.clone()))?;
         Ok(Self {
             connections: gauge("connections", "Connections open now")?,
             accepted: counters("accepted_total", "Connections by protocol of their first bytes", "protocol")?,
@@ -235,6 +244,8 @@ impl Metrics {
                 "When the first certificate ends, in seconds since 1970; 0 without any",
             )?,
             session_seconds,
+            log_hold_seconds,
+            log_cut: counter("log_cut_fields_total", "Texts cut to fit a field of an access log")?,
         })
     }
 
@@ -268,6 +279,7 @@ impl Metrics {
             ("tunnel_response_bytes", config.tunnel.response_bytes as u64),
             ("tunnel_max_sessions_per_address", config.tunnel.max_sessions_per_address as u64),
             ("tunnel_unknown_per_minute", u64::from(config.tunnel.unknown_per_minute)),
+            ("log_field_bytes", config.log.field_bytes as u64),
         ];
         for (name, value) in limits {
             self.limits.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));

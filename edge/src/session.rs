@@ -11,6 +11,8 @@
 //! 3. read what the viewer sent and act on it ([`dispatch`], [`connect`], [`play`], [`authorise`]);
 //! 4. apply what slow operations brought ([`opening`], [`reposition`], [`switch`]).
 //!
+//! What its viewer's log is to say, each step records as it happens ([`record`]); nothing is sent until that is written.
+//!
 //! Nothing in the loop waits for an object: opening, seeking and fetching are futures of their stream, dropped when a newer
 //! command makes them pointless.
 
@@ -35,6 +37,7 @@ use crate::drain::{self, Drain};
 use crate::egress::Egress;
 use crate::key_exchanges::{KeyExchanges, Pending};
 use crate::library::Library;
+use crate::log::Log;
 use crate::metrics::{Counted, Metrics};
 use crate::rtmp::chunk::{ChunkReader, ReaderLimits};
 use crate::rtmp::handshake::ServerHandshake;
@@ -62,6 +65,7 @@ mod play;
 mod play2;
 mod playback;
 mod playlist;
+mod record;
 mod reposition;
 mod stream;
 mod swf;
@@ -72,6 +76,7 @@ use bandwidth::BandwidthCheck;
 use end::End;
 use holding::Holding;
 use outgoing::Outgoing;
+use record::Trail;
 use stream::{Stream, next_done};
 use swf::SwfCheck;
 
@@ -101,6 +106,8 @@ pub struct Shared {
     pub signature_checks: SignatureChecks,
     /// Who is told when a distribution is disabled or deleted.
     pub withdrawals: Arc<Withdrawals>,
+    /// Where events go.
+    pub log: Log,
 }
 
 impl Shared {
@@ -179,6 +186,7 @@ pub(crate) struct Session {
     swf: SwfCheck,
     /// Fires when the distribution is disabled or deleted; there once connected.
     withdrawn: Option<Withdrawn>,
+    trail: Trail,
 }
 
 /// Serves one viewer on `transport` until either side ends it.
@@ -201,6 +209,7 @@ pub async fn serve<T: Transport>(
         End::Panicked
     });
     session.log_end(&end);
+    session.settle_records().await;
     transport.close().await;
 }
 
@@ -242,6 +251,7 @@ impl Session {
             holding,
             swf: SwfCheck::default(),
             withdrawn: None,
+            trail: Trail::default(),
         }
     }
 
@@ -258,6 +268,7 @@ impl Session {
             let fed = self.ending.is_none() && self.wants_media();
             let wake = if fed { self.fill_streams(now) } else { None };
             let wake = self.await_swf(now, wake);
+            let withheld = self.withheld(now);
             match self.write(transport) {
                 Ok(()) => {}
                 Err(error) => return self.ending.take().unwrap_or(End::Io(error)),
@@ -267,6 +278,7 @@ impl Session {
                 Err(end) => return end,
             };
             let late = self.watch_delivery(now);
+            let report = self.report_progress(now);
             // The viewer takes again what it had left: there may be more to send.
             self.more |= !fed && self.ending.is_none() && self.wants_media();
             if self.out.is_empty()
@@ -288,12 +300,13 @@ impl Session {
             }
             let ping = self.heard_at.max(self.pinged_at) + PING_AFTER;
             let throttled = self.holding.throttled_until;
-            let soonest = [wake, look, late, throttled].into_iter().flatten().fold(deadline, Instant::min);
+            let soonest =
+                [wake, look, late, report, throttled].into_iter().flatten().fold(deadline, Instant::min);
             timer.as_mut().reset(soonest.min(ping.max(now + PING_AFTER / 60)));
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
             let backlog = self.is_backlogged();
             let queued = !self.out.is_empty();
-            let writing = queued && throttled.is_none();
+            let writing = queued && throttled.is_none() && !withheld;
             // The batch was full and the transport has taken all of it: there is more to send at once.
             let more = std::mem::take(&mut self.more) && !queued;
             tokio::select! {
@@ -324,6 +337,7 @@ impl Session {
                         return self.ending.take().unwrap_or(End::Io(error));
                     }
                 }
+                () = record::written(&mut self.trail), if withheld => {}
                 () = tokio::task::yield_now(), if more => {}
                 () = &mut timer => {}
             }
@@ -380,6 +394,9 @@ impl Session {
     }
 
     fn write<T: Transport>(&mut self, transport: &mut T) -> std::io::Result<()> {
+        if self.trail.withholds() {
+            return Ok(());
+        }
         if self.holding.throttled_until.is_some_and(|until| until > Instant::now()) && self.ending.is_none() {
             return Ok(());
         }
@@ -502,6 +519,7 @@ impl Session {
         for id in ids {
             self.drop_stream(id);
         }
+        self.record_disconnect();
         let seconds = self.started.elapsed().as_secs_f64();
         if let Some(limit) = end.limit() {
             self.shared.metrics.refused.with_label_values(&[limit]).inc();

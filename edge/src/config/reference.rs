@@ -103,6 +103,11 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
   edge.tunnel.max_sessions_per_address                                    [default: 5000]
   edge.tunnel.unknown_per_minute  unknown sessions an address may name    [default: 120]
 
+  edge.log.edge_location      x-edge-location in access logs              [default: letters and
+                              digits of zone, else of node_id, upper case]
+  edge.log.rejected           record rejected connects and failed plays   [default: false]
+  edge.log.field_bytes        longest text of a field, bytes; cut         [default: 4096]
+
   shield_client.demand_connections      connections a shield for demand   [default: 2]
   shield_client.read_ahead_connections  and for read-ahead                [default: 1]
   shield_client.connect_ms    to connect, ms                              [default: 2000]

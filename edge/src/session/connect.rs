@@ -32,6 +32,15 @@ fn reject<T>(code: &'static str, text: impl Into<String>) -> Result<T, Rejection
     Err(Rejection { code, text: text.into() })
 }
 
+/// What a connect command says of its viewer.
+pub(super) struct Hello {
+    pub(super) app: String,
+    pub(super) tc_url: String,
+    pub(super) flash_version: String,
+    pub(super) page_url: String,
+    pub(super) swf_url: String,
+}
+
 impl Session {
     pub(super) fn on_connect(&mut self, command: &Command) -> Result<(), End> {
         if matches!(self.phase, Phase::Connected(_)) {
@@ -39,14 +48,21 @@ impl Session {
             return Ok(());
         }
         let field = |key: &str| command.object.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-        let (app, tc_url) = (field("app"), field("tcUrl"));
+        let hello = Hello {
+            app: field("app"),
+            tc_url: field("tcUrl"),
+            flash_version: field("flashVer"),
+            page_url: field("pageUrl"),
+            swf_url: field("swfUrl"),
+        };
+        let Hello { app, tc_url, flash_version, page_url, swf_url } = &hello;
         let encoding = if command.object.get("objectEncoding").and_then(Value::as_number) == Some(3.0) {
             3.0
         } else {
             0.0
         };
         let admitted = match self.shared.admit_connect() {
-            Ok(()) => admit(&self.shared, &app, &tc_url),
+            Ok(()) => admit(&self.shared, app, tc_url),
             Err(refusal) => {
                 self.shared.metrics.refused.with_label_values(&[refusal.reason()]).inc();
                 reject(refusal.code(), refusal.text())
@@ -54,8 +70,9 @@ impl Session {
         };
         match admitted {
             Ok(connection) => {
-                info!(session = self.id, peer = %self.peer, distribution = connection.distribution.id, app, tc_url,
-                    flash_version = field("flashVer"), page = field("pageUrl"), swf = field("swfUrl"), "connect");
+                let client = self.record_connect(&connection.distribution, &hello);
+                info!(session = self.id, client, peer = %self.peer, distribution = connection.distribution.id, app, tc_url,
+                    flash_version, page = page_url, swf = swf_url, "connect");
                 self.withdrawn = Some(connection.attached.withdrawn());
                 self.phase = Phase::Connected(Arc::new(connection));
                 control::window_ack_size(WINDOW_BYTES, &mut self.out.batch);
@@ -63,7 +80,7 @@ impl Session {
                 control::stream_begin(0, &mut self.out.batch);
                 self.out.command(0, reply::connect_success(command.transaction, encoding));
                 self.ask_for_swf();
-                if takes_aggregates(&field("flashVer"), self.shared.config.aggregate_messages) {
+                if takes_aggregates(flash_version, self.shared.config.aggregate_messages) {
                     self.out.aggregate_bytes = self.shared.config.aggregate_bytes;
                 }
                 let auto_sense = command.args.first().and_then(Value::as_bool) == Some(true);
@@ -78,6 +95,10 @@ impl Session {
                 info!(session = self.id, peer = %self.peer, app, tc_url, code = rejection.code,
                     reason = rejection.text, "connect rejected");
                 self.shared.metrics.rejected.with_label_values(&[rejection.code]).inc();
+                let named = host_of(tc_url).and_then(|host| find_distribution(&self.shared, &host).ok());
+                if let Some(distribution) = named {
+                    self.record_rejection(&distribution, &hello, rejection.code);
+                }
                 self.out.command(
                     0,
                     reply::connect_rejected(command.transaction, rejection.code, &rejection.text),

@@ -199,6 +199,7 @@ impl Session {
                 "stop"
             );
         }
+        self.record_stop(stream_id);
     }
 
     pub(super) fn drop_stream(&mut self, stream_id: u32) {

@@ -2,7 +2,7 @@
 //!
 //! [`dispatch`] runs a real [`Session`] on a [`Wire`] that plays a script: a handshake, mostly a `connect`, then commands with arguments that
 //! may be nonsense, waits, a peer that stops reading. Time is paused, so hours pass in milliseconds. Whatever the script: the session
-//! ends, its queue and its turns stay bounded, what it sent is well-formed RTMP, and it leaves no count behind.
+//! ends, its queue and its turns stay bounded, what it sent is well-formed RTMP, what it recorded agrees with that, and it leaves no count behind.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use control::client::Catalogue;
 use proto::distribution::validate;
 use proto::fuzzing::Input;
 use proto::object::{OriginId, check_key};
-use proto::v1::{Distribution, DistributionKind, Revision};
+use proto::v1::{Distribution, DistributionKind, LogTarget, Revision};
 use tokio::sync::watch;
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,14 +23,17 @@ use super::names::StreamName;
 use super::{End, Session, Shared};
 use crate::Edge;
 use crate::config::EdgeConfig;
+use crate::config::log::LogConfig;
+use crate::log::memory::{MemorySink, Pace};
 use crate::rtmp::amf;
 use crate::rtmp::chunk::{ChunkReader, MAX_MESSAGE_BYTES, ReaderLimits};
 use crate::rtmp::command;
 use crate::rtmp::message::type_id;
 use crate::transport::encrypted::Encrypted;
 
-mod bucket;
-mod script;
+pub(super) mod bucket;
+pub(super) mod records;
+pub(super) mod script;
 mod wire;
 
 use bucket::Bucket;
@@ -59,11 +62,12 @@ fn config() -> EdgeConfig {
         fetches: 4,
         message_bytes: 8 << 10,
         stall_timeout_ms: 120_000,
+        log: LogConfig { rejected: true, ..LogConfig::default() },
         ..EdgeConfig::default()
     }
 }
 
-fn distribution() -> Distribution {
+pub(super) fn distribution() -> Distribution {
     let origin_host = "media.s3.amazonaws.com".to_owned();
     Distribution {
         id: "EGTXBD79H29TRA".into(),
@@ -72,18 +76,22 @@ fn distribution() -> Distribution {
         enabled: true,
         origin_id: OriginId::of(&origin_host, "").as_str().into(),
         origin_host,
+        logging: Some(LogTarget { bucket_host: "logs.s3.amazonaws.com".into(), ..LogTarget::default() }),
         ..Default::default()
     }
 }
 
-fn shared() -> Arc<Shared> {
+fn shared(sink: &Arc<MemorySink>) -> Arc<Shared> {
     let document = distribution();
     assert_eq!(validate(&document), Ok(()));
     let revision = Revision { store_id: "fuzz".into(), number: 1 };
     let catalogue = Catalogue::empty().replace(revision, vec![document], Vec::new());
     let catalogue = watch::channel(Arc::new(catalogue)).1;
     match Edge::new(config(), Arc::new(Bucket), catalogue, &prometheus::Registry::new()) {
-        Ok(edge) => edge.shared().clone(),
+        Ok(edge) => {
+            edge.log_to(sink.clone());
+            edge.shared().clone()
+        }
         Err(error) => panic!("{error}"),
     }
 }
@@ -101,7 +109,14 @@ fn converse(data: &[u8]) -> (Vec<u8>, [usize; 256]) {
         Err(error) => panic!("{error}"),
     };
     runtime.block_on(async {
-        let shared = shared();
+        let sink = MemorySink::new();
+        // A log that is quick, one that is slow, and one that takes its time.
+        sink.set_pace(match data.len() % 4 {
+            0 => Pace::Takes(Duration::from_millis(7)),
+            1 => Pace::Takes(Duration::from_millis(500)),
+            _ => Pace::AtOnce,
+        });
+        let shared = shared(&sink);
         let shutdown = CancellationToken::new();
         let wire = Wire::new(script::script(&mut Input::new(data)), shutdown.clone());
         let mut transport = Encrypted::new(wire);
@@ -119,6 +134,7 @@ fn converse(data: &[u8]) -> (Vec<u8>, [usize; 256]) {
         assert!(wire.longest_queue <= bound, "{} bytes waited to be sent", wire.longest_queue);
         assert_eq!((shared.metrics.sessions.get(), shared.metrics.playing.get()), (0, 0));
         let counts = check_sent(&wire.sent, wire.blocked());
+        records::check(&sink.records(), wire.sent.len() as u64);
         (wire.sent, counts)
     })
 }

@@ -95,7 +95,7 @@ impl Session {
             return Ok(None);
         }
         self.charge();
-        if self.holding.throttled_until.is_some() {
+        if self.holding.throttled_until.is_some() || self.trail.withholds() {
             // It is we who hold back.
             self.holding.keep_up();
             return Ok(None);
@@ -136,7 +136,10 @@ impl Session {
     /// Bytes that are the session's own, its connection apart, which is charged from its accept on: slices of blocks are charged with their block.
     fn charge(&mut self) {
         let queued = self.out.batch.own_bytes() + self.out.held.own_bytes;
-        let taken = self.input.capacity() + self.reader.in_flight_bytes() + self.swf.held_bytes();
+        let taken = self.input.capacity()
+            + self.reader.in_flight_bytes()
+            + self.swf.held_bytes()
+            + self.trail.held_bytes();
         self.holding.charge.set_in_steps((queued + taken) as u64);
     }
 

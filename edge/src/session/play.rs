@@ -27,6 +27,8 @@ use crate::rtmp::{control, reply};
 
 /// How long a name that isn't there is not looked up again while a transition is under way.
 const MEANWHILE: Duration = Duration::from_millis(250);
+/// JW Player shows this to its user; it has no case for NetStream.Play.Failed.
+pub(super) const FAILED: &str = "NetStream.Failed";
 
 impl Session {
     pub(super) fn on_play(&mut self, stream_id: u32, command: &Command) {
@@ -53,19 +55,19 @@ impl Session {
         self.stop_stream(stream_id);
         if let Err(refusal) = self.shared.admit_play(false) {
             self.refuse_for_want_of_room(stream_id, &request.name.display, refusal);
+            self.record_failed_play(stream_id, &request.name, FAILED, self.moment());
             return;
         }
         self.open(stream_id, request);
     }
 
-    /// JW Player shows NetStream.Failed to its user; it has no case for NetStream.Play.Failed.
+    /// Tells the viewer that memory is short.
     pub(super) fn refuse_for_want_of_room(&mut self, stream_id: u32, name: &str, refusal: Refusal) {
-        const CODE: &str = "NetStream.Failed";
         warn!(session = self.id, stream = stream_id, name, reason = refusal.text(), "play refused");
         self.shared.metrics.refused.with_label_values(&["play_memory"]).inc();
-        self.shared.metrics.play_errors.with_label_values(&[CODE]).inc();
+        self.shared.metrics.play_errors.with_label_values(&[FAILED]).inc();
         let text = format!("Failed to play {name}; {}.", refusal.text());
-        self.status(stream_id, "error", CODE, &text, name);
+        self.status(stream_id, "error", FAILED, &text, name);
     }
 
     pub(super) fn on_stop(&mut self, stream_id: u32) {
@@ -85,6 +87,7 @@ impl Session {
     /// Starts opening what `request` names, or the next of the playlist that may be opened.
     pub(super) fn open(&mut self, stream_id: u32, mut request: PlayRequest) {
         self.leave_file(stream_id);
+        let moment = *request.moment.get_or_insert(self.moment());
         let origin = loop {
             match self.authorise(&request.name) {
                 Ok(Granted { name, origin }) => {
@@ -93,11 +96,12 @@ impl Session {
                 }
                 Err(denial) => {
                     self.deny(stream_id, &request.name, denial);
+                    self.record_failed_play(stream_id, &request.name, FAILED, moment);
                     let Some(stream) = self.stream(stream_id) else { return };
                     // What was asked of this name dies with it.
                     (stream.early_seek_ms, stream.paused) = (None, false);
                     let Some(next) = stream.playlist.pop_front() else { return };
-                    request = PlayRequest { base_ms: request.base_ms, ..next };
+                    request = PlayRequest { base_ms: request.base_ms, moment: Some(moment), ..next };
                 }
             }
         };
@@ -131,6 +135,7 @@ impl Session {
                     (stream.early_seek_ms, stream.paused) = (None, false);
                     let name = request.name.display.clone();
                     self.refuse_for_want_of_room(stream_id, &name, refusal);
+                    self.record_failed(stream_id, &request, FAILED);
                     self.play_next(stream_id, request.base_ms);
                 }
             },
@@ -142,15 +147,21 @@ impl Session {
                 // What was asked of this name dies with it.
                 (stream.early_seek_ms, stream.paused, stream.transition) = (None, false, None);
                 let name = request.name.clone();
-                self.refuse(stream_id, &name, &error);
+                let code = self.refuse(stream_id, &name, &error);
+                self.record_failed(stream_id, &request, code);
                 // A playlist goes on with its next item.
                 self.play_next(stream_id, request.base_ms);
             }
         }
     }
 
-    /// Tells the viewer why a name can't be played, or can't be played on.
-    fn refuse(&mut self, stream_id: u32, name: &StreamName, error: &MediaError) {
+    fn record_failed(&mut self, stream_id: u32, request: &PlayRequest, code: &str) {
+        let moment = request.moment.unwrap_or_else(|| self.moment());
+        self.record_failed_play(stream_id, &request.name, code, moment);
+    }
+
+    /// Tells the viewer why a name can't be played, or can't be played on; gives the code.
+    fn refuse(&mut self, stream_id: u32, name: &StreamName, error: &MediaError) -> &'static str {
         let display = name.display.clone();
         let failed = format!("Failed to play {display} (stream ID: {stream_id}).");
         let (code, text) = match error {
@@ -165,8 +176,7 @@ impl Session {
                 "NetStream.Play.NoSupportedTrackFound",
                 format!("Failed to play {display}; no supported track found."),
             ),
-            // JW Player has no case for NetStream.Play.Failed and would show a spinner for ever.
-            MediaError::Read(_) => ("NetStream.Failed", failed),
+            MediaError::Read(_) => (FAILED, failed),
         };
         warn!(
             session = self.id,
@@ -178,6 +188,7 @@ impl Session {
         );
         self.shared.metrics.play_errors.with_label_values(&[code]).inc();
         self.status(stream_id, "error", code, &text, &display);
+        code
     }
 
     /// FMS's order: recorded, chunk size, begin, Reset, Start, sample access, Data.Start; then metadata and headers with the first media.
@@ -221,6 +232,8 @@ impl Session {
             version = %reader.info().id.version, container, duration_ms = media.duration_ms,
             opened_ms = request.asked.elapsed().as_millis() as u64, "playing");
         shared.metrics.plays.with_label_values(&[container]).inc();
+        let moment = request.moment.unwrap_or_else(|| self.moment());
+        self.record_play(stream_id, &request.name, media.container, moment);
         reader.set_pace(media.bytes_per_second, config.read_ahead_seconds, config.read_ahead_viewer_bytes);
         let extent = match request.extent {
             Extent::Ms(ms) if request.seconds && ms >= 1_000_000 => Extent::Ms(fit(ms, media.duration_ms)),
@@ -249,6 +262,7 @@ impl Session {
         }));
         let early_seek_ms = stream.early_seek_ms.take();
         if early_pause {
+            self.record_pause(stream_id, true);
             control::stream_eof(stream_id, &mut self.out.batch);
             self.status(
                 stream_id,
@@ -459,5 +473,6 @@ fn request(connection: &Connection, name: &str, command: &Command) -> PlayReques
         resumes: false,
         base_ms: 0,
         asked: Instant::now(),
+        moment: None,
     }
 }

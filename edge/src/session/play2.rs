@@ -190,6 +190,7 @@ fn request(options: &Options, name: Arc<StreamName>, kind: Kind) -> PlayRequest 
         resumes: kind == Kind::Resume,
         base_ms: 0,
         asked: Instant::now(),
+        moment: None,
     }
 }
 

@@ -57,6 +57,7 @@ impl Session {
             sent_bytes = playback.sent_bytes,
             "end of file"
         );
+        self.record_stop(stream_id);
     }
 
     /// Begins with the next item, if there is one, at `base_ms` of the stream.

@@ -93,11 +93,13 @@ impl Session {
         let seeking = matches!(pending, Some(Reposition::Seek { .. }))
             || self.stream(stream_id).is_some_and(|stream| stream.later.is_some());
         if pause {
+            self.record_pause(stream_id, true);
             control::stream_eof(stream_id, &mut self.out.batch);
             self.status(stream_id, "status", "NetStream.Pause.Notify", &format!("Pausing {name}."), &name);
         } else if over || seeking {
             // Everything was sent and announced, so there is nothing to go on with; or a seek is on its way to where the viewer wants
             // to be, and its media start when it is there.
+            self.record_pause(stream_id, false);
             self.status(
                 stream_id,
                 "status",
@@ -117,6 +119,7 @@ impl Session {
         let Some(stream) = self.stream(stream_id) else { return };
         if matches!(stream.pending, Some(Reposition::Unpause { .. })) {
             (stream.op, stream.pending) = (None, None);
+            self.record_pause(stream_id, false);
             self.status(stream_id, "status", "NetStream.Unpause.Notify", &format!("Unpausing {name}."), name);
         }
     }
@@ -173,7 +176,8 @@ impl Session {
                 return;
             }
         };
-        let name = playing.request.name.display.clone();
+        let (film, container) = (playing.request.name.clone(), playing.playback.media.container);
+        let name = film.display.clone();
         if let Reposition::Seek { .. } = why {
             // Seeks count from the item's own start, and so does time from then on.
             playing.playback.base_ms = 0;
@@ -193,6 +197,7 @@ impl Session {
             Reposition::Seek { ms } => {
                 // Logged when obeyed: what a storm asks for on top is only counted.
                 info!(session = self.id, stream = stream_id, name, ms, "seek");
+                self.record_seek(stream_id, &film, container);
                 let text = format!("Seeking {ms} (stream ID: {stream_id}).");
                 self.status(stream_id, "status", "NetStream.Seek.Notify", &text, &name);
                 if play_start {
@@ -200,6 +205,7 @@ impl Session {
                 }
             }
             Reposition::Unpause { .. } => {
+                self.record_pause(stream_id, false);
                 self.status(
                     stream_id,
                     "status",

@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::names::StreamName;
 use super::opening::Ready;
 use super::playback::{Extent, Playback};
+use super::record::Moment;
 use super::transition::{Looked, Transition};
 use crate::media::{Cursor, MediaError};
 use crate::metrics::Counted;
@@ -57,6 +58,8 @@ pub(crate) struct PlayRequest {
     /// Time of the stream at which it begins: 0, or the end of the playlist's item before it.
     pub(crate) base_ms: u64,
     pub(crate) asked: Instant,
+    /// When its turn came, and what had been sent by then: what the log says of it.
+    pub(crate) moment: Option<Moment>,
 }
 
 impl PlayRequest {

@@ -255,13 +255,15 @@ impl Session {
             key = %incoming.reader.info().id.object.key, at_ms = playing.playback.newest_ms,
             after_ms = transition.request.asked.elapsed().as_millis() as u64, "switched");
         self.shared.metrics.switches.inc();
+        let container = incoming.media.container;
         playing.playback.take_over(*incoming, name.display.clone());
-        playing.request.name = name;
+        playing.request.name = name.clone();
         if goes_on {
             (playing.begins, playing.end_due, playing.sleeps_until) = (true, None, None);
         } else {
             playing.playback.tell_takeover(&mut self.out, stream_id);
         }
+        self.record_switch(stream_id, &name, container);
     }
 
     /// Another film begins where the one that plays has been sent to.

@@ -29,7 +29,7 @@ const FILMS: &[(&str, &[u8])] = &[
 
 /// The bucket.
 #[derive(Debug, Default)]
-pub(super) struct Bucket;
+pub(in crate::session) struct Bucket;
 
 /// Films long enough to be switched in mid-play: 20 s with a keyframe a second, and 12 s with one each 1.6 s.
 static LONG: LazyLock<Vec<u8>> = LazyLock::new(|| film(20, 25));

@@ -232,7 +232,7 @@ fn value(input: &mut Input<'_>, depth: usize) -> Value {
 }
 
 /// A message with a full header on chunk stream 3, in one chunk.
-fn message(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(in crate::session) fn message(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = (payload.len() as u32).to_be_bytes();
     let mut bytes = vec![3, 0, 0, 0, len[1], len[2], len[3], kind];
     bytes.extend_from_slice(&stream.to_le_bytes());
