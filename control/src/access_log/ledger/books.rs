@@ -528,3 +528,6 @@ pub(crate) fn parse(name: &str) -> Option<SegmentId> {
     let header = SegmentHeader { edge_id: edge_id.into(), epoch: epoch.into(), number: number.parse().ok()? };
     SegmentId::of(&header).filter(|id| id.to_string() == name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,7 +238,7 @@ pub(super) async fn history(seed: u64, store: Store) {
     assert!(written.surely.len() > 30, "a history of {} records is none", written.surely.len());
 }
 
-fn paused() -> tokio::runtime::Runtime {
+pub(super) fn paused() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
