@@ -63,6 +63,9 @@ pub struct MergeConfig {
     pub sweep_every: Duration,
     /// How long what is under way may take to end at shutdown.
     pub drain: Duration,
+    /// Hours with a file that stands are marked to be made Parquet files, so long after their end; see `hourly`.
+    #[cfg(feature = "parquet")]
+    pub hourly_grace: Option<Duration>,
 }
 
 impl Default for MergeConfig {
@@ -77,6 +80,8 @@ impl Default for MergeConfig {
             compare_every: Duration::from_secs(180),
             sweep_every: Duration::from_secs(300),
             drain: Duration::from_secs(10),
+            #[cfg(feature = "parquet")]
+            hourly_grace: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use proto::clock::{Clock as _, SetClock};
-use proto::v1::{AccessEvent, AccessRecord, SegmentHeader, WebFields};
+use proto::v1::{AccessEvent, AccessRecord, LogTarget, SegmentHeader, WebFields};
 
 use super::*;
 use crate::access_log::bucket::faulty::{Fault, Faults, FaultyBuckets};
@@ -24,6 +24,10 @@ const HOUR_MS: u64 = 3_600_000;
 
 fn target() -> LogTarget {
     LogTarget { bucket_host: HOST.into(), prefix: "log".into(), account: String::new() }
+}
+
+fn group() -> Group {
+    Group { distribution_id: "E1".into(), hour: HOUR, target: target() }
 }
 
 /// A play; the texts are what a log must escape.
@@ -80,12 +84,12 @@ impl Case {
 
     async fn mark(&self) {
         let now_ms = self.clock.now_ms();
-        let mark = mark(Transaction::default(), "E1", HOUR, &target(), GRACE, now_ms);
+        let mark = mark(Transaction::default(), &group(), GRACE, now_ms);
         self.store.commit(mark).await.unwrap();
     }
 
     async fn marked(&self) -> Option<LogGroup> {
-        let entry = self.store.get(&mark_key("E1", HOUR, &target())).await.unwrap()?;
+        let entry = self.store.get(&mark_key(&group())).await.unwrap()?;
         Some(LogGroup::decode(entry.value).unwrap())
     }
 
@@ -95,7 +99,7 @@ impl Case {
     }
 
     fn rows(&self, part: u64) -> Vec<Row> {
-        read(&self.bucket().objects()[&key("E1", HOUR, "log", part)])
+        read(&self.bucket().objects()[&key(&group(), part)])
     }
 }
 
@@ -190,7 +194,7 @@ async fn a_late_file_has_the_hour_made_anew_and_the_same_files_give_the_same_byt
     assert_eq!(case.hourly.make_due().await.unwrap(), 1);
     assert_eq!(case.rows(1).len(), 3);
 
-    let key = key("E1", HOUR, "log", 1);
+    let key = key(&group(), 1);
     let before = case.bucket().objects()[&key].clone();
     case.mark().await;
     case.clock.advance_ms(SETTLE_MS);
@@ -231,8 +235,9 @@ async fn a_bucket_that_refuses_is_asked_again_with_backoff_and_at_last_given_up(
 async fn an_account_without_leave_gets_no_file() {
     let case = Case::new(HourlyConfig::default()).await;
     let target = LogTarget { account: "111111111111".into(), ..target() };
-    case.bucket().put(&name::key("E1", HOUR, &target, &[]), format::file(&[play(1)])).await.unwrap();
-    let made = case.hourly.make("E1", HOUR, &target, "log-hourly-lease/x").await;
+    let group = Group { target, ..group() };
+    case.bucket().put(&name::key("E1", HOUR, &group.target, &[]), format::file(&[play(1)])).await.unwrap();
+    let made = case.hourly.make(&group, "log-hourly-lease/x").await;
     assert!(matches!(made, Err(HourlyError::NotGranted)));
     assert_eq!(case.bucket().objects().len(), 1);
 }
@@ -257,7 +262,7 @@ async fn what_is_no_log_file_is_left_out_and_counted() {
     ] {
         case.bucket().put(&format!("{folder}{name}"), object).await.unwrap();
     }
-    let made = case.hourly.make("E1", HOUR, &target(), "log-hourly-lease/x").await.unwrap();
+    let made = case.hourly.make(&group(), "log-hourly-lease/x").await.unwrap();
     // The two that are damaged, and three lines of the altered one.
     assert_eq!((made.log_files, made.skipped), (4, 5));
     let rows = case.rows(1);
@@ -304,7 +309,7 @@ async fn a_large_hour_is_several_files_and_each_row_is_in_one() {
 async fn who_made_an_hour_while_it_was_marked_anew_or_made_by_another_leaves_a_mark() {
     let mut case = Case::new(HourlyConfig::default()).await;
     case.deliver(&[play(1)]).await;
-    let key = mark_key("E1", HOUR, &target());
+    let key = mark_key(&group());
     let seen = case.store.get(&key).await.unwrap().unwrap();
     case.deliver(&[play(2)]).await;
     case.hourly.done(&seen).await.unwrap();
@@ -320,7 +325,7 @@ async fn an_hour_that_another_replica_makes_is_left_to_it_until_its_lease_ends()
     let mut case = Case::new(HourlyConfig::default()).await;
     case.deliver(&[play(1)]).await;
     case.wait();
-    let lease = lease_key(&mark_key("E1", HOUR, &target()));
+    let lease = lease_key(&mark_key(&group()));
     let other = Transaction::default().put_for(&lease, "other", LEASE);
     case.store.commit(other).await.unwrap();
     assert_eq!(case.hourly.make_due().await.unwrap(), 0);
