@@ -41,6 +41,10 @@ distributions name. Without logs.staging this control takes none, and edges keep
                           after they were staged, in seconds          [default: 300]
   logs.file_bytes         and as soon as there are so many bytes of
                           records for one file                        [default: 67108864]
+  logs.undeliverable_days a file that its bucket has refused for so
+                          long is given up, in days                   [default: 14]
+  logs.merge_bytes        memory for staged segments being merged, and
+                          as much again for files being built         [default: 134217728]
   logs.ships              segments taken at a time; each needs up to
                           32 MiB of memory                            [default: 8]
   logs.ship_timeout_ms    time for a segment to be staged, in
@@ -68,6 +72,8 @@ pub struct LogsSettings {
     pub delivery: DeliverySettings,
     pub file_age_seconds: u64,
     pub file_bytes: u64,
+    pub undeliverable_days: u64,
+    pub merge_bytes: u64,
     pub ships: usize,
     pub ship_timeout_ms: u64,
     pub bucket_timeout_ms: u64,
@@ -82,6 +88,8 @@ impl Default for LogsSettings {
             delivery: DeliverySettings::default(),
             file_age_seconds: 300,
             file_bytes: 64 << 20,
+            undeliverable_days: 14,
+            merge_bytes: 128 << 20,
             ships: 8,
             ship_timeout_ms: 60_000,
             bucket_timeout_ms: 30_000,
@@ -212,6 +220,8 @@ impl LogsSettings {
         let within = [
             ("file_age_seconds", self.file_age_seconds, 1, 86_400),
             ("file_bytes", self.file_bytes, 64 << 10, 1 << 30),
+            ("undeliverable_days", self.undeliverable_days, 1, 3650),
+            ("merge_bytes", self.merge_bytes, 32 << 20, 1 << 40),
             ("ships", self.ships as u64, 1, 1024),
             ("ship_timeout_ms", self.ship_timeout_ms, 100, 600_000),
             ("bucket_timeout_ms", self.bucket_timeout_ms, 100, 600_000),
@@ -292,6 +302,8 @@ impl LogsSettings {
             ship_timeout: Duration::from_millis(self.ship_timeout_ms),
             file_age: Duration::from_secs(self.file_age_seconds),
             file_bytes: self.file_bytes,
+            undeliverable: Duration::from_secs(self.undeliverable_days * 86_400),
+            merge_bytes: self.merge_bytes,
             hourly: self.parquet.then(|| HourlyConfig {
                 grace: Duration::from_secs(self.parquet_grace_seconds),
                 ..HourlyConfig::default()
