@@ -188,9 +188,9 @@ impl Delivery<'_> {
             counted.add_to(&mut totals.document, shared.clock.now_ms());
             let transaction = ledger::put(self.group, self.known.modified, &next);
             #[cfg(feature = "parquet")]
-            let transaction = match (counted, shared.config.hourly_grace) {
-                (Counted::Stands(..), Some(grace)) => {
-                    super::hourly::mark(transaction, self.group, grace, shared.clock.now_ms())
+            let transaction = match (counted, shared.config.hourly) {
+                (Counted::Stands(..), Some(hourly)) => {
+                    super::hourly::mark(transaction, self.group, hourly.grace, shared.clock.now_ms())
                 }
                 _ => transaction,
             };

@@ -38,7 +38,6 @@ use prost::Message;
 use proto::access_log::hour_starts_ms;
 use proto::clock::SharedClock;
 use proto::v1::LogGroup;
-use tokio_util::sync::CancellationToken;
 
 use self::encode::Encoder;
 use self::metrics::HourlyMetrics;
@@ -138,27 +137,13 @@ impl Hourly {
         Ok(Self { store, buckets, clock, config, metrics, replica: random_id() })
     }
 
-    /// What [`mark`] needs to know.
-    pub fn grace(&self) -> Duration {
-        self.config.grace
-    }
-
-    /// Looks for hours that are due until `stop`.
-    pub async fn run(&self, stop: CancellationToken) {
+    /// Looks for hours that are due, for ever. Dropped, it leaves what it was at to the next look of any replica.
+    pub async fn run(&self) {
         loop {
-            let round = async {
-                match self.make_due().await {
-                    Ok(_) => (),
-                    Err(error) => {
-                        tracing::warn!(%error, "hours that are due for Parquet files can't be listed")
-                    }
-                }
-                tokio::time::sleep(LOOK).await;
-            };
-            tokio::select! {
-                () = round => (),
-                () = stop.cancelled() => return,
+            if let Err(error) = self.make_due().await {
+                tracing::warn!(%error, "hours that are due for Parquet files can't be listed");
             }
+            tokio::time::sleep(LOOK).await;
         }
     }
 

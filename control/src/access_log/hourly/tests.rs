@@ -6,15 +6,19 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use bytes::BytesMut;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
+use proto::access_log::{Segment, SegmentId, SegmentWriter};
 use proto::clock::{Clock as _, SetClock};
-use proto::v1::{AccessEvent, AccessRecord, LogTarget, SegmentHeader, WebFields};
+use proto::v1::{AccessEvent, AccessRecord, LogTarget, SegmentHeader, StagedSegment, WebFields};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::access_log::bucket::faulty::{Fault, Faults, FaultyBuckets};
 use crate::access_log::bucket::memory::{MemoryBucket, MemoryBuckets};
-use crate::access_log::format;
+use crate::access_log::merge::{MergeConfig, Merger};
+use crate::access_log::{format, ledger};
 use crate::store::memory;
 
 const HOST: &str = "logs.s3.amazonaws.com";
@@ -360,4 +364,46 @@ async fn web_records_have_columns_of_their_own() {
     assert_eq!(row["sc_range_start"], Field::Long(0));
     assert_eq!(row["sc_bytes"], Field::Long(i64::MAX));
     assert!(!row.contains_key("sc_content_len") && !row.contains_key("c_port"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merger_that_is_told_to_makes_the_hours_of_the_files_it_delivers() {
+    let case = Case::new(HourlyConfig::default()).await;
+    case.wait();
+    // A segment as staging leaves it.
+    let id = SegmentId { edge_id: "e".into(), epoch: "0123456789abcdef".into(), number: 1 };
+    let mut bytes = BytesMut::new();
+    let mut writer = SegmentWriter::new(id.clone(), &mut bytes);
+    for i in 0..5 {
+        let record = AccessRecord { distribution_id: "E1".into(), target: Some(target()), ..play(i) };
+        writer.put(&record, &mut bytes);
+    }
+    writer.seal(&mut bytes);
+    let index = Segment::open(bytes.clone().freeze()).unwrap().footer.index;
+    let staging = MemoryBucket::new("staging");
+    staging.put(&ledger::object_key("", &id), bytes.clone().freeze()).await.unwrap();
+    let staged = StagedSegment { id: Some(id.header()), index, bytes: bytes.len() as u64, staged_ms: 0 };
+    case.store.commit(ledger::enter(&id, &staged, &ledger::Known::default())).await.unwrap();
+
+    let config = MergeConfig { hourly: Some(HourlyConfig::default()), ..MergeConfig::default() };
+    let buckets = Arc::new(case.buckets.clone());
+    let (store, clock) = (case.store.clone(), case.clock.clone());
+    let merger =
+        Merger::new(store, Arc::new(staging), String::new(), buckets, clock, config, &Registry::new())
+            .unwrap();
+    let (stop, running) = (CancellationToken::new(), merger.clone());
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { running.run(stop).await }
+    });
+    while case.marked().await.is_none() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    case.clock.advance_ms(SETTLE_MS);
+    while case.marked().await.is_some() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(case.rows(1).len(), 5);
+    stop.cancel();
+    running.await.unwrap();
 }
