@@ -187,6 +187,13 @@ impl Delivery<'_> {
             let mut totals: Known<LogTotals> = ledger::read(&*shared.store, &totals_key).await?;
             counted.add_to(&mut totals.document, shared.clock.now_ms());
             let transaction = ledger::put(self.group, self.known.modified, &next);
+            #[cfg(feature = "parquet")]
+            let transaction = match (counted, shared.config.hourly) {
+                (Counted::Stands(..), Some(hourly)) => {
+                    super::hourly::mark(transaction, self.group, hourly.grace, shared.clock.now_ms())
+                }
+                _ => transaction,
+            };
             match shared.store.commit(ledger::counting(transaction, self.group, &totals)).await {
                 Ok(modified) => {
                     shared.learn(next, modified);

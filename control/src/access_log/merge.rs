@@ -26,8 +26,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::{Bucket, Buckets};
+use super::config::HourlyConfig;
 use super::deliver::segments::Segments;
 use super::deliver::{Setback, carry_out};
+#[cfg(feature = "parquet")]
+use super::hourly::Hourly;
 use super::ledger::books::{Books, Due, Limits};
 use super::ledger::follow;
 use super::metrics::MergeMetrics;
@@ -63,6 +66,8 @@ pub struct MergeConfig {
     pub sweep_every: Duration,
     /// How long what is under way may take to end at shutdown.
     pub drain: Duration,
+    /// Hourly Parquet files of the log files; `None`: none. Only a build with the feature `parquet` makes them.
+    pub hourly: Option<HourlyConfig>,
 }
 
 impl Default for MergeConfig {
@@ -77,6 +82,7 @@ impl Default for MergeConfig {
             compare_every: Duration::from_secs(180),
             sweep_every: Duration::from_secs(300),
             drain: Duration::from_secs(10),
+            hourly: None,
         }
     }
 }
@@ -176,6 +182,8 @@ impl Lanes {
 #[derive(Clone)]
 pub struct Merger {
     shared: Arc<Shared>,
+    #[cfg(feature = "parquet")]
+    hourly: Option<Arc<Hourly>>,
 }
 
 impl Merger {
@@ -194,6 +202,10 @@ impl Merger {
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
         let metrics = MergeMetrics::new(registry)?;
+        #[cfg(feature = "parquet")]
+        let hourly = config.hourly.map(|hourly| {
+            Hourly::new(store.clone(), buckets.clone(), clock.clone(), hourly, registry).map(Arc::new)
+        });
         let shared = Shared {
             segments: Segments::new(config.cache_bytes, metrics.clone()),
             store,
@@ -211,7 +223,11 @@ impl Merger {
             config,
         };
         shared.memory.add_permits(usize::try_from(shared.permits()).unwrap_or(1));
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+            #[cfg(feature = "parquet")]
+            hourly: hourly.transpose()?,
+        })
     }
 
     /// Merges until `shutdown`, then ends what is under way, for [`MergeConfig::drain`] at most. What does not end is done again by whoever
@@ -226,8 +242,18 @@ impl Merger {
             () = follow::follow(&shared.store, &shared.books, shared.config.compare_every, now_ms, news) => (),
             () = retire::run(shared) => (),
             () = sweep::run(shared) => (),
+            () = self.hourly() => (),
             () = self.work(&shutdown) => (),
         }
+    }
+
+    /// Makes hourly files, where they are wanted.
+    async fn hourly(&self) {
+        #[cfg(feature = "parquet")]
+        if let Some(hourly) = &self.hourly {
+            hourly.run().await;
+        }
+        std::future::pending().await
     }
 
     /// Has everything that is staged now delivered, whatever its age and size, and returns when nothing is left but what buckets refuse. Needs
