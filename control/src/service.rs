@@ -5,6 +5,7 @@
 //! unavailable; later, a store that is away fails only what must write.
 
 mod access;
+mod access_logs;
 mod calls;
 mod lending;
 mod operator;
@@ -28,6 +29,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::access_log::config::LogsConfig;
+use crate::access_log::stage::Stage;
+use crate::access_log::tail::Tails;
 use crate::accounts::{AccountLimits, Accounts};
 use crate::api::{ApiConfig, Context};
 use crate::client::credentials::Tls;
@@ -75,6 +79,8 @@ pub struct ControlConfig {
     pub hang_after: Duration,
     /// The declarative file this replica follows; while there is one, no other is applied by a call.
     pub distributions_file: Option<PathBuf>,
+    /// Taking and delivering access logs; `None`: this replica does neither.
+    pub logs: Option<LogsConfig>,
 }
 
 impl Default for ControlConfig {
@@ -94,6 +100,7 @@ impl Default for ControlConfig {
             forget_after: Duration::from_secs(24 * 3600),
             hang_after: Duration::from_secs(30),
             distributions_file: None,
+            logs: None,
         }
     }
 }
@@ -120,6 +127,8 @@ pub struct Control {
     metrics: Metrics,
     views: watch::Sender<Arc<View>>,
     reports: watch::Sender<Arc<BTreeMap<String, Report>>>,
+    stage: Option<Stage>,
+    tails: Option<Tails>,
 }
 
 impl Control {
@@ -130,7 +139,16 @@ impl Control {
         }
         let metrics = Metrics::new(registry)?;
         let (views, reports) = (watch::Sender::new(Arc::new(View::default())), watch::Sender::default());
-        Ok(Self { store, config, metrics, views, reports })
+        let (stage, tails) = match &config.logs {
+            None => (None, None),
+            Some(logs) => {
+                let (bucket, prefix) = (logs.staging.clone(), logs.staging_prefix.clone());
+                let tails = Tails::new(store.clone(), bucket.clone(), prefix.clone(), registry)?;
+                let stage = Stage::new(store.clone(), bucket, prefix, config.clock.clone(), registry)?;
+                (Some(stage), Some(tails))
+            }
+        };
+        Ok(Self { store, config, metrics, views, reports, stage, tails })
     }
 
     /// Makes the store's declared distributions those of `set`; see [`crate::declare`]. Needs the store, not
@@ -258,6 +276,14 @@ impl Control {
             shields: Shields::new(master, self.config.tls.clone()),
             shutdown: stop.clone(),
         };
+        let logs = access_logs::Logs {
+            stage: self.stage.clone(),
+            tails: self.tails.clone(),
+            store: self.store.clone(),
+            clock: self.config.clock.clone(),
+            views: self.views.subscribe(),
+            shutdown: stop.clone(),
+        };
         let mut server = tonic::transport::Server::builder();
         if let Some(tls) = self.config.tls.as_ref().and_then(Tls::server) {
             server = server.tls_config(tls)?;
@@ -267,6 +293,7 @@ impl Control {
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .tcp_nodelay(true)
             .add_service(ControlServer::with_interceptor(calls, master.guard()))
+            .add_service(access_logs::server(logs, self.config.logs.as_ref(), master))
             .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
         let grace = async {
             stop.cancelled().await;

@@ -2,6 +2,7 @@
 //! port opens. [`REFERENCE`] describes each field; `--help` shows it.
 
 pub mod api;
+pub mod logs;
 mod secrets;
 
 use std::net::SocketAddr;
@@ -111,9 +112,9 @@ The file of distributions: `distributions:`, a list of entries with these fields
   required_features       features an edge must have to serve it
 ";
 
-/// All of it: [`REFERENCE`] and the fields of the control API.
+/// All of it: [`REFERENCE`], access logs, and the fields of the control API.
 pub fn reference() -> String {
-    format!("{REFERENCE}\n{}", api::REFERENCE)
+    format!("{REFERENCE}\n{}\n{}", logs::REFERENCE, api::REFERENCE)
 }
 
 /// See [`REFERENCE`].
@@ -162,6 +163,8 @@ pub struct Settings {
     pub console: ConsoleConfig,
     #[serde(default)]
     pub log: LogSettings,
+    #[serde(default)]
+    pub logs: logs::LogsSettings,
     #[serde(default)]
     pub api: api::ApiSettings,
 }
@@ -275,6 +278,7 @@ impl Settings {
         within("accounts.access_keys_max", self.accounts.access_keys_max as u64, 1, 1000)?;
         self.secrets.check()?;
         self.console.check()?;
+        self.logs.check()?;
         match (&self.store.etcd, &self.store.redb) {
             (Some(etcd), None) => check_etcd(etcd),
             (None, Some(_)) => Ok(()),

@@ -88,7 +88,7 @@ pub struct Node {
 }
 
 impl Node {
-    fn start(
+    pub(crate) fn start(
         name: &str,
         program: PathBuf,
         args: Vec<String>,
@@ -172,7 +172,7 @@ pub struct Cluster {
 
 /// An address nobody listens on now. (Another process could take it before we do: loopback ports are plenty. A network namespace of the test's
 /// own has fewer, but only us: there they are counted up from below those the kernel gives to clients.)
-fn free() -> String {
+pub(crate) fn free() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     let host = crate::netns::host();
     if host == "127.0.0.1" {
@@ -181,14 +181,14 @@ fn free() -> String {
     format!("{host}:{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> String {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
 }
 
 /// Indents a piece of YAML below a key.
-fn below(key: &str, text: &str) -> String {
+pub(crate) fn below(key: &str, text: &str) -> String {
     let lines: String = text.lines().filter(|l| !l.trim().is_empty()).map(|l| format!("  {l}\n")).collect();
     if lines.is_empty() { String::new() } else { format!("{key}:\n{lines}") }
 }
@@ -430,12 +430,12 @@ impl Cluster {
     }
 }
 
-fn with_config(path: &str) -> Vec<String> {
+pub(crate) fn with_config(path: &str) -> Vec<String> {
     vec!["--config".into(), path.into()]
 }
 
 /// Starts etcd of this many members and waits until it has a leader.
-fn start_etcd(folder: &Path, members: usize) -> Vec<Node> {
+pub(crate) fn start_etcd(folder: &Path, members: usize) -> Vec<Node> {
     let addrs: Vec<(String, String)> = (0..members).map(|_| (free(), free())).collect();
     let names: Vec<String> =
         (1..=members).map(|n| if n == 1 { "etcd".into() } else { format!("etcd-{n}") }).collect();
@@ -467,7 +467,7 @@ fn plain(addr: &str) -> String {
     if addr.starts_with('[') { format!("'{addr}'") } else { addr.to_owned() }
 }
 
-fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str, api: &str) -> String {
+pub(crate) fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str, api: &str) -> String {
     let (grpc, metrics, api) = (plain(grpc), plain(metrics), plain(api));
     format!(
         "listen: {grpc}\nmetrics: {metrics}\ntoken: {MASTER}\nstore:\n  etcd:\n    endpoints: [{etcd}]\n\
@@ -475,7 +475,7 @@ fn control_yaml(grpc: &str, metrics: &str, etcd: &str, distributions: &str, api:
     )
 }
 
-fn node_yaml(name: &str, control: &str, addr: &str, metrics: &str, folder: &Path) -> String {
+pub(crate) fn node_yaml(name: &str, control: &str, addr: &str, metrics: &str, folder: &Path) -> String {
     let state = folder.join(name);
     let (addr, metrics) = (plain(addr), plain(metrics));
     // Good for any node of its role: a config is copied for another node of another name.

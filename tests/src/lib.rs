@@ -5,7 +5,8 @@
 //! writer can't be hidden by the same mistake in the reader that checks it. A [`tunnel`] carries either through HTTP.
 //!
 //! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); many viewers at
-//! once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant. Operators' clients are in [`api`].
+//! once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant. Operators' clients are in [`api`]; access
+//! logs are read by [`logs`].
 //!
 //! Where things come from: binaries from `PENSTOCK_BIN_DIR` (else the folder cargo built this test into), media from
 //! `tests/media/make` (into `PENSTOCK_TEST_MEDIA`, else cargo's target folder). Counts that a long run raises are read by
@@ -22,6 +23,8 @@ pub mod faulty_s3;
 pub mod flv;
 pub mod http;
 pub mod link;
+pub mod log_chaos;
+pub mod logs;
 pub mod media;
 pub mod netns;
 pub mod packets;

@@ -4,11 +4,13 @@
 
 mod access;
 mod lending;
+mod logs;
 
 use std::time::Duration;
 
 use proto::status::RemoteError;
 use proto::token::Bearer;
+use proto::v1::access_logs_client::AccessLogsClient;
 use proto::v1::control_client::ControlClient;
 use proto::v1::{
     ApplyRequest, ApplyResponse, BackupEntry, BackupPage, DeploymentStatus, Distribution, DrainRequest,
@@ -33,8 +35,14 @@ const CALL: Duration = Duration::from_secs(30);
 /// For calls that read or write the whole config.
 const LONG_CALL: Duration = Duration::from_secs(300);
 
-/// A client whose calls carry a token, unless a certificate speaks for it.
-pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
+/// A channel whose calls carry a token, unless a certificate speaks for them.
+type Proven = InterceptedService<Channel, Bearer>;
+
+/// A client of control.
+pub type Client = ControlClient<Proven>;
+
+/// A client of control's access logs.
+pub type LogClient = AccessLogsClient<Proven>;
 
 /// Why a channel can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +64,23 @@ pub fn connect(
     credentials: &Credentials,
     dialer: Option<&Dialer>,
 ) -> Result<Client, ConnectError> {
+    Ok(ControlClient::new(proven(endpoint, credentials, dialer)?).max_decoding_message_size(MESSAGE_BYTES))
+}
+
+/// As [`connect`], a client of the access logs at the same endpoint, on a connection of its own.
+pub fn access_logs(
+    endpoint: &str,
+    credentials: &Credentials,
+    dialer: Option<&Dialer>,
+) -> Result<LogClient, ConnectError> {
+    Ok(AccessLogsClient::new(proven(endpoint, credentials, dialer)?).max_decoding_message_size(MESSAGE_BYTES))
+}
+
+fn proven(
+    endpoint: &str,
+    credentials: &Credentials,
+    dialer: Option<&Dialer>,
+) -> Result<Proven, ConnectError> {
     let bad = |reason: String| ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|e| bad(e.to_string()))?;
     if parsed.uri().port().is_none() {
@@ -76,8 +101,7 @@ pub fn connect(
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let channel = dial::channel(&parsed, dialer);
-    Ok(ControlClient::with_interceptor(channel, credentials.bearer())
-        .max_decoding_message_size(MESSAGE_BYTES))
+    Ok(InterceptedService::new(channel, credentials.bearer()))
 }
 
 /// All distributions, as of the last page.
@@ -97,12 +121,14 @@ pub struct Listed {
 #[derive(Clone)]
 pub struct Admin {
     client: Client,
+    logs: LogClient,
 }
 
 impl Admin {
     /// Calls go to the control at `endpoint`.
     pub fn new(endpoint: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
-        Ok(Self { client: connect(endpoint, credentials, None)? })
+        let logs = access_logs(endpoint, credentials, None)?;
+        Ok(Self { client: connect(endpoint, credentials, None)?, logs })
     }
 
     /// All live nodes.

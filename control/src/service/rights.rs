@@ -2,7 +2,7 @@
 //!
 //! | role | may |
 //! |---|---|
-//! | edge | follow the config without secrets; register and give up its own lease |
+//! | edge | follow the config without secrets; register and give up its own lease; hand over its access logs |
 //! | shield | follow the config with origin secrets and grants; register and give up its own lease |
 //! | operator | all else: list, apply, export and import, drain, purge, accounts and keys, lending, the authority's certificate |
 //!
@@ -58,4 +58,15 @@ pub(super) fn may_deregister(caller: &Caller, node_id: &str, view: &View) -> Res
     caller.expect(&[Role::Edge, Role::Shield], "giving up a node's lease")?;
     caller.expect_node(node_id)?;
     keeps_role(caller, node_id, view)
+}
+
+/// Refuses access logs of anybody but edges.
+pub(super) fn may_ship(caller: &Caller) -> Result<(), Status> {
+    caller.expect(&[Role::Edge], "handing over access logs")
+}
+
+/// Refuses an edge's access logs from anybody but that edge.
+pub(super) fn may_ship_for(caller: &Caller, edge_id: &str, view: &View) -> Result<(), Status> {
+    caller.expect_node(edge_id)?;
+    keeps_role(caller, edge_id, view)
 }

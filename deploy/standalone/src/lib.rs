@@ -9,6 +9,7 @@
 //! * [`identity`]: keys and names that stay the same for one data folder;
 //! * [`certificate`]: the self-signed one that RTMPS begins with;
 //! * [`s3`]: the S3 endpoint;
+//! * [`logs`]: where access logs go;
 //! * [`run`]: joins the parts, in order;
 //! * [`ready`]: the ready file and what is printed;
 //! * [`api`]: the control API's port.
@@ -19,6 +20,7 @@ pub mod certificate;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod identity;
+pub mod logs;
 pub mod options;
 pub mod ready;
 pub mod run;

@@ -8,6 +8,8 @@ use clap::Parser;
 use edge::config::EdgeConfig;
 use serde::Deserialize;
 
+use crate::logs::Logging;
+
 /// Penstock in one process: edge, shield, control and an S3 endpoint over local folders.
 ///
 /// Without MEDIA_DIR the bucket "media" holds a bundled sample film. When everything serves, the URLs to play and the commands that
@@ -40,7 +42,8 @@ pub struct Flags {
     pub ready_file: Option<PathBuf>,
     /// YAML file with any of: media_dir, data, listen, api, s3, metrics, ready_file, zone (default penstock.localhost), log_filter
     /// (default info), edge and shield (behaviour and limits, as for the cluster binaries), distribution (chunk_size_bytes, swf_verification,
-    /// audio_sample_access, video_sample_access, as in control's file of distributions).
+    /// audio_sample_access, video_sample_access, as in control's file of distributions; logging: enabled, default true, bucket, default
+    /// logs, and prefix of its access logs).
     #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Check flags and configuration, say what is wrong with them, and stop.
@@ -60,6 +63,8 @@ pub struct Rules {
     pub audio_sample_access: bool,
     /// Whether players' scripts may read the pixels.
     pub video_sample_access: bool,
+    /// Where its access logs go.
+    pub logging: Logging,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -132,6 +137,7 @@ impl Options {
         anyhow::ensure!(proto::distribution::is_host(&zone), "zone: '{zone}' is not a lower-case host name");
         let edge = edge_config(file.edge.unwrap_or_default())?;
         let shield = shield_config(file.shield.unwrap_or_default())?;
+        file.distribution.logging.check().context("distribution.logging")?;
         Ok(Self {
             media_dir: flags.media_dir.or(file.media_dir),
             data,

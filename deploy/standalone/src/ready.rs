@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::identity::{Identity, write_private};
+use crate::logs::Logging;
 
 /// The ready file's content. Keys are only ever added.
 #[derive(Debug, Serialize)]
@@ -32,6 +33,20 @@ pub struct Ready {
     pub access_key_id: String,
     /// Its secret access key.
     pub secret_access_key: String,
+    /// Where the distribution's access logs appear; absent if it doesn't log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogPlace>,
+}
+
+/// Where access logs are read.
+#[derive(Debug, Serialize)]
+pub struct LogPlace {
+    /// A bucket of the S3 endpoint, private to the access key.
+    pub bucket: String,
+    /// What keys in it begin with; empty, or ending in `/`.
+    pub prefix: String,
+    /// The folder that the same files lie in.
+    pub folder: String,
 }
 
 /// A distribution's two names.
@@ -57,6 +72,15 @@ pub struct Bound {
     pub control: SocketAddr,
 }
 
+/// Plays of each film, by what lines of access logs come in.
+const PLAYS: &str =
+    r#"awk -F'\t' '$5 == "play" { n[$16 ":" $14]++ } END { for (film in n) print n[film], film }'"#;
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &str) -> String {
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
 /// `address` as a client on this machine would write it: a wildcard becomes the loopback address.
 fn reachable(address: SocketAddr) -> String {
     let ip = match address.ip() {
@@ -73,8 +97,8 @@ pub fn host(address: SocketAddr) -> String {
 }
 
 impl Ready {
-    /// What `bound` and `identity` come to.
-    pub fn new(bound: &Bound, identity: &Identity, domain: &str) -> Self {
+    /// What `bound`, `identity` and the rest come to; `data` is the data folder.
+    pub fn new(bound: &Bound, identity: &Identity, domain: &str, logging: &Logging, data: &Path) -> Self {
         Self {
             rtmp: bound.rtmp.iter().map(|a| reachable(*a)).collect(),
             api: reachable(bound.api),
@@ -87,6 +111,14 @@ impl Ready {
             account: crate::api::ACCOUNT.into(),
             access_key_id: identity.access_key_id.clone(),
             secret_access_key: identity.secret_access_key.clone(),
+            logs: logging.enabled.then(|| LogPlace {
+                bucket: logging.bucket.clone(),
+                prefix: logging.key_prefix(),
+                folder: std::path::absolute(logging.folder(data))
+                    .unwrap_or_else(|_| logging.folder(data))
+                    .display()
+                    .to_string(),
+            }),
         }
     }
 
@@ -135,6 +167,19 @@ impl Ready {
             operator_token.display()
         );
         println!("  metrics    http://{}/metrics", self.metrics);
+        if let Some(logs) = &self.logs {
+            // A file there is some seconds after the first event; until then the shell finds none.
+            let folder = quoted(&logs.folder);
+            println!(
+                "  logs       {folder}  (bucket '{}'; some seconds behind), such as plays of each film:",
+                logs.bucket
+            );
+            println!("             zcat {folder}/*.gz | {PLAYS}");
+            println!(
+                "             aws --endpoint-url http://{} s3 ls --recursive s3://{}/{}",
+                self.s3, logs.bucket, logs.prefix
+            );
+        }
         println!();
         println!("Stop with Ctrl-C.");
     }

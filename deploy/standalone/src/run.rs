@@ -94,6 +94,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         let config = S3Config {
             data_dir: options.data.clone(),
             media,
+            buckets: options.distribution.logging.buckets(),
             access_key_id: identity.access_key_id.clone(),
             secret_access_key: identity.secret_access_key.clone(),
             limits: S3Limits::default(),
@@ -203,7 +204,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     let mut serving = tokio::spawn(edge.serve(viewers, closing.clone()));
     edge_node.set_state(NodeState::Ready);
     readiness.set("edge", true);
-    let ready = Ready::new(&bound, &identity, &domain);
+    let ready = Ready::new(&bound, &identity, &domain, &options.distribution.logging, &options.data);
     if let Some(path) = &options.ready_file {
         ready.write(path)?;
     }

@@ -8,7 +8,7 @@
 //!
 //! * Bucket `media`: the folder named on the command line, or the bundled sample film. Public and read-only. Names that begin
 //!   with a dot are left out of it: a whole home folder may have been given.
-//! * Every folder `DATA/buckets/NAME`: private, unless a file `DATA/buckets/NAME.public` stands beside it (`touch` makes the
+//! * Every folder `DATA/buckets/NAME`, among them those that [`S3Config::buckets`] has made at start: private, unless a file `DATA/buckets/NAME.public` stands beside it (`touch` makes the
 //!   bucket public, `rm` private again, at once). Bucket names that end in `.public` are therefore refused. A symbolic link or a
 //!   folder whose name Amazon would refuse isn't a bucket.
 //! * A key is the path of a regular file below the bucket's folder. Links are followed as long as they stay inside it; what leads
@@ -110,6 +110,8 @@ pub struct S3Config {
     pub data_dir: PathBuf,
     /// What bucket `media` shows.
     pub media: MediaSource,
+    /// Private buckets that exist from the start; one that is there already stays as it is.
+    pub buckets: Vec<String>,
     /// The one access key.
     pub access_key_id: String,
     /// Its secret.
@@ -142,6 +144,14 @@ pub enum S3Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A bucket that has to exist can't.
+    #[error("bucket '{bucket}': {source}")]
+    Bucket {
+        /// Its name.
+        bucket: String,
+        /// What is in the way: the name, or what stands in its place.
+        source: std::io::Error,
+    },
     /// The metrics' names are taken in this registry.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -164,6 +174,9 @@ impl S3 {
     pub fn open(config: S3Config) -> Result<Self, S3Error> {
         let metrics = metrics::Metrics::register(&config.registry)?;
         let buckets = Arc::new(bucket::Buckets::open(&config.data_dir, &config.media)?);
+        for bucket in &config.buckets {
+            buckets.ensure(bucket).map_err(|source| S3Error::Bucket { bucket: bucket.clone(), source })?;
+        }
         let backend = backend::Backend::open(Arc::clone(&buckets), &config, metrics.clone())?;
         let mut builder = S3ServiceBuilder::new(backend);
         builder.set_auth(access::OneKey::new(config.access_key_id, &config.secret_access_key));

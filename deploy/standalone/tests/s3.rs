@@ -90,6 +90,7 @@ fn config(data: &Path, media: MediaSource, limits: S3Limits, registry: prometheu
     S3Config {
         data_dir: data.to_owned(),
         media,
+        buckets: Vec::new(),
         access_key_id: KEY.to_owned(),
         secret_access_key: SECRET.to_owned(),
         limits,
@@ -686,4 +687,38 @@ async fn a_start_clears_what_a_kill_left_and_keeps_the_sample() {
         let (status, head, _) = ask(address, &format!("HEAD /media/{key}")).await;
         assert_eq!((status, field(&head, "content-type")), (200, Some(kind)));
     }
+}
+
+#[tokio::test]
+async fn buckets_asked_for_are_there_private_and_kept_or_the_start_says_what_is_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let wanted = |buckets: &[&str]| S3Config {
+        buckets: buckets.iter().map(|name| (*name).to_owned()).collect(),
+        ..config(&data, MediaSource::Bundled, S3Limits::default(), prometheus::Registry::new())
+    };
+    drop(S3::open(wanted(&["logs"])).unwrap());
+    fs::create_dir_all(data.join("buckets/logs/deep")).unwrap();
+    fs::write(data.join("buckets/logs/deep/E1.gz"), "kept").unwrap();
+    let s3 = S3::open(wanted(&["logs", "penstock-staging"])).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { s3.serve(listener, CancellationToken::new()).await });
+    assert_eq!(ask(address, "GET /logs/deep/E1.gz").await.0, 403);
+    assert_eq!(ask(address, "GET /penstock-staging?list-type=2").await.0, 403);
+    assert_eq!(fs::read(data.join("buckets/logs/deep/E1.gz")).unwrap(), b"kept");
+
+    let refused = |name: &str| match S3::open(wanted(&[name])) {
+        Err(S3Error::Bucket { bucket, source }) if bucket == name => source.kind(),
+        Err(other) => panic!("{name}: {other}"),
+        Ok(_) => panic!("{name} was taken"),
+    };
+    symlink(folder.path(), data.join("buckets/linked")).unwrap();
+    fs::write(data.join("buckets/file"), "").unwrap();
+    assert_eq!(refused("linked"), std::io::ErrorKind::NotADirectory);
+    assert_eq!(refused("file"), std::io::ErrorKind::NotADirectory);
+    assert_eq!(refused("../out"), std::io::ErrorKind::InvalidInput);
+    assert_eq!(refused("logs.public"), std::io::ErrorKind::InvalidInput);
+    assert_eq!(refused("media"), std::io::ErrorKind::ReadOnlyFilesystem);
+    assert!(!data.join("out").exists());
 }

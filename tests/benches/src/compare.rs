@@ -6,11 +6,12 @@
 //! the time to the first frame; and the ratios; medians of the rounds with the least and the most.
 //!
 //! [`media`] makes the films, [`servers`] and [`process`] run what is measured, [`drive`] runs the driver, [`relay`] puts a distance
-//! between a shield and its bucket, [`rows`], [`variants`], [`cold`] and [`memory`] are the rows, [`table`] is what is printed. It fails if
+//! between a shield and its bucket, [`rows`], [`variants`], [`logs`], [`cold`] and [`memory`] are the rows, [`table`] is what is printed. It fails if
 //! a viewer of Penstock stalled, a session failed or a byte was wrong; never because something was slow: the table says that.
 
 pub mod cold;
 pub mod drive;
+pub mod logs;
 pub mod media;
 pub mod memory;
 pub mod options;
@@ -45,6 +46,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Row::Rtmpe => variants::rtmpe(&place, options),
             Row::Rtmpt => variants::rtmpt(&place, options),
             Row::RtmptIdle => variants::rtmpt_idle(&place, options),
+            Row::Logs => logs::logs(&place, options),
             Row::Limits => rows::limits(&place, options),
             Row::Cold => cold::cold(&place, options),
             Row::Idle => memory::idle(&place, options),

@@ -104,6 +104,25 @@ impl Buckets {
         sync_folder(&self.data.join("buckets"))
     }
 
+    /// Makes a private bucket unless there is one; an error says what stands in its place.
+    pub(crate) fn ensure(&self, name: &str) -> Result<()> {
+        if !is_bucket_name(name) {
+            return Err(Error::new(ErrorKind::InvalidInput, "no name of a bucket"));
+        }
+        match self.create(name) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        match self.find(name) {
+            Ok(bucket) if bucket.writable => Ok(()),
+            Ok(_) => Err(Error::new(ErrorKind::ReadOnlyFilesystem, "it is read-only")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::new(ErrorKind::NotADirectory, "what has its name is no folder"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes a bucket without objects, and its marker; `DirectoryNotEmpty` if it has any.
     pub(crate) fn remove(&self, bucket: &Bucket) -> Result<()> {
         remove_empty_tree(&bucket.root)?;

@@ -26,6 +26,8 @@ pub enum Row {
     Rtmpt,
     /// 1,000 RTMPT viewers that have paused: requests and memory
     RtmptIdle,
+    /// 300 viewers paced at 5 Mb/s with and without access logs, and a profile of the edge: what its logs cost
+    Logs,
     /// What the machine can do at most: HTTP sendfile, bare writev
     Limits,
     /// First frames and seeks through a relay, everything cold

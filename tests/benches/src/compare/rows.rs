@@ -46,7 +46,7 @@ impl Load {
 
     /// Fills the server's caches: each film once, from start to end. Before memory is read one more viewer plays for a while, so that
     /// allocators give back what the downloads took.
-    fn warm(&self, place: &Place, options: &Options, server: &Server) -> Result<()> {
+    pub(super) fn warm(&self, place: &Place, options: &Options, server: &Server) -> Result<()> {
         let mut drive = Drive::at(server);
         drive.films(place, &self.films, true).with("--viewers", self.films.len()).with("--seconds", 600);
         let run = drive.add(&["--once"]).run(place)?;
@@ -177,7 +177,7 @@ fn compared(title: String, load: &Load, sides: &[Rounds; 2], cpu_most: f64) -> S
 }
 
 /// A film of 5 Mb/s.
-fn hot_film(place: &Place, options: &Options, seconds: u64) -> Result<String> {
+pub(super) fn hot_film(place: &Place, options: &Options, seconds: u64) -> Result<String> {
     media::film(place, options, Wanted { kbps: 5000, seconds, seed: 1 })
 }
 

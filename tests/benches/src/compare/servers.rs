@@ -120,6 +120,14 @@ pub fn bucket(place: &Place) -> Result<(Running, SocketAddr)> {
     Ok((server.processes.remove(0), s3))
 }
 
+/// The access key id and the secret that this run's [`bucket`] takes, and the folder that its buckets are folders in.
+pub fn bucket_keys(place: &Place) -> Result<([String; 2], PathBuf)> {
+    let folder = place.folder.join("run-bucket");
+    let ready: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("ready.json"))?)?;
+    let text = |name: &str| ready[name].as_str().map(str::to_owned).context("a key in the ready file");
+    Ok(([text("access_key_id")?, text("secret_access_key")?], folder.join("data/buckets")))
+}
+
 fn standalone_on(place: &Place, core: &str, name: &str, edge: &str) -> Result<(Server, SocketAddr)> {
     let folder = Server::folder(place, name)?;
     let ready = folder.join("ready.json");
@@ -144,13 +152,25 @@ fn standalone_on(place: &Place, core: &str, name: &str, edge: &str) -> Result<(S
 
 /// Penstock with edge, shield and control each a process, before a bucket. Measured are edge (first) and shield.
 pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> Result<Server> {
+    cluster_logging(place, bucket, [edge, shield], None)
+}
+
+/// The same, with YAML of access logs, if they are to be written: more of control's file, and more of the distribution's entry.
+pub fn cluster_logging(
+    place: &Place,
+    bucket: SocketAddr,
+    [edge, shield]: [&str; 2],
+    logs: Option<[&str; 2]>,
+) -> Result<Server> {
+    let [control_logs, entry_logs] = logs.unwrap_or_default();
     let folder = Server::folder(place, "cluster")?;
     let (grpc, shield_addr, edge_addr) = (free()?, free()?, free()?);
     let distributions = folder.join("distributions.yaml");
-    let entry = format!("{{name: films, origin: media.s3.amazonaws.com, aliases: [{HOST}]}}");
+    let entry = format!("{{name: films, origin: media.s3.amazonaws.com, aliases: [{HOST}]{entry_logs}}}");
     std::fs::write(&distributions, format!("distributions:\n  - {entry}\n"))?;
     let control = format!(
-        "listen: {grpc}\nmetrics: {}\ntoken: {MASTER}\nstore: {{redb: {{path: '{}'}}}}\ndistributions_file: '{}'\n",
+        "listen: {grpc}\nmetrics: {}\ntoken: {MASTER}\nstore: {{redb: {{path: '{}'}}}}\ndistributions_file: '{}'\n\
+         {control_logs}",
         free()?,
         folder.join("control.redb").display(),
         distributions.display()

@@ -1,0 +1,1 @@
+//! Staging against memory and faulty buckets.

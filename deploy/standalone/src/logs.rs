@@ -1,0 +1,137 @@
+//! Where access logs go here: two buckets of the embedded S3 endpoint, and what the bundled distribution is told.
+//!
+//! The path is a cluster's: the edge spools events under the data folder, ships them to control over gRPC, control stages segments in
+//! [`STAGING_BUCKET`] and puts finished files into the distribution's bucket, both by a real S3 client at the real endpoint. Only the
+//! waiting is shorter: a person who has just played a film wants to see the line. Distributions made by the API or the console log to
+//! any bucket of the endpoint that their Logging names; one that isn't there is retried until somebody makes it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+use proto::object::check_bucket;
+use serde::Deserialize;
+
+use crate::MEDIA_BUCKET;
+
+/// The bucket that finished files go to unless another is named.
+pub const LOG_BUCKET: &str = "logs";
+/// The bucket of segments on their way into files; the process's own, and empty when nothing is on its way.
+pub const STAGING_BUCKET: &str = "penstock-staging";
+/// Longest prefix, in bytes: CloudFront's.
+const PREFIX_BYTES: usize = 256;
+
+/// Where the bundled distribution logs to: `distribution.logging` of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// Whether it logs at all.
+    pub enabled: bool,
+    /// A bucket of the embedded endpoint; it is made at start.
+    pub bucket: String,
+    /// What keys begin with. A `/` is added where none ends it.
+    pub prefix: String,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { enabled: true, bucket: LOG_BUCKET.into(), prefix: String::new() }
+    }
+}
+
+impl Logging {
+    /// Says which field can't be.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Self { bucket, prefix, .. } = self;
+        ensure!(check_bucket(bucket), "bucket: '{bucket}' is no bucket's name");
+        ensure!(bucket != MEDIA_BUCKET, "bucket: '{bucket}' is read-only, and everyone may read it");
+        ensure!(bucket != STAGING_BUCKET, "bucket: '{bucket}' is for what is on its way into files");
+        ensure!(prefix.len() <= PREFIX_BYTES, "prefix: longer than {PREFIX_BYTES} bytes");
+        // The endpoint's keys are paths.
+        let folders = prefix.strip_suffix('/').unwrap_or(prefix);
+        let is_folder = |name: &str| {
+            !matches!(name, "" | "." | "..") && !name.contains(|c: char| c == '\\' || c.is_control())
+        };
+        ensure!(
+            prefix.is_empty() || folders.split('/').all(is_folder),
+            "prefix: '{prefix}' is no path of folders"
+        );
+        Ok(())
+    }
+
+    /// The buckets that must exist: staging always, since other distributions may log.
+    pub fn buckets(&self) -> Vec<String> {
+        let mut all = vec![STAGING_BUCKET.to_owned()];
+        if self.enabled {
+            all.push(self.bucket.clone());
+        }
+        all
+    }
+
+    /// The bucket's host, as a distribution's Logging names it.
+    pub fn host(&self) -> String {
+        format!("{}.s3.amazonaws.com", self.bucket)
+    }
+
+    /// What keys begin with: empty, or with a `/` at its end.
+    pub fn key_prefix(&self) -> String {
+        let folders = self.prefix.trim_end_matches('/');
+        if folders.is_empty() { String::new() } else { format!("{folders}/") }
+    }
+
+    /// The folder that the files appear in.
+    pub fn folder(&self, data: &Path) -> PathBuf {
+        let bucket = data.join("buckets").join(&self.bucket);
+        match self.prefix.trim_end_matches('/') {
+            "" => bucket,
+            folders => bucket.join(folders),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<Logging> {
+        let logging: Logging = serde_yaml_ng::from_str(text)?;
+        logging.check()?;
+        Ok(logging)
+    }
+
+    #[test]
+    fn a_distribution_logs_unless_told_not_to() {
+        assert_eq!(read("{}").unwrap(), Logging::default());
+        assert!(Logging::default().enabled);
+        assert_eq!(Logging::default().buckets(), ["penstock-staging", "logs"]);
+        let off = read("enabled: false").unwrap();
+        assert!(!off.enabled && off.buckets() == ["penstock-staging"]);
+    }
+
+    #[test]
+    fn files_lie_below_the_bucket_and_the_prefix() {
+        let at = |text: &str| read(text).unwrap().folder(Path::new("/d")).display().to_string();
+        assert_eq!(at("{}"), "/d/buckets/logs");
+        assert_eq!(at("prefix: films"), "/d/buckets/logs/films");
+        assert_eq!(at("{bucket: viewers, prefix: a/b/}"), "/d/buckets/viewers/a/b");
+        assert_eq!(read("bucket: viewers").unwrap().host(), "viewers.s3.amazonaws.com");
+    }
+
+    #[test]
+    fn what_the_endpoint_could_not_keep_is_refused() {
+        for wrong in [
+            "bucket: media",
+            "bucket: penstock-staging",
+            "bucket: UPPER",
+            "bucket: ../x",
+            "prefix: /a",
+            "prefix: a//b",
+            "prefix: a/../b",
+            "prefix: 'a\\b'",
+            "prefix: '//'",
+            "folder: x",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(read(&format!("prefix: {}", "p".repeat(257))).is_err());
+    }
+}

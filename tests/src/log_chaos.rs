@@ -1,0 +1,27 @@
+//! The proof that access logs lose nothing and double nothing, whatever dies meanwhile.
+//!
+//! A [`boxes::LogCluster`] is etcd, controls, an S3 server, a shield and edges, each a process that can be killed and started again as it
+//! was, with a [`valve::Valve`] in every way between them that logs take. A [`troupe`] of scripted [`viewer`]s writes down what it saw
+//! ([`witness`]); a [`storm`] kills boxes and cuts links by a seed; in the end [`pickup`] waits until nothing is on its way any more and reads
+//! every file of every bucket, and [`check`] says what is missing, doubled or out of order.
+//!
+//! What must be in the files: an event whose effect a viewer saw (the answer to `connect`, `Play.Start`, `Pause.Notify`, ...), once. One whose
+//! answer was cut off may be there, once at most. One that was refused must not. Whatever began must end: as many `stop` as `play`, as many
+//! `disconnect` as `connect`, for each id; whatever died.
+
+pub mod boxes;
+pub mod check;
+pub mod gate;
+pub mod moto;
+pub mod pickup;
+pub mod storm;
+pub mod troupe;
+pub mod valve;
+pub mod viewer;
+pub mod witness;
+
+/// Milliseconds since 1970 by this machine's clock.
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
