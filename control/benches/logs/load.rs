@@ -122,7 +122,7 @@ pub async fn hand_over(
 ) -> Result<(u64, Duration)> {
     let edge_id = format!("bench-edge-{edge}");
     let credentials: Credentials = MasterToken::new(master)?.token(Role::Edge, Some(&edge_id)).into();
-    let mut client: LogClient = admin::connect_logs(&control, &credentials, None)?;
+    let mut client: LogClient = admin::access_logs(&control, &credentials, None)?;
     let (mut crowd, clock) = (Crowd::new(edge, &load), proto::clock::SystemClock);
     let each = load.rate * load.segment_seconds / load.edges;
     let (mut sent, mut longest, start) = (0, Duration::ZERO, Instant::now());
