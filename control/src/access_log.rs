@@ -18,6 +18,8 @@ pub mod bucket;
 pub mod config;
 pub mod deliver;
 pub mod format;
+#[cfg(feature = "parquet")]
+pub mod hourly;
 pub mod ledger;
 pub mod merge;
 pub mod metrics;

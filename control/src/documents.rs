@@ -24,6 +24,8 @@
 //! | `log-mergers/DISTRIBUTION/HOUR` | the replica that merges; lives as long as its lease |
 //! | `log-sweeper` | the replica that sweeps staging; lives as long as its lease |
 //! | `log-totals/DISTRIBUTION` | the `LogTotals` of what was delivered; none of `log-…` is mirrored |
+//! | `log-hourly/DISTRIBUTION/HOUR/TARGET` | a `LogGroup` whose hour is to be made a Parquet file (feature `parquet`) |
+//! | `log-hourly-lease/…` | the replica that makes it |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
 //! | `head`, `store_id` | see [`crate::store`] |
@@ -80,6 +82,9 @@ pub const LOG_MERGERS: &str = "log-mergers/";
 pub const LOG_SWEEPER: &str = "log-sweeper";
 /// Before a distribution's id: what was delivered for it.
 pub const LOG_TOTALS: &str = "log-totals/";
+/// Before `DISTRIBUTION/HOUR/TARGET` of an hour that is to be made a Parquet file.
+#[cfg(feature = "parquet")]
+pub const LOG_HOURLY: &str = "log-hourly/";
 /// The local certificate authority.
 pub const CERTIFICATE_AUTHORITY: &str = "certificate-authority";
 /// The deployed floor.

@@ -159,7 +159,8 @@ impl Drop for Netns {
     }
 }
 
-fn is_root() -> bool {
+/// Whether this process may do what root may; `false` skips a test, with a word on stderr.
+pub fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uid = status.lines().find_map(|l| l.strip_prefix("Uid:"));
     uid.and_then(|l| l.split_whitespace().nth(1)) == Some("0")

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::Logged;
+use super::gate::Gate;
 use super::valve::Valve;
 use super::viewer::Viewer;
 use super::witness::{Connection, Fate};
@@ -52,6 +53,8 @@ pub struct LogSetup {
     pub letters: &'static str,
     /// Another server for staging and delivery than the embedded one.
     pub elsewhere: Option<S3Place>,
+    /// Whether [`Gate`]s stand before staging and delivery.
+    pub gated: bool,
     /// Words before each edge's own command line: `env`, `unshare`. `STATE` in them is its state folder.
     pub before_edge: Vec<String>,
     /// Words before each control's.
@@ -68,6 +71,7 @@ impl Default for LogSetup {
             spool: "segment_bytes: 65536\nseal_after_ms: 500".into(),
             letters: "a",
             elsewhere: None,
+            gated: false,
             before_edge: Vec::new(),
             before_control: Vec::new(),
         }
@@ -84,6 +88,8 @@ pub struct LogCluster {
     pub controls: Vec<Node>,
     /// The ways logs take: from each edge to each control (edge by edge), then to staging, then to delivery.
     pub ways: Vec<Valve>,
+    /// With [`LogSetup::gated`]: what stands before staging, and what before delivery.
+    pub gates: Vec<Gate>,
     /// etcd.
     pub etcd: Node,
     /// The S3 server, if it is ours.
@@ -155,7 +161,9 @@ impl LogCluster {
         logged.iter().for_each(|one| place.bucket(&one.bucket).create());
         let etcd = start_etcd(folder, 1).remove(0);
         let file = write(folder, "distributions.yaml", &declared(&logged));
-        let buckets = [Valve::start(&place.addr), Valve::start(&place.addr)];
+        let gates: Vec<Gate> =
+            if setup.gated { (0..2).map(|_| Gate::start(&place.addr)).collect() } else { Vec::new() };
+        let buckets = [0, 1].map(|i| Valve::start(gates.get(i).map_or(&place.addr, |gate| gate.addr())));
         let mut controls: Vec<Node> = (1..=setup.controls)
             .map(|n| {
                 let (grpc, metrics) = (free(), free());
@@ -193,6 +201,7 @@ impl LogCluster {
             shield,
             controls,
             ways,
+            gates,
             etcd,
             s3,
             logged,
@@ -214,9 +223,12 @@ impl LogCluster {
         self.folder.path()
     }
 
-    /// Where an edge keeps its spool.
+    /// Where an edge keeps its spool, as the edge sees it: it may have a file system of its own.
     pub fn spool(&self, edge: usize) -> PathBuf {
-        self.folder().join(&self.edges[edge].name).join("access-log")
+        let own = self.folder().join(&self.edges[edge].name).join("access-log");
+        let root = PathBuf::from(format!("/proc/{}/root", self.edges[edge].process.pid()));
+        let inside = root.join(own.strip_prefix("/").unwrap());
+        if inside.is_dir() { inside } else { own }
     }
 
     /// The ways of one edge to the controls.
