@@ -66,7 +66,7 @@ impl Default for LogSetup {
         Self {
             edges: 1,
             controls: 1,
-            logs: "file_age_seconds: 1".into(),
+            logs: "file_age_seconds: 1\nbucket_timeout_ms: 5000\nship_timeout_ms: 10000".into(),
             edge: String::new(),
             spool: "segment_bytes: 65536\nseal_after_ms: 500".into(),
             letters: "a",
