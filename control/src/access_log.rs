@@ -18,12 +18,16 @@ pub mod bucket;
 pub mod config;
 pub mod deliver;
 pub mod format;
+#[cfg(feature = "parquet")]
+pub mod hourly;
 pub mod ledger;
 pub mod merge;
 pub mod metrics;
 pub mod name;
 pub mod permission;
+pub mod refusal;
 pub mod retire;
 pub mod stage;
+pub mod stats;
 pub mod sweep;
 pub mod tail;

@@ -2,7 +2,8 @@
 //!
 //! A backup holds what operators made: distributions and their names, resources of the control API, accounts and keys (sealed as they lie in the
 //! store: a backup is of use only beside the key that sealed them), grants, the local CA. It does not hold what the cluster makes of itself:
-//! members, the shield map, the roster, the deployed floor, orders to forget, the ledger of access logs.
+//! members, the shield map, the roster, the deployed floor, orders to forget; nor the ledger of access logs, which is true only of the staging
+//! bucket beside it at that moment.
 //!
 //! Importing writes every document and, last, gives the store a new id: whatever revisions nodes have seen of it, they take what follows as a
 //! full snapshot. An import that breaks off leaves the store with a part of the backup and its old id; the same import again goes on.

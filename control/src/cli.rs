@@ -3,6 +3,7 @@
 mod access;
 mod backup;
 mod lending;
+mod logs;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use proto::v1::{DistributionKind, NodeRole, NodeState, NodeStatus, Revision};
 
 use access::{AccountsCommand, KeysCommand};
 use lending::{GrantsCommand, OaiCommand, SignersCommand};
+use logs::LogsCommand;
 
 pub(crate) mod sign;
 
@@ -39,7 +41,7 @@ pub(crate) struct Options {
 
     /// Where control listens: http://HOST:PORT; of several, separated by commas, the first that answers (status, nodes,
     /// purge, drain, apply, export, import, ca, accounts, keys, oai,
-    /// grants, signers)
+    /// grants, signers, logs)
     #[arg(
         long = "control",
         value_name = "URL",
@@ -122,6 +124,9 @@ pub(crate) enum Command {
     /// Public keys by which signed names are checked
     #[command(subcommand)]
     Signers(SignersCommand),
+    /// Access logs: a live view, and what is delivered, waits, or is refused
+    #[command(subcommand)]
+    Logs(LogsCommand),
     /// Take a node out of service without stopping it: an edge takes no new viewers and tells the rest goodbye, a shield is asked last
     Drain {
         /// The node's id
@@ -161,6 +166,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
             Command::Oai(command) => lending::oai(&mut admin, command).await?,
             Command::Grants(command) => lending::grants(&mut admin, command).await,
             Command::Signers(command) => lending::signers(&mut admin, command).await?,
+            Command::Logs(command) => logs::logs(&mut admin, command).await?,
             Command::Apply { file } => backup::apply(&mut admin, file).await?,
             Command::Export => backup::export(&mut admin).await?,
             Command::Import { file, replace } => backup::import(&mut admin, file, *replace).await?,
@@ -241,6 +247,7 @@ async fn status(admin: &mut Admin) -> Answer {
         let id = status.node.as_ref().map_or("", |n| &n.node_id);
         println!("excluded, away for {}: {id}", seconds(status.lapsed_ms));
     }
+    logs::refusals(admin).await;
     Ok(())
 }
 

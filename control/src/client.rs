@@ -7,6 +7,7 @@
 //! * [`heartbeat`]: the task that renews the lease;
 //! * [`spool`]: the access events of an edge, on its disk;
 //! * [`ship`]: the task that hands them over to control;
+//! * [`logs`]: both, as an edge opens and ends them;
 //! * [`dial`]: how connections are opened;
 //! * [`credentials`]: tokens and certificates, by which processes know each other;
 //! * [`admin`]: the operator's calls, and channels to control;
@@ -29,6 +30,7 @@ pub mod descriptors;
 pub mod dial;
 pub mod heartbeat;
 pub mod last_known_good;
+pub mod logs;
 pub mod node;
 pub mod ship;
 pub mod spool;

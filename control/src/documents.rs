@@ -22,7 +22,10 @@
 //! | `log-groups/DISTRIBUTION/HOUR/TARGET` | a `LogGroup`: what was delivered of it while segments concern it |
 //! | `log-marks/EDGE/EPOCH` | a `LogMark`: segments up to this number are delivered and gone |
 //! | `log-mergers/DISTRIBUTION/HOUR` | the replica that merges; lives as long as its lease |
-//! | `log-totals/DISTRIBUTION` | the `LogTotals` of what was delivered |
+//! | `log-sweeper` | the replica that sweeps staging; lives as long as its lease |
+//! | `log-totals/DISTRIBUTION` | the `LogTotals` of what was delivered; none of `log-…` is mirrored |
+//! | `log-hourly/DISTRIBUTION/HOUR/TARGET` | a `LogGroup` whose hour is to be made a Parquet file (feature `parquet`) |
+//! | `log-hourly-lease/…` | the replica that makes it |
 //! | `members/NODE` | a `RegisterRequest`, protobuf; lives as long as the node's lease |
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
 //! | `head`, `store_id` | see [`crate::store`] |
@@ -62,6 +65,8 @@ pub const ACCOUNTS: &str = "accounts/";
 pub const KEYS: &str = "keys/";
 /// Before a node id in the roster.
 pub const ROSTER: &str = "roster/";
+/// Before every key of access logs: what only mergers read, so that the mirror leaves it alone.
+pub const LOGS: &str = "log-";
 /// Before `ACCOUNT/BUCKET` of a bucket that the account's access logs may be written to. Apart from [`GRANTS`], which lend read access: shields, old ones
 /// too, must never take one for the other.
 pub const LOG_GRANTS: &str = "log-grants/";
@@ -73,8 +78,13 @@ pub const LOG_GROUPS: &str = "log-groups/";
 pub const LOG_MARKS: &str = "log-marks/";
 /// Before `DISTRIBUTION/HOUR`: who merges.
 pub const LOG_MERGERS: &str = "log-mergers/";
+/// Who sweeps staging.
+pub const LOG_SWEEPER: &str = "log-sweeper";
 /// Before a distribution's id: what was delivered for it.
 pub const LOG_TOTALS: &str = "log-totals/";
+/// Before `DISTRIBUTION/HOUR/TARGET` of an hour that is to be made a Parquet file.
+#[cfg(feature = "parquet")]
+pub const LOG_HOURLY: &str = "log-hourly/";
 /// The local certificate authority.
 pub const CERTIFICATE_AUTHORITY: &str = "certificate-authority";
 /// The deployed floor.

@@ -76,6 +76,9 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let registry = Registry::new();
     let logs = settings.logs.open().map_err(anyhow::Error::msg)?;
     let replica = ControlConfig { tls, logs, ..settings.control(sealer.clone()) };
+    let merger =
+        replica.logs.as_ref().map(|logs| logs.merger(store.clone(), proto::clock::system(), &registry));
+    let merger = merger.transpose().context("metrics")?;
     let control = Control::new(store, replica, &registry)?;
     let context = control.context(settings.api(), proto::clock::system(), sealer.clone(), &master);
     let console = console::open(&context, control.reports(), settings.console.clone()).context("console")?;
@@ -126,10 +129,20 @@ async fn serve(config: Option<&Path>) -> Result<()> {
         let shutdown = shutdown.clone();
         async move { door.serve(api, shutdown).await }
     });
+    let merging = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            if let Some(merger) = merger {
+                merger.run(shutdown).await;
+            }
+        }
+    });
     let served = control.serve(listener, &master, shutdown.clone()).await;
     // Without gRPC there is no point in an API; with a stop, its requests under way are finished.
     shutdown.cancel();
     doors.await?;
+    // Files under way get their time; whoever merges next goes on with the rest.
+    merging.await?;
     served?;
     tracing::info!("control stopped");
     Ok(())

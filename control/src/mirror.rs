@@ -6,6 +6,9 @@
 //! changed by hand without the head, is published by touching the head, so that a revision number never stands for
 //! two contents.
 //!
+//! The documents of the access logs are not mirrored: they change a hundred times as often as all others, and only mergers read them
+//! ([`crate::access_log`]).
+//!
 //! A store whose history runs backwards was restored from a backup: it gets a new id, and subscribers a snapshot. A store
 //! that is away leaves the view as it is.
 
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::documents::LOGS;
 use crate::metrics::Metrics;
 use crate::store::{
     Change, Entry, HEAD_KEY, Listing, STORE_ID_KEY, Store, StoreError, Transaction, Watch, WatchEnd,
@@ -41,6 +45,12 @@ pub(crate) struct Mirror {
     pending: Pending,
     /// The newest store revision heard of.
     last: u64,
+}
+
+/// Whether a change is one of the log ledger's alone: it makes no view, and wakes no subscriber.
+fn is_of_logs(change: &Change) -> bool {
+    let mut keys = change.puts.iter().map(|put| &put.key).chain(&change.deletes);
+    keys.all(|key| key.starts_with(LOGS))
 }
 
 enum Follow {
@@ -126,6 +136,8 @@ impl Mirror {
             };
             match change {
                 Some(Ok(change)) if change.revision <= self.last => (),
+                // The most frequent of all, and none of a view's.
+                Some(Ok(change)) if is_of_logs(&change) => self.last = change.revision,
                 Some(Ok(change)) => {
                     if change.puts.iter().any(|e| e.key == STORE_ID_KEY) {
                         return Ok(Follow::Relist);
@@ -153,7 +165,7 @@ impl Mirror {
 
     /// Lists the store whole and takes what differs.
     async fn relist(&mut self, known: &str) -> Result<(), StoreError> {
-        let listing = self.store.list("").await?;
+        let listing = self.store.list_but(LOGS).await?;
         let fresh = listing.head.store_id != known;
         if !fresh && listing.head.revision < self.last {
             self.metrics.new_store_ids.inc();
@@ -213,11 +225,11 @@ impl Mirror {
         self.last = self.last.max(change.revision);
         let mut view = View::clone(&self.views.borrow());
         view.store_revision = self.last;
-        for key in change.deletes {
+        for key in change.deletes.into_iter().filter(|key| !key.starts_with(LOGS)) {
             self.documents.remove(&key);
             view.remove(&key, &mut self.pending);
         }
-        for entry in change.puts {
+        for entry in change.puts.into_iter().filter(|put| !put.key.starts_with(LOGS)) {
             let Entry { key, value, modified } = entry;
             view.set(&key, &value, modified, &mut self.pending);
             self.documents.insert(key, modified);

@@ -31,6 +31,7 @@ use tonic::transport::server::Connected;
 
 use crate::access_log::config::LogsConfig;
 use crate::access_log::stage::Stage;
+use crate::access_log::tail::Tails;
 use crate::accounts::{AccountLimits, Accounts};
 use crate::api::{ApiConfig, Context};
 use crate::client::credentials::Tls;
@@ -127,6 +128,7 @@ pub struct Control {
     views: watch::Sender<Arc<View>>,
     reports: watch::Sender<Arc<BTreeMap<String, Report>>>,
     stage: Option<Stage>,
+    tails: Option<Tails>,
 }
 
 impl Control {
@@ -137,14 +139,16 @@ impl Control {
         }
         let metrics = Metrics::new(registry)?;
         let (views, reports) = (watch::Sender::new(Arc::new(View::default())), watch::Sender::default());
-        let stage = match &config.logs {
-            None => None,
+        let (stage, tails) = match &config.logs {
+            None => (None, None),
             Some(logs) => {
                 let (bucket, prefix) = (logs.staging.clone(), logs.staging_prefix.clone());
-                Some(Stage::new(store.clone(), bucket, prefix, config.clock.clone(), registry)?)
+                let tails = Tails::new(store.clone(), bucket.clone(), prefix.clone(), registry)?;
+                let stage = Stage::new(store.clone(), bucket, prefix, config.clock.clone(), registry)?;
+                (Some(stage), Some(tails))
             }
         };
-        Ok(Self { store, config, metrics, views, reports, stage })
+        Ok(Self { store, config, metrics, views, reports, stage, tails })
     }
 
     /// Makes the store's declared distributions those of `set`; see [`crate::declare`]. Needs the store, not
@@ -272,7 +276,14 @@ impl Control {
             shields: Shields::new(master, self.config.tls.clone()),
             shutdown: stop.clone(),
         };
-        let logs = access_logs::Logs { stage: self.stage.clone(), views: self.views.subscribe() };
+        let logs = access_logs::Logs {
+            stage: self.stage.clone(),
+            tails: self.tails.clone(),
+            store: self.store.clone(),
+            clock: self.config.clock.clone(),
+            views: self.views.subscribe(),
+            shutdown: stop.clone(),
+        };
         let mut server = tonic::transport::Server::builder();
         if let Some(tls) = self.config.tls.as_ref().and_then(Tls::server) {
             server = server.tls_config(tls)?;

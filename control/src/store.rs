@@ -164,6 +164,13 @@ pub trait ConfigStore: Send + Sync + 'static {
     /// All documents whose keys start with `prefix`, at one revision.
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError>;
 
+    /// All documents but those whose keys start with `except`, at one revision: what is kept there is not even read, where the store can.
+    async fn list_but(&self, except: &str) -> Result<Listing, StoreError> {
+        let mut listing = self.list("").await?;
+        listing.entries.retain(|entry| !entry.key.starts_with(except));
+        Ok(listing)
+    }
+
     /// At most `limit` documents whose keys start with `prefix` and are greater than `after` (empty: all are), by key.
     async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Entry>, StoreError>;
 

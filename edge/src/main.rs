@@ -9,6 +9,8 @@ use anyhow::Context;
 use clap::Parser;
 use control::client::config as files;
 use control::client::credentials::TlsFiles;
+use control::client::logs::{self, EdgeLogs, EdgeLogsConfig};
+use control::client::ship::Route;
 use control::client::telemetry::{self, LogControl, LogFormat, Readiness};
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, ShieldMap, StopSignal};
 use edge::Edge;
@@ -32,7 +34,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 ///
 /// `penstock-edge probe URL` plays a stream and says how that went: see `penstock-edge probe --help`.
 #[derive(Parser)]
-#[command(name = "penstock-edge", version, after_help = edge::config::reference::REFERENCE)]
+#[command(name = "penstock-edge", version, after_help = reference())]
 struct Flags {
     /// The YAML configuration file.
     #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]
@@ -67,6 +69,8 @@ struct File {
     #[serde(default = "default_filter")]
     log_filter: String,
     #[serde(default)]
+    logs: EdgeLogsConfig,
+    #[serde(default)]
     edge: EdgeConfig,
     #[serde(default)]
     shield_client: ClientConfig,
@@ -84,6 +88,10 @@ fn default_filter() -> String {
     "info".into()
 }
 
+fn reference() -> String {
+    format!("{}\n{}", edge::config::reference::REFERENCE, logs::reference())
+}
+
 fn main() -> anyhow::Result<()> {
     if let Some(code) = edge::probe::run_if_asked("penstock-edge") {
         std::process::exit(i32::from(code));
@@ -95,6 +103,7 @@ fn main() -> anyhow::Result<()> {
         Credentials::load(Role::Edge, Some(&file.node_id), token, token_file, file.tls.as_ref())?;
     file.edge.log.locate(&file.zone, &file.node_id);
     file.edge.check().context("edge")?;
+    file.logs.check().map_err(anyhow::Error::msg)?;
     file.shield_client.validate().map_err(anyhow::Error::msg).context("shield_client")?;
     anyhow::ensure!(!file.listen.is_empty(), "listen: names no address");
     if flags.check_config {
@@ -127,6 +136,13 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
     }
     let bound: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let first = bound.first().map(ToString::to_string).unwrap_or_default();
+    // Before anything is announced: an edge that would lose its events does not start.
+    let route = Route {
+        node_id: file.node_id.clone(),
+        control: file.control.clone(),
+        credentials: credentials.clone(),
+    };
+    let logs = EdgeLogs::open(file.logs, &file.state_dir, route, &registry).await.context("access logs")?;
     let node = Node::start(
         NodeConfig {
             node_id: file.node_id.clone(),
@@ -151,7 +167,7 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
     tokio::select! {
         () = node.synced() => {}
         () = stop.received() => {
-            node.deregister().await;
+            tokio::join!(EdgeLogs::finish(logs), node.deregister());
             return Ok(());
         }
     }
@@ -176,7 +192,8 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
     serving.await?;
     drain.finish();
     knows_shields.abort();
-    node.deregister().await;
+    // Together: where control is away, both only wait for it.
+    tokio::join!(EdgeLogs::finish(logs), node.deregister());
     shutdown.cancel();
     telemetry.await?;
     tracing::info!("the edge stopped");

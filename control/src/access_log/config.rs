@@ -4,7 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::Registry;
+use proto::clock::SharedClock;
+
 use super::bucket::{Bucket, Buckets};
+use super::merge::{MergeConfig, Merger};
+use crate::store::Store;
 
 /// See the fields; `logs:` of the settings, opened.
 #[derive(Clone)]
@@ -23,6 +28,27 @@ pub struct LogsConfig {
     pub file_age: Duration,
     /// And as soon as there are so many bytes of them.
     pub file_bytes: u64,
+    /// A file whose bucket has refused it for so long is given up.
+    pub undeliverable: Duration,
+    /// What merging may hold of staged segments, and again of files being built.
+    pub merge_bytes: u64,
+    /// A Parquet file an hour beside the log files; `None`: none. Only a build with the feature `parquet` makes them.
+    pub hourly: Option<HourlyConfig>,
+}
+
+/// How hourly Parquet files are made; see the fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourlyConfig {
+    /// How long after its end an hour's file is made: most late records have come by then.
+    pub grace: Duration,
+    /// A file that is larger goes on in another.
+    pub part_bytes: usize,
+}
+
+impl Default for HourlyConfig {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(15 * 60), part_bytes: 128 << 20 }
+    }
 }
 
 impl LogsConfig {
@@ -36,7 +62,32 @@ impl LogsConfig {
             ship_timeout: Duration::from_secs(60),
             file_age: Duration::from_secs(300),
             file_bytes: 64 << 20,
+            undeliverable: Duration::from_secs(14 * 86_400),
+            merge_bytes: 128 << 20,
+            hourly: None,
         }
+    }
+
+    /// The replica's merger over `store`; nothing runs yet.
+    ///
+    /// # Errors
+    /// When the registry has its metrics already.
+    pub fn merger(
+        &self,
+        store: Store,
+        clock: SharedClock,
+        registry: &Registry,
+    ) -> Result<Merger, prometheus::Error> {
+        let config = MergeConfig {
+            file_age: self.file_age,
+            file_bytes: self.file_bytes,
+            undeliverable: self.undeliverable,
+            cache_bytes: self.merge_bytes,
+            memory_bytes: self.merge_bytes,
+            ..MergeConfig::default()
+        };
+        let (staging, prefix) = (self.staging.clone(), self.staging_prefix.clone());
+        Merger::new(store, staging, prefix, self.delivery.clone(), clock, config, registry)
     }
 }
 
@@ -47,6 +98,7 @@ impl fmt::Debug for LogsConfig {
             .field("ships", &self.ships)
             .field("file_age", &self.file_age)
             .field("file_bytes", &self.file_bytes)
+            .field("hourly", &self.hourly)
             .finish_non_exhaustive()
     }
 }

@@ -128,6 +128,14 @@ pub fn file<'a>(records: impl IntoIterator<Item = &'a AccessRecord>) -> Bytes {
     file.finish()
 }
 
+/// Appends the lines of these records to `out`, without a header.
+pub fn put_lines<'a>(records: impl IntoIterator<Item = &'a AccessRecord>, out: &mut Vec<u8>) {
+    let mut stamp = Stamp::default();
+    for record in records {
+        put_line(record, Format::of(record), &mut stamp, out);
+    }
+}
+
 /// The two header lines.
 fn header(format: Format, out: &mut Vec<u8>) {
     out.extend_from_slice(b"#Version: 1.0\n#Fields: ");
@@ -153,7 +161,7 @@ fn put_line(record: &AccessRecord, format: Format, stamp: &mut Stamp, out: &mut 
 /// One record's line as it stands in a file, without its end: for people who look at records on their way.
 pub fn line(record: &AccessRecord) -> String {
     let mut out = Vec::new();
-    put_line(record, Format::of(record), &mut Stamp::default(), &mut out);
+    put_lines([record], &mut out);
     out.pop();
     String::from_utf8(out).unwrap_or_default()
 }

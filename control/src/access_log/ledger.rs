@@ -1,1 +1,259 @@
-//! The documents in the store that say what is staged, committed and delivered.
+//! The documents in the store that say what is staged, committed and delivered, and the transactions that change them.
+//!
+//! | key | value | who writes it |
+//! |---|---|---|
+//! | `log-segments/EDGE/EPOCH/NUMBER` | `StagedSegment` | staging (or the sweeper) once; retiring deletes it |
+//! | `log-marks/EDGE/EPOCH` | `LogMark`: what is below and has no document is a repeat | retiring |
+//! | `log-groups/DISTRIBUTION/HOUR/TARGET` | `LogGroup`: marks, the pending file, the held files | whoever merges |
+//! | `log-mergers/DISTRIBUTION/HOUR` | the name of the replica that merges, for [`LEASE`] | the same |
+//! | `log-totals/DISTRIBUTION` | `LogTotals`, counted in the transaction that finishes a file | the same |
+//! | `log-sweeper` | the name of the replica that sweeps staging | the sweeper |
+//!
+//! What makes the records come out once:
+//!
+//! * a list is committed only if the group is as the merger knew it **and** each segment on it still has its document ([`commit`]): a merger
+//!   whose view is old can't take up a segment that is done with, even if the group's document is gone as well;
+//! * a file's name and bytes follow from the list, so a file may be uploaded any number of times by anybody;
+//! * marks rise in the transaction that clears the pending file ([`finish`]), so a segment is on one list of a group;
+//! * a list takes the segments of an epoch from the lowest number up without a gap ([`books`]), so a mark never passes over records that wait;
+//! * what retiring relies on (this group has that segment) never becomes untrue while the segment's document stands, so an old view is good
+//!   enough for it.
+//!
+//! The lease only keeps two mergers from doing the same work. Nothing is wrong when both do.
+//!
+//! [`books`] is a replica's copy of all this, and [`follow`] keeps it true.
+
+use std::time::Duration;
+
+use prost::Message;
+use proto::access_log::SegmentId;
+use proto::v1::{LogFile, LogGroup, LogMark, LogTarget, LogTotals, SegmentHeader, StagedSegment};
+use sha2::{Digest, Sha256};
+
+use crate::documents::{LOG_GROUPS, LOG_MARKS, LOG_MERGERS, LOG_SEGMENTS, LOG_TOTALS};
+use crate::store::{ConfigStore, StoreError, Transaction};
+
+pub(crate) mod books;
+pub(crate) mod follow;
+
+/// How long a merger has a distribution's hour for itself. Longer than an attempt may take; shorter than what a restarted store of a
+/// standalone process keeps of leases.
+pub(crate) const LEASE: Duration = Duration::from_secs(40);
+/// Segments on one list: its transaction has a condition for each, and etcd takes 128.
+pub(crate) const LIST_SEGMENTS: usize = 100;
+/// Documents one transaction deletes.
+pub(crate) const TOGETHER: usize = 60;
+/// Characters of an error kept in a document.
+const ERROR_CHARS: usize = 300;
+
+/// What goes into the same series of files.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// The distribution.
+    pub distribution_id: String,
+    /// Hours since 1970, UTC.
+    pub hour: u32,
+    /// Where the files go, as of the events.
+    pub target: LogTarget,
+}
+
+impl Group {
+    /// The group of a document.
+    pub fn of(document: &LogGroup) -> Self {
+        Self {
+            distribution_id: document.distribution_id.clone(),
+            hour: document.hour,
+            target: document.target.clone().unwrap_or_default(),
+        }
+    }
+
+    /// `DISTRIBUTION/HOUR/TARGET`: the target as 16 hexadecimal digits of its hash.
+    pub fn name(&self) -> String {
+        let mut hash = Sha256::new();
+        for text in [&self.target.bucket_host, &self.target.prefix, &self.target.account] {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        }
+        format!("{}/{}/{}", self.distribution_id, self.hour, hex::encode(&hash.finalize()[..8]))
+    }
+
+    /// The key of its document.
+    pub fn key(&self) -> String {
+        format!("{LOG_GROUPS}{}", self.name())
+    }
+
+    /// The key of its merger's lease.
+    pub fn lease_key(&self) -> String {
+        format!("{LOG_MERGERS}{}/{}", self.distribution_id, self.hour)
+    }
+
+    /// A document of it with nothing delivered.
+    pub fn document(&self) -> LogGroup {
+        LogGroup {
+            distribution_id: self.distribution_id.clone(),
+            hour: self.hour,
+            target: Some(self.target.clone()),
+            ..Default::default()
+        }
+    }
+}
+
+/// The key of a segment's document.
+pub fn segment_key(id: &SegmentId) -> String {
+    format!("{LOG_SEGMENTS}{id}")
+}
+
+/// The key in staging, below `prefix` (empty, or with a slash at its end), of a segment's object.
+pub fn object_key(prefix: &str, id: &SegmentId) -> String {
+    format!("{prefix}{}/{}-{:020}.seg", id.edge_id, id.epoch, id.number)
+}
+
+/// The key of an epoch's mark.
+pub fn mark_key(edge_id: &str, epoch: &str) -> String {
+    format!("{LOG_MARKS}{edge_id}/{epoch}")
+}
+
+/// The key of a distribution's totals.
+pub fn totals_key(distribution_id: &str) -> String {
+    format!("{LOG_TOTALS}{distribution_id}")
+}
+
+/// A document and the revision that last changed it; 0: there is none, and this is what it would be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known<D> {
+    /// The document.
+    pub document: D,
+    /// The revision.
+    pub modified: u64,
+}
+
+/// Reads a document; one that is absent is the default, at revision 0.
+pub async fn read<D: Message + Default>(store: &dyn ConfigStore, key: &str) -> Result<Known<D>, StoreError> {
+    let Some(entry) = store.get(key).await? else { return Ok(Known::default()) };
+    let document =
+        D::decode(entry.value).map_err(|e| StoreError::Damaged(format!("{key} can't be read: {e}")))?;
+    Ok(Known { document, modified: entry.modified })
+}
+
+/// A merger's claim to a distribution's hour.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) holder: &'a str,
+    /// The revision of the lease that it replaces: the holder's own from before; 0 for none.
+    pub(crate) replaces: u64,
+}
+
+/// `transaction` with the claim to `group`: fails if somebody else has it.
+fn claiming(transaction: Transaction, group: &Group, claim: &Claim<'_>) -> Transaction {
+    let key = group.lease_key();
+    transaction.when(&key, claim.replaces).put_for(key, claim.holder.to_owned(), LEASE)
+}
+
+/// Claims `group` as it is known, to go on with what is pending or held.
+pub(crate) fn claim(group: &Group, known: &Known<LogGroup>, claim: &Claim<'_>) -> Transaction {
+    claiming(Transaction::default().when(group.key(), known.modified), group, claim)
+}
+
+/// Commits `file`, whose segments have documents of these revisions, as the pending file of `group`, and claims it. Returns the document too.
+pub(crate) fn commit(
+    group: &Group,
+    known: &Known<LogGroup>,
+    file: LogFile,
+    segments: &[(SegmentId, u64)],
+    claim: &Claim<'_>,
+) -> (LogGroup, Transaction) {
+    let next = LogGroup { pending: Some(file), ..known.document.clone() };
+    let transaction = Transaction::default().when(group.key(), known.modified);
+    let transaction =
+        segments.iter().fold(transaction, |t, (id, modified)| t.when(segment_key(id), *modified));
+    let transaction = claiming(transaction, group, claim).put(group.key(), next.encode_to_vec());
+    (next, transaction)
+}
+
+/// Replaces the document of `group`, and gives it up to others.
+pub(crate) fn put(group: &Group, modified: u64, next: &LogGroup) -> Transaction {
+    Transaction::default()
+        .when(group.key(), modified)
+        .put(group.key(), next.encode_to_vec())
+        .delete(group.lease_key())
+}
+
+/// Raises the marks of `group` over `segments`.
+pub(crate) fn raise(group: &mut LogGroup, segments: &[SegmentHeader]) {
+    for segment in segments {
+        let same = |mark: &&mut SegmentHeader| mark.edge_id == segment.edge_id && mark.epoch == segment.epoch;
+        match group.marks.iter_mut().find(same) {
+            Some(mark) => mark.number = mark.number.max(segment.number),
+            None => group.marks.push(segment.clone()),
+        }
+    }
+}
+
+/// `known` after its bucket refused with `error`, to be tried again at `next_try_ms`.
+pub(crate) fn postponed(known: &LogGroup, error: &str, next_try_ms: u64) -> LogGroup {
+    LogGroup {
+        attempts: known.attempts.saturating_add(1),
+        last_error: error.chars().take(ERROR_CHARS).collect(),
+        next_try_ms,
+        ..known.clone()
+    }
+}
+
+/// What a file that stands, or was given up, adds to its distribution's totals.
+#[derive(Clone, Debug)]
+pub(crate) enum Counted {
+    /// It stands: its key, records, and bytes as they are in the bucket.
+    Stands(String, u64, u64),
+    /// It was given up with so many records.
+    Dropped(u64),
+}
+
+impl Counted {
+    /// Adds it.
+    pub(crate) fn add_to(&self, totals: &mut LogTotals, now_ms: u64) {
+        match self {
+            Self::Stands(key, records, bytes) => {
+                totals.records += records;
+                totals.files += 1;
+                totals.bytes += bytes;
+                totals.last_key.clone_from(key);
+                totals.last_ms = now_ms;
+            }
+            Self::Dropped(records) => totals.dropped_records += records,
+        }
+    }
+}
+
+/// `transaction` with the totals of `group`'s distribution as they will be.
+pub(crate) fn counting(transaction: Transaction, group: &Group, totals: &Known<LogTotals>) -> Transaction {
+    let key = totals_key(&group.distribution_id);
+    transaction.when(&key, totals.modified).put(key, totals.document.encode_to_vec())
+}
+
+/// Deletes the documents of `segments`, all of one epoch, and raises its mark over them.
+pub(crate) fn retire(segments: &[(SegmentId, u64)], mark: &Known<LogMark>, now_ms: u64) -> Transaction {
+    let mut transaction = Transaction::default();
+    let mut next = mark.document;
+    for (id, modified) in segments {
+        let key = segment_key(id);
+        transaction = transaction.when(&key, *modified).delete(key);
+        next.number = next.number.max(id.number);
+    }
+    next.changed_ms = now_ms;
+    match segments.first() {
+        Some((id, _)) => {
+            let key = mark_key(&id.edge_id, &id.epoch);
+            transaction.when(&key, mark.modified).put(key, next.encode_to_vec())
+        }
+        None => transaction,
+    }
+}
+
+/// Enters a segment whose object stands in staging, unless it is there or was; `mark` is its epoch's.
+pub(crate) fn enter(id: &SegmentId, document: &StagedSegment, mark: &Known<LogMark>) -> Transaction {
+    let key = segment_key(id);
+    Transaction::default()
+        .when(mark_key(&id.edge_id, &id.epoch), mark.modified)
+        .when(&key, 0)
+        .put(key, document.encode_to_vec())
+}

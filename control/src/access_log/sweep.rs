@@ -1,1 +1,188 @@
 //! What lies in staging and in no ledger.
+//!
+//! * A segment not above its epoch's mark was delivered and retired: it is deleted.
+//! * One above the mark was put there by somebody who died (or is slow) before it was entered. The edge repeats itself, and it is entered then.
+//!   After [`ADOPT_AFTER`] it is entered here: the edge may have died too. It is delivered unless a later segment of its epoch was delivered
+//!   first, which cannot be while the edge lives.
+//! * A held file that its group names neither as held nor as pending was delivered, or given up: it is deleted.
+//!
+//! One replica sweeps, by a lease; nothing is wrong if two do. What is deleted is asked for in the store right before, and in this order: first the
+//! mark, then the document. (A segment could be entered, and one after it retired, between the two answers the other way round.)
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::access_log::{Segment, SegmentId};
+use proto::v1::{LogGroup, LogMark, LogTarget, SegmentEntry, StagedSegment};
+use tokio::time::Instant;
+
+use super::bucket::BucketError;
+use super::deliver::body::{HELD, name_of};
+use super::deliver::segments::on_its_own_thread;
+use super::ledger::{self, Known};
+use super::merge::{Shared, lock};
+use crate::documents::{LOG_GROUPS, LOG_SWEEPER};
+use crate::store::{StoreError, Transaction};
+
+/// How old an object that nobody entered must be before it is entered here.
+const ADOPT_AFTER: Duration = Duration::from_secs(600);
+/// Keys listed at a time.
+const PAGE: usize = 500;
+/// Orphans remembered between two sweeps; more are found later.
+const ORPHANS_MAX: usize = 10_000;
+
+/// Why a sweep broke off.
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("staging: {0}")]
+    Staging(#[from] BucketError),
+}
+
+/// Segments above the mark and in no ledger, and since when that is known.
+pub(crate) type Orphans = HashMap<SegmentId, Instant>;
+
+/// Sweeps for ever.
+pub(crate) async fn run(shared: &Shared) {
+    let every = shared.config.sweep_every;
+    let mut orphans = Orphans::new();
+    loop {
+        tokio::time::sleep(shared.about(every, 0.5)).await;
+        if let Err(error) = sweep(shared, &mut orphans).await {
+            tracing::warn!(%error, "staging can't be swept now");
+        }
+    }
+}
+
+/// Sweeps once, if no other replica is about it.
+async fn sweep(shared: &Shared, orphans: &mut Orphans) -> Result<(), SweepError> {
+    if !takes_turn(shared).await? {
+        return Ok(());
+    }
+    let mut found = Orphans::new();
+    let mut after = String::new();
+    loop {
+        let page = shared.staging.list(&shared.prefix, &after, PAGE).await?;
+        let Some((last, _)) = page.last() else { break };
+        after.clone_from(last);
+        for (key, _) in page {
+            let Some(name) = key.strip_prefix(&shared.prefix) else { continue };
+            if let Some(id) = segment_of(name) {
+                if let Some(id) = look_at_segment(shared, &key, id, orphans).await?
+                    && found.len() < ORPHANS_MAX
+                {
+                    let since = orphans.get(&id).copied().unwrap_or_else(Instant::now);
+                    found.insert(id, since);
+                }
+            } else if let Some(name) = name.strip_prefix(HELD) {
+                look_at_held(shared, &key, name).await?;
+            }
+        }
+    }
+    *orphans = found;
+    Ok(())
+}
+
+/// Whether it is this replica that sweeps: the one that did last, or any after that is gone.
+async fn takes_turn(shared: &Shared) -> Result<bool, StoreError> {
+    let known = shared.store.get(LOG_SWEEPER).await?;
+    if known.as_ref().is_some_and(|entry| entry.value != shared.holder.as_bytes()) {
+        return Ok(false);
+    }
+    let turn = Transaction::default().when(LOG_SWEEPER, known.map_or(0, |entry| entry.modified)).put_for(
+        LOG_SWEEPER,
+        shared.holder.clone(),
+        shared.config.sweep_every * 2,
+    );
+    match shared.store.commit(turn).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The id of the segment that `EDGE/EPOCH-NUMBER.seg` names.
+fn segment_of(name: &str) -> Option<SegmentId> {
+    let (edge, rest) = name.split_once('/')?;
+    let (epoch, number) = rest.strip_suffix(".seg")?.split_once('-')?;
+    ledger::books::parse(&format!("{edge}/{epoch}/{number}"))
+}
+
+/// Deletes or enters the object of a segment if that is due; returns the id of one that may have to be entered later.
+async fn look_at_segment(
+    shared: &Shared,
+    key: &str,
+    id: SegmentId,
+    orphans: &Orphans,
+) -> Result<Option<SegmentId>, SweepError> {
+    if lock(&shared.books).has_segment(&id) {
+        return Ok(None);
+    }
+    let mark: Known<LogMark> =
+        ledger::read(&*shared.store, &ledger::mark_key(&id.edge_id, &id.epoch)).await?;
+    if shared.store.get(&ledger::segment_key(&id)).await?.is_some() {
+        return Ok(None);
+    }
+    if id.number <= mark.document.number {
+        shared.staging.delete(key).await?;
+        shared.metrics.swept.inc();
+        return Ok(None);
+    }
+    if orphans.get(&id).is_none_or(|since| since.elapsed() < ADOPT_AFTER) {
+        return Ok(Some(id));
+    }
+    let Some(file) = shared.staging.get(key).await? else { return Ok(None) };
+    let document = match on_its_own_thread(file.len(), {
+        let (id, now_ms) = (id.clone(), shared.clock.now_ms());
+        move || document_of(&id, file, now_ms)
+    })
+    .await
+    {
+        Ok(document) => document,
+        Err(reason) => {
+            shared.metrics.unreadable.inc();
+            tracing::error!(%key, %reason, "an object in staging that nobody entered is no segment: it is left alone");
+            return Ok(Some(id));
+        }
+    };
+    match shared.commit(ledger::enter(&id, &document, &mark)).await {
+        Ok(_) => {
+            shared.metrics.adopted.inc();
+            tracing::warn!(segment = %id, "a segment that nobody entered was found in staging");
+            Ok(None)
+        }
+        // It was entered meanwhile, or the mark rose.
+        Err(StoreError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The document of the segment in `file`, as staging would have written it.
+pub(crate) fn document_of(id: &SegmentId, file: Bytes, staged_ms: u64) -> Result<StagedSegment, String> {
+    let bytes = file.len() as u64;
+    let segment = Segment::verify(file).map_err(|e| e.to_string())?;
+    if segment.id != *id {
+        return Err(format!("it is segment {}", segment.id));
+    }
+    let mut index = segment.footer.index;
+    let target = |t: &LogTarget| (t.bucket_host.clone(), t.prefix.clone(), t.account.clone());
+    index.sort_by_cached_key(|e: &SegmentEntry| {
+        (e.distribution_id.clone(), e.hour, e.target.as_ref().map(target))
+    });
+    Ok(StagedSegment { id: Some(id.header()), index, bytes, staged_ms })
+}
+
+/// Deletes a held file, `DISTRIBUTION/HOUR/TARGET/FILE`, that its group does not name.
+async fn look_at_held(shared: &Shared, key: &str, name: &str) -> Result<(), SweepError> {
+    let Some((group, file)) = name.rsplit_once('/') else { return Ok(()) };
+    let known: Known<LogGroup> = ledger::read(&*shared.store, &format!("{LOG_GROUPS}{group}")).await?;
+    let document = known.document;
+    let names = document.held.iter().chain(&document.pending).any(|held| name_of(&held.key) == file);
+    if !names {
+        shared.staging.delete(key).await?;
+        shared.metrics.swept.inc();
+    }
+    Ok(())
+}

@@ -60,6 +60,20 @@ async fn a_store_with_another_config_is_replaced_only_when_told() {
 }
 
 #[tokio::test]
+async fn grants_for_logs_are_the_operators_and_the_ledger_of_logs_is_not() {
+    let store = memory::open().await.unwrap();
+    let write = Transaction::default()
+        .put("log-grants/111122223333/logs", "g")
+        .put("grants/111122223333/media", "g")
+        .put("log-segments/edge-1/0123456789abcdef/1", "s")
+        .put("log-groups/E1/1/x", "l")
+        .put("log-totals/E1", "t");
+    store.commit(write).await.unwrap();
+    let keys: Vec<String> = config(&store).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["grants/111122223333/media", "log-grants/111122223333/logs"]);
+}
+
+#[tokio::test]
 async fn keys_that_are_no_config_are_refused() {
     let to = memory::open().await.unwrap();
     for key in ["members/x", "store_id", "head", "deployed", "else"] {

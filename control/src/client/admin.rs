@@ -4,6 +4,7 @@
 
 mod access;
 mod lending;
+mod logs;
 
 use std::time::Duration;
 
@@ -120,12 +121,14 @@ pub struct Listed {
 #[derive(Clone)]
 pub struct Admin {
     client: Client,
+    logs: LogClient,
 }
 
 impl Admin {
     /// Calls go to the control at `endpoint`.
     pub fn new(endpoint: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
-        Ok(Self { client: connect(endpoint, credentials, None)? })
+        let logs = access_logs(endpoint, credentials, None)?;
+        Ok(Self { client: connect(endpoint, credentials, None)?, logs })
     }
 
     /// All live nodes.

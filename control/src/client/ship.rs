@@ -25,12 +25,13 @@ use super::admin::{self, ConnectError, LogClient};
 use super::backoff::Backoff;
 use super::credentials::Credentials;
 use super::dial::Dialer;
+use super::spool::SealedSegment;
 
 mod metrics;
 mod sealed;
 
 use metrics::ShipMetrics;
-pub use sealed::{Sealed, SealedSegment};
+pub use sealed::Sealed;
 
 /// Every field with its unit and default, for the reference of whoever has this section.
 pub const REFERENCE: &str = "\

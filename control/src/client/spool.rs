@@ -296,7 +296,9 @@ fn run(mut writer: Writer, queue: &Queue) {
     let mut room = Vec::new();
     loop {
         let now = tokio::time::Instant::now();
-        writer.tick(now);
+        if writer.tick(now) {
+            writer.shared.metrics.queue_events.set(queue.len() as i64);
+        }
         let mut taken = queue.take(writer.patience(now), room);
         let now = tokio::time::Instant::now();
         writer.work(&mut taken, now);

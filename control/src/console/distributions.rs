@@ -7,6 +7,7 @@ mod detail;
 mod edit;
 mod invalidations;
 mod list;
+mod logs;
 mod play;
 mod propagation;
 mod settings;

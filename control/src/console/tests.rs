@@ -24,6 +24,7 @@ const START_MS: u64 = 1_800_000_000_000;
 
 struct Desk {
     router: Router,
+    store: crate::store::Store,
     views: watch::Sender<Arc<View>>,
     clock: Arc<SetClock>,
 }
@@ -82,8 +83,9 @@ impl Desk {
         let verifier =
             Verifier::new(sealer.clone(), Duration::from_secs(900), vec!["us-east-1".into()], refusals)
                 .unwrap();
+        let store = memory::open().await.unwrap();
         let context = Context {
-            store: memory::open().await.unwrap(),
+            store: store.clone(),
             views: views.subscribe(),
             config: Arc::default(),
             clock: clock.clone(),
@@ -94,7 +96,7 @@ impl Desk {
         let config = ConsoleConfig { login_failures: 3, ..ConsoleConfig::default() };
         let routes =
             routes(context, verifier, watch::Sender::new(Arc::default()).subscribe(), config).unwrap();
-        Self { router: Router::new().nest("/console", routes), views, clock }
+        Self { router: Router::new().nest("/console", routes), store, views, clock }
     }
 
     async fn send(&self, request: Request<Body>, tls: bool) -> Answer {
@@ -358,4 +360,73 @@ async fn what_is_in_force_of_the_api_holds_for_the_console_too() {
     );
     let made = desk.send(request(), false).await;
     assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.text);
+}
+
+#[tokio::test]
+async fn a_distributions_page_shows_its_logs_and_why_a_bucket_takes_none() {
+    use prost::Message;
+    use proto::v1::{LogFile, LogGroup, LogTotals};
+
+    let desk = Desk::open().await;
+    let session = desk.log_in("AKIAWRITES", "right").await;
+    let form = |token: &str, more: &str| {
+        format!(
+            "form_token={token}&origin=media.s3.amazonaws.com&comment=&price_class=PriceClass_All&enabled=true{more}"
+        )
+    };
+    let page = desk.get("/console/distributions/new/streaming", &session).await;
+    let refused = form(&page.token(), "&logging=true&log_bucket=logs.example.com&log_prefix=..%2Fx");
+    let refused = desk.post("/console/distributions/new/streaming", &session, refused).await;
+    assert!(refused.status.is_client_error() && refused.text.contains("Logging/Bucket"), "{}", refused.text);
+    let on = form(&page.token(), "&logging=true&log_bucket=logs.s3.amazonaws.com&log_prefix=films%2F");
+    let made = desk.post("/console/distributions/new/streaming", &session, on).await;
+    assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.text);
+    let path = made.header(header::LOCATION).split('?').next().unwrap().to_owned();
+    let id = path.rsplit('/').next().unwrap();
+
+    let shown = desk.get(&path, &session).await;
+    for part in ["Access logs", "logs.s3.amazonaws.com", "films/", "Nothing yet"] {
+        assert!(shown.text.contains(part), "{part}: {}", shown.text);
+    }
+    let published = crate::documents::distribution(&*desk.store, id).await.unwrap().unwrap().document;
+    let target = published.logging.unwrap();
+    assert_eq!(target.account, ACCOUNT);
+    let totals = LogTotals { records: 7, files: 2, last_key: "films/x.gz".into(), ..LogTotals::default() };
+    let held = LogFile { records: 3, committed_ms: START_MS - 60_000, ..LogFile::default() };
+    let group = LogGroup {
+        distribution_id: id.into(),
+        hour: 1,
+        target: Some(target),
+        attempts: 4,
+        last_error: "put logs/films/x.gz: refused (AccessDenied)".into(),
+        next_try_ms: START_MS + 30_000,
+        held: vec![held],
+        ..LogGroup::default()
+    };
+    let ledger = crate::store::Transaction::default()
+        .put(format!("log-totals/{id}"), totals.encode_to_vec())
+        .put(format!("log-groups/{id}/1/x"), group.encode_to_vec());
+    desk.store.commit(ledger).await.unwrap();
+    let shown = desk.get(&path, &session).await;
+    for part in [
+        "7 records in 2 files",
+        "films/x.gz",
+        "takes no log files",
+        "s3:PutObject",
+        "3 records, the oldest for",
+    ] {
+        assert!(shown.text.contains(part), "{part}: {}", shown.text);
+    }
+    assert!(!shown.text.contains("<script>"));
+    let edit = desk.get(&format!("{path}/edit"), &session).await;
+    let etag_at = edit.text.find("name=\"etag\" value=\"").unwrap() + 19;
+    let etag = edit.text[etag_at..].split('"').next().unwrap();
+    let off = form(&edit.token(), &format!("&etag={etag}"));
+    let off = desk.post(&format!("{path}/edit"), &session, off).await;
+    assert_eq!(off.status, StatusCode::SEE_OTHER, "{}", off.text);
+    let shown = desk.get(&path, &session).await;
+    assert!(
+        shown.text.contains("<dd>Off</dd>") && shown.text.contains("takes no log files"),
+        "what waits still shows"
+    );
 }

@@ -160,3 +160,22 @@ async fn a_compacted_watch_is_followed_by_a_list() {
     let view = if view.revision == head { view } else { mirror.until(|v| v.revision == head).await };
     assert_eq!(view.store_id, local.head().await.unwrap().store_id);
 }
+
+#[tokio::test]
+async fn documents_of_the_access_logs_make_no_view_and_wake_nobody() {
+    let mut mirror = start(memory::open().await.unwrap(), Duration::from_millis(50)).await;
+    mirror.put("E1234567890001", "a.example").await;
+    mirror.views.mark_unchanged();
+    for i in 0..20 {
+        let log = Transaction::default().put(format!("log-segments/edge/epoch/{i}"), "x").delete("log-none");
+        mirror.store.commit(log).await.unwrap();
+    }
+    // A change of the config that follows is the next view, however many logs came before it.
+    let seen = mirror.views.borrow().store_revision;
+    let mixed = Transaction::default().put("log-marks/edge/epoch", "x").put(HEAD_KEY, "");
+    let revision = mirror.store.commit(mixed).await.unwrap();
+    let view = mirror.until(|v| v.revision == revision).await;
+    assert!(view.damaged.is_empty() && view.store_revision >= seen + 21);
+    assert_eq!(mirror.metrics.repairs.get(), 0, "the periodic list leaves them out as well");
+    assert_eq!(mirror.metrics.damaged.get(), 0);
+}

@@ -4,23 +4,25 @@
 
 use std::sync::Arc;
 
-use proto::status::Reason;
+use proto::clock::SharedClock;
 use proto::token::{Guard, MasterToken};
 use proto::v1::access_logs_server::{AccessLogs, AccessLogsServer};
-use proto::v1::{LogStatsRequest, LogStatsResponse, ShipRequest, ShipResponse, TailEvent, TailRequest};
+use proto::v1::{LogStatsRequest, LogStatsResponse, ShipRequest, ShipResponse, TailRequest};
 use tokio::sync::watch;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status};
 
-use super::calls::refused;
 use super::rights;
 use crate::access_log::config::LogsConfig;
 use crate::access_log::stage::Stage;
+use crate::access_log::tail::Tails;
 use crate::mirror::view::View;
+use crate::store::Store;
 use gate::Gate;
 
 pub(super) mod gate;
+mod look;
 mod ship;
 
 /// Bytes of one message: the largest segment that is taken.
@@ -30,7 +32,12 @@ const MESSAGE_BYTES: usize = 16 << 20;
 pub(super) struct Logs {
     /// `None`: this replica has no staging bucket.
     pub(super) stage: Option<Stage>,
+    /// As `stage`.
+    pub(super) tails: Option<Tails>,
+    pub(super) store: Store,
+    pub(super) clock: SharedClock,
     pub(super) views: watch::Receiver<Arc<View>>,
+    pub(super) shutdown: CancellationToken,
 }
 
 /// The service as a server takes it: callers are checked by what they derived from `master`, then segments pass the gate.
@@ -49,11 +56,11 @@ impl AccessLogs for Logs {
         ship::ship(self, request).await.map(Response::new)
     }
 
-    type TailStream = ReceiverStream<Result<TailEvent, Status>>;
+    type TailStream = look::Events;
 
     async fn tail(&self, request: Request<TailRequest>) -> Result<Response<Self::TailStream>, Status> {
         rights::operator(&request, "following access logs")?;
-        Err(refused(Reason::Unavailable, "this replica has no live view of access logs"))
+        look::tail(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn log_stats(
@@ -61,6 +68,6 @@ impl AccessLogs for Logs {
         request: Request<LogStatsRequest>,
     ) -> Result<Response<LogStatsResponse>, Status> {
         rights::operator(&request, "reading the figures of access logs")?;
-        Err(refused(Reason::Unavailable, "this replica has no figures of access logs"))
+        look::stats(self, &request.into_inner()).await.map(Response::new)
     }
 }

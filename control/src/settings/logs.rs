@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::access_log::bucket::BucketError;
 use crate::access_log::bucket::place::{HostPlace, Keys, Places, Secret};
 use crate::access_log::bucket::s3::{Clients, S3Buckets};
-use crate::access_log::config::LogsConfig;
+use crate::access_log::config::{HourlyConfig, LogsConfig};
 
 /// Every field with its unit and default, as part of [`super::reference`].
 pub(super) const REFERENCE: &str = "\
@@ -41,12 +41,23 @@ distributions name. Without logs.staging this control takes none, and edges keep
                           after they were staged, in seconds          [default: 300]
   logs.file_bytes         and as soon as there are so many bytes of
                           records for one file                        [default: 67108864]
+  logs.undeliverable_days a file that its bucket has refused for so
+                          long is given up, in days                   [default: 14]
+  logs.merge_bytes        memory for staged segments being merged, and
+                          as much again for files being built         [default: 134217728]
   logs.ships              segments taken at a time; each needs up to
                           32 MiB of memory                            [default: 8]
   logs.ship_timeout_ms    time for a segment to be staged, in
                           milliseconds                                [default: 60000]
   logs.bucket_timeout_ms  time for a request to a bucket, in
                           milliseconds                                [default: 30000]
+  logs.parquet            also one Parquet file an hour and
+                          distribution, PREFIX/parquet/ID.HOUR.parquet,
+                          of the log files, which the key must then
+                          list and get; needs a build with the
+                          feature parquet                             [default: false]
+  logs.parquet_grace_seconds  made so long after the hour's end, in
+                          seconds                                     [default: 900]
 ";
 
 /// What stands for Amazon's own endpoint.
@@ -61,9 +72,13 @@ pub struct LogsSettings {
     pub delivery: DeliverySettings,
     pub file_age_seconds: u64,
     pub file_bytes: u64,
+    pub undeliverable_days: u64,
+    pub merge_bytes: u64,
     pub ships: usize,
     pub ship_timeout_ms: u64,
     pub bucket_timeout_ms: u64,
+    pub parquet: bool,
+    pub parquet_grace_seconds: u64,
 }
 
 impl Default for LogsSettings {
@@ -73,9 +88,13 @@ impl Default for LogsSettings {
             delivery: DeliverySettings::default(),
             file_age_seconds: 300,
             file_bytes: 64 << 20,
+            undeliverable_days: 14,
+            merge_bytes: 128 << 20,
             ships: 8,
             ship_timeout_ms: 60_000,
             bucket_timeout_ms: 30_000,
+            parquet: false,
+            parquet_grace_seconds: 900,
         }
     }
 }
@@ -201,14 +220,20 @@ impl LogsSettings {
         let within = [
             ("file_age_seconds", self.file_age_seconds, 1, 86_400),
             ("file_bytes", self.file_bytes, 64 << 10, 1 << 30),
+            ("undeliverable_days", self.undeliverable_days, 1, 3650),
+            ("merge_bytes", self.merge_bytes, 32 << 20, 1 << 40),
             ("ships", self.ships as u64, 1, 1024),
             ("ship_timeout_ms", self.ship_timeout_ms, 100, 600_000),
             ("bucket_timeout_ms", self.bucket_timeout_ms, 100, 600_000),
+            ("parquet_grace_seconds", self.parquet_grace_seconds, 0, 86_400),
         ];
         for (field, value, low, high) in within {
             if !(low..=high).contains(&value) {
                 return Err(format!("logs.{field}: {value} is not within {low} and {high}"));
             }
+        }
+        if self.parquet && !cfg!(feature = "parquet") {
+            return Err("logs.parquet: this build makes none (build with the feature parquet)".into());
         }
         self.places().map(drop)
     }
@@ -277,6 +302,12 @@ impl LogsSettings {
             ship_timeout: Duration::from_millis(self.ship_timeout_ms),
             file_age: Duration::from_secs(self.file_age_seconds),
             file_bytes: self.file_bytes,
+            undeliverable: Duration::from_secs(self.undeliverable_days * 86_400),
+            merge_bytes: self.merge_bytes,
+            hourly: self.parquet.then(|| HourlyConfig {
+                grace: Duration::from_secs(self.parquet_grace_seconds),
+                ..HourlyConfig::default()
+            }),
             ..LogsConfig::new(Arc::new(staging), Arc::new(delivery))
         }))
     }
@@ -395,5 +426,17 @@ mod tests {
         let text = |secret: &str| format!("{:?}", parse(&STAGING.replace("hush", secret)).unwrap());
         assert!(!text("hush").contains("hush"));
         assert_ne!(text("hush"), text("other"));
+    }
+
+    #[test]
+    fn parquet_files_are_made_only_by_a_build_that_can() {
+        let opened = parse(&format!("{STAGING}\nparquet: true\nparquet_grace_seconds: 60"))
+            .map(|s| s.open().unwrap().unwrap());
+        if cfg!(feature = "parquet") {
+            assert_eq!(opened.unwrap().hourly.map(|h| h.grace), Some(Duration::from_secs(60)));
+        } else {
+            assert!(opened.unwrap_err().starts_with("logs.parquet: this build makes none"));
+        }
+        assert_eq!(parse(STAGING).unwrap().open().unwrap().unwrap().hourly, None);
     }
 }

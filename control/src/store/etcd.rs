@@ -167,6 +167,31 @@ impl Etcd {
         }
     }
 
+    /// All documents of some ranges (first key, the one after the last), in their order.
+    async fn list_ranges(&self, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<Listing, StoreError> {
+        let head = self.head().await?;
+        let mut client = self.client().await?;
+        let (mut entries, mut revision) = (Vec::new(), 0);
+        for (first, end) in ranges {
+            let mut from = first.clone();
+            loop {
+                // All answers show the first one's revision.
+                let answer = range(&mut client, &from, end, PAGE, revision).await?;
+                if revision == 0 {
+                    revision = header(answer.header())?.0;
+                }
+                for kv in answer.kvs() {
+                    entries.push(self.entry(kv)?);
+                }
+                match answer.kvs().last() {
+                    Some(last) if answer.more() => from = [last.key(), &[0]].concat(),
+                    _ => break,
+                }
+            }
+        }
+        Ok(Listing { head: Head { revision, ..head }, entries })
+    }
+
     async fn grant(&self, ttl: Duration) -> Result<i64, StoreError> {
         let mut client = self.client().await?;
         Ok(call(client.lease_grant(seconds(ttl), None)).await?.id())
@@ -206,26 +231,15 @@ impl ConfigStore for Etcd {
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
-        let head = self.head().await?;
-        let mut client = self.client().await?;
-        let (mut entries, mut revision) = (Vec::new(), 0);
-        let mut from = self.full(prefix).into_bytes();
-        let end = after_prefix(&self.full(prefix));
-        loop {
-            // All pages show the first one's revision.
-            let answer = range(&mut client, &from, &end, PAGE, revision).await?;
-            if revision == 0 {
-                revision = header(answer.header())?.0;
-            }
-            for kv in answer.kvs() {
-                entries.push(self.entry(kv)?);
-            }
-            match answer.kvs().last() {
-                Some(last) if answer.more() => from = [last.key(), &[0]].concat(),
-                _ => break,
-            }
-        }
-        Ok(Listing { head: Head { revision, ..head }, entries })
+        let prefix = self.full(prefix);
+        let end = after_prefix(&prefix);
+        self.list_ranges(&[(prefix.into_bytes(), end)]).await
+    }
+
+    async fn list_but(&self, except: &str) -> Result<Listing, StoreError> {
+        let (all, except) = (self.full(""), self.full(except));
+        let (end, beyond) = (after_prefix(&all), after_prefix(&except));
+        self.list_ranges(&[(all.into_bytes(), except.into_bytes()), (beyond, end)]).await
     }
 
     async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {

@@ -140,6 +140,55 @@ impl Local {
         Ok(revision)
     }
 
+    /// Runs a write to its end though its caller goes away: a journal must hold no revision that memory knows nothing of, which a dropped future
+    /// (a client that hung up) would leave behind. Without a journal nothing is awaited between the two.
+    async fn to_its_end<T, W>(&self, write: impl FnOnce(Arc<Self>) -> W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let Some(this) = self.this.upgrade() else {
+            return Err(StoreError::Away("the store is closing".into()));
+        };
+        let has_journal = this.state.lock().await.journal.is_some();
+        let write = write(this);
+        if !has_journal {
+            return write.await;
+        }
+        tokio::spawn(write).await.map_err(|e| StoreError::Away(e.to_string()))?
+    }
+
+    async fn commit_now(&self, transaction: Transaction) -> Result<u64, StoreError> {
+        let mut state = self.state.lock().await;
+        for (key, modified) in &transaction.conditions {
+            if state.items.get(key).map_or(0, |item| item.kept.modified) != *modified {
+                return Err(StoreError::Conflict { key: key.clone() });
+            }
+        }
+        self.write(&mut state, transaction).await
+    }
+
+    async fn renew_id_now(&self, old: &str) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        if head(&state)?.store_id == old {
+            self.write(&mut state, Transaction::default().put(STORE_ID_KEY, random_id())).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_leased_now(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        if let Some(item) = state.items.get_mut(key)
+            && item.kept.value == value
+            && item.kept.ttl == Some(ttl)
+        {
+            item.renewed = Instant::now();
+            return Ok(());
+        }
+        self.write(&mut state, Transaction::default().put_for(key, value, ttl)).await?;
+        Ok(())
+    }
+
     /// Forgets the history, as etcd does when it compacts.
     #[cfg(test)]
     pub(crate) async fn compact(&self) {
@@ -234,13 +283,7 @@ impl ConfigStore for Local {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<u64, StoreError> {
-        let mut state = self.state.lock().await;
-        for (key, modified) in &transaction.conditions {
-            if state.items.get(key).map_or(0, |item| item.kept.modified) != *modified {
-                return Err(StoreError::Conflict { key: key.clone() });
-            }
-        }
-        self.write(&mut state, transaction).await
+        self.to_its_end(|this| async move { this.commit_now(transaction).await }).await
     }
 
     async fn watch(&self, after: u64) -> Result<Watch, StoreError> {
@@ -250,24 +293,13 @@ impl ConfigStore for Local {
     }
 
     async fn renew_id(&self, old: &str) -> Result<(), StoreError> {
-        let mut state = self.state.lock().await;
-        if head(&state)?.store_id == old {
-            self.write(&mut state, Transaction::default().put(STORE_ID_KEY, random_id())).await?;
-        }
-        Ok(())
+        let old = old.to_owned();
+        self.to_its_end(|this| async move { this.renew_id_now(&old).await }).await
     }
 
     async fn put_leased(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
-        let mut state = self.state.lock().await;
-        if let Some(item) = state.items.get_mut(key)
-            && item.kept.value == value
-            && item.kept.ttl == Some(ttl)
-        {
-            item.renewed = Instant::now();
-            return Ok(());
-        }
-        self.write(&mut state, Transaction::default().put_for(key, value, ttl)).await?;
-        Ok(())
+        let key = key.to_owned();
+        self.to_its_end(|this| async move { this.put_leased_now(&key, value, ttl).await }).await
     }
 
     async fn lease_age(&self, key: &str) -> Result<Option<Duration>, StoreError> {

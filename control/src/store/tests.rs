@@ -44,7 +44,13 @@ async fn lists_are_whole_sorted_and_at_one_revision(store: &Store) {
     assert!(listing.entries.windows(2).all(|pair| pair[0].key < pair[1].key));
     assert!(listing.entries.iter().all(|e| e.modified <= listing.head.revision));
     assert_eq!(listing.head, store.head().await.unwrap());
+    let others = store.list_but("list/").await.unwrap();
+    assert_eq!(others.head, listing.head);
+    assert!(others.entries.iter().any(|e| e.key == "lisu") && others.entries.iter().any(|e| e.key == "a/2"));
+    assert!(others.entries.windows(2).all(|pair| pair[0].key < pair[1].key));
+    assert!(!others.entries.iter().any(|e| e.key.starts_with("list/")));
     let all = store.list("").await.unwrap();
+    assert_eq!(all.entries.len(), listing.entries.len() + others.entries.len());
     assert!(
         all.entries.iter().any(|e| e.key == STORE_ID_KEY) && all.entries.iter().any(|e| e.key == HEAD_KEY)
     );
@@ -164,6 +170,26 @@ async fn the_redb_store_conforms_and_survives_a_restart() {
     assert!(store.get("p/day").await.unwrap().is_some());
     let mut watch = store.watch(1).await.unwrap();
     assert_eq!(watch.recv().await.unwrap(), Err(WatchEnd::Compacted));
+}
+
+#[tokio::test]
+async fn a_write_to_a_file_ends_though_its_caller_hangs_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = redb::open(&dir.path().join("config.redb")).await.unwrap();
+    let before = store.head().await.unwrap().revision;
+    let mut commit = Box::pin(store.commit(Transaction::default().when("k", 0).put("k", "v")));
+    let hung_up = futures::poll!(commit.as_mut()).is_pending();
+    drop(commit);
+    assert!(hung_up, "the file is written by another thread");
+    tokio::time::timeout(LONG, async {
+        while store.get("k").await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("memory has what the file has");
+    assert_eq!(store.head().await.unwrap().revision, before + 1);
+    assert!(is_conflict(store.commit(Transaction::default().when("k", 0).put("k", "w")).await, "k"));
 }
 
 #[tokio::test]

@@ -1,21 +1,8 @@
 //! What shipping asks of a spool.
 
-use std::path::PathBuf;
-
 use proto::access_log::SegmentId;
 
-/// A sealed segment, to be handed over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedSegment {
-    /// Its name.
-    pub id: SegmentId,
-    /// The file; it may be gone when it is read.
-    pub path: PathBuf,
-    /// Records in it.
-    pub records: u64,
-    /// Its length.
-    pub bytes: u64,
-}
+use crate::client::spool::{SealedSegment, Spool};
 
 /// A spool, as far as shipping has to do with it.
 pub trait Sealed: Send + Sync + 'static {
@@ -33,4 +20,26 @@ pub trait Sealed: Send + Sync + 'static {
 
     /// Seals what was recorded up to now. False: that did not work, or not in time.
     fn seal(&self) -> impl Future<Output = bool> + Send;
+}
+
+impl Sealed for Spool {
+    fn next_sealed(&self) -> impl Future<Output = SealedSegment> + Send {
+        Self::next_sealed(self)
+    }
+
+    fn forget(&self, id: &SegmentId) {
+        Self::forget(self, id);
+    }
+
+    fn set_aside(&self, segment: &SealedSegment) {
+        Self::set_aside(self, segment);
+    }
+
+    fn waiting(&self) -> usize {
+        Self::waiting(self).segments
+    }
+
+    fn seal(&self) -> impl Future<Output = bool> + Send {
+        Self::seal(self)
+    }
 }

@@ -19,8 +19,8 @@ use proto::access_log::{FrameError, Frames};
 use super::disk::{Disk, DiskFile, replace, write_all};
 use super::sessions::Sessions;
 
-/// The file is not written anew below this length, in bytes.
-const REWRITE_FROM_BYTES: u64 = 256 << 10;
+/// The file is not written anew below this length, in bytes; in tests it comes to that sooner.
+const REWRITE_FROM_BYTES: u64 = if cfg!(test) { 2 << 10 } else { 256 << 10 };
 /// A frame is ended past this length, in bytes; one session more may be over it.
 const FRAME_BYTES: usize = 128 << 10;
 

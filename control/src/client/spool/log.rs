@@ -132,6 +132,8 @@ impl EventLog {
                 wait: self.wait,
             }),
             Err(reason) => {
+                // The writer may be the one that hangs: it can't show this.
+                self.metrics.queue_events.set(self.queue.len() as i64);
                 self.drops.count(reason, 1);
                 Written(State::Done(Outcome::Dropped(reason)))
             }

@@ -109,8 +109,12 @@ pub(crate) fn recover(
     let epochs = epochs(&*disk, folder, edge_id, &found, kept.mark.as_ref())?;
     let files = files(found, edge_id, &epochs);
     let epoch = epochs.0.last().cloned().unwrap_or_default();
-    // The last number that may have been seen outside.
-    let marked = kept.mark.as_ref().filter(|mark| mark.epoch == epoch).map_or(0, |mark| mark.number);
+    // A mark at the very beginning of a segment says nothing of it.
+    let marked = kept
+        .mark
+        .as_ref()
+        .filter(|mark| mark.epoch == epoch)
+        .map_or(0, |mark| mark.number - u64::from(mark.number > 0 && !mark.whole && mark.records == 0));
     let numbers = files.iter().filter(|file| file.id.epoch == epoch).map(|file| file.id.number);
     let last = numbers.max().unwrap_or(0).max(marked);
     let mark = kept.mark.clone().unwrap_or(Mark { epoch: epoch.clone(), number: 0, records: 0, whole: true });
@@ -288,8 +292,14 @@ impl Writer {
             tracing::warn!(segment = %file.id, bytes = cut, "the end of a segment is torn and cut off");
         }
         if good.records.is_empty() {
-            // Its number was seen by nobody; it is not used again all the same.
-            return self.disk.remove(&path);
+            self.disk.remove(&path)?;
+            // Nobody has seen its number: left out, it would look like a segment that is gone.
+            let id = &file.id;
+            let is_last = self.next.epoch == id.epoch && self.next.number == id.number + 1;
+            if is_last && !self.journal.covers(&id.epoch, id.number) {
+                self.next = file.id;
+            }
+            return Ok(());
         }
         replay.records(&file.id, good.records.iter().map(|(record, payload)| (record, payload)));
         let records: Vec<AccessRecord> = good.records.into_iter().map(|(record, _)| record).collect();

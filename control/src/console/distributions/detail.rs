@@ -9,7 +9,7 @@ use proto::v1::Distribution;
 use serde::Deserialize;
 
 use super::settings::{IDENTITY, Settings};
-use super::{Family, Subject, TRAIL, Tab, config_of};
+use super::{Family, Subject, TRAIL, Tab, config_of, logs};
 use crate::api::xml::Element;
 use crate::console::calls::Found;
 use crate::console::elements::{at, text};
@@ -43,10 +43,18 @@ pub(super) async fn page(
         Err(answer) => return answer,
     };
     let facts = subject.facts(&site);
-    let (etag, details) = match &subject {
-        Subject::Own { family, found } => (found.etag.as_str(), own(*family, found)),
-        Subject::Declared { document, .. } => ("", declared(document)),
+    let (etag, details, logging) = match &subject {
+        Subject::Own { family, found } => {
+            let settings = Settings::from_config(&config_of(*family, found), *family);
+            let logging = settings.logging.then_some((settings.log_bucket, settings.log_prefix));
+            (found.etag.as_str(), own(*family, found), logging)
+        }
+        Subject::Declared { document, .. } => {
+            let logging = document.logging.clone().map(|target| (target.bucket_host, target.prefix));
+            ("", declared(document), logging)
+        }
     };
+    let logs = logs::section(&site, &id, logging).await;
     let done = match asked.done.as_str() {
         "created" => "The distribution was created. It serves once it is deployed on every node.",
         "updated" => "The changes were saved. They are in force once they are deployed on every node.",
@@ -58,6 +66,7 @@ pub(super) async fn page(
         @if !done.is_empty() { div class="note" role="status" { p { (done) } } }
         (facts.top(&id, etag, &visitor, Tab::Details))
         (details)
+        (logs)
     };
     Page::new(&id, Section::Distributions, &visitor).below(&TRAIL).answer(StatusCode::OK, content)
 }
@@ -99,10 +108,6 @@ fn own(family: Family, found: &Found) -> Markup {
                     @else { (settings.identity.strip_prefix(IDENTITY).unwrap_or(&settings.identity)) }
                 }
                 dt { "Comment" } dd { @if settings.comment.is_empty() { "None" } @else { (settings.comment) } }
-                dt { "Access logs" }
-                dd {
-                    @if settings.logging { "To " (settings.log_bucket) ", prefix " (settings.log_prefix) } @else { "Off" }
-                }
                 @if family == Family::Streaming {
                     dt { "Signed by" }
                     dd {

@@ -48,6 +48,7 @@ import org.springframework.scheduling.concurrent.ThreadPoolTaskExecutor;
  * Viewer URL STREAM STEP...      URL of rtmp, rtmpe, rtmpt or rtmps; steps, done in order:
  *   play=START[,LEN]             as sent on the wire, in ms
  *   buffer=MS  seek=MS  pause=MS  resume=MS
+ *   stop                         closes the stream
  *   play2=NAME,TRANSITION[,OFFSET]   as Flash sends it: one object; OFFSET in seconds
  *   until=CODE                   an onStatus or onPlayStatus with that code (10 s at most)
  *   wait=MS                      lets media come
@@ -283,6 +284,7 @@ public final class Viewer {
                 case "seek" -> invoke(stream, "seek", Double.valueOf(values[0]));
                 case "pause" -> invoke(stream, "pause", true, Double.valueOf(values[0]));
                 case "resume" -> invoke(stream, "pause", false, Double.valueOf(values[0]));
+                case "stop" -> invoke(stream, "closeStream");
                 case "play2" -> {
                     Map<String, Object> options = new LinkedHashMap<>();
                     options.put("streamName", values[0]);

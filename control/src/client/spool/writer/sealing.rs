@@ -110,6 +110,14 @@ impl Writer {
     /// Saves the good bytes of a wrecked part under its sealed name, or sets it aside.
     pub(super) fn rescue(&mut self, now: Instant) {
         let Some(mut part) = self.part.take() else { return };
+        if part.records() == 0 {
+            // Nothing stood in it, and nobody has seen its number.
+            match self.disk.remove(part.path()) {
+                Ok(()) => self.next = part.id().clone(),
+                Err(error) => self.failed("remove", &error),
+            }
+            return;
+        }
         let good = part.bytes();
         let footer = part.footer();
         let sealed = folder::sealed_path(&self.folder, part.id());
@@ -120,13 +128,6 @@ impl Writer {
             Segment::open(bytes.clone()).map_err(io::Error::other)?;
             replace(&*self.disk, &self.folder, &sealed, &bytes)
         });
-        if part.records() == 0 {
-            // Nothing stood in it.
-            if let Err(error) = self.disk.remove(part.path()) {
-                self.failed("remove", &error);
-            }
-            return;
-        }
         match saved {
             Ok(()) => {
                 // Beside its sealed self it would be removed at the next start.

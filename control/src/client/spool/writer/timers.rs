@@ -37,8 +37,8 @@ impl Writer {
         due.into_iter().flatten().min().map(|due| due.saturating_duration_since(now))
     }
 
-    /// Does what is due.
-    pub(crate) fn tick(&mut self, now: Instant) {
+    /// Does what is due; true if that was to bring an operator's numbers up to date.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
         if self.sync_due().is_some_and(|due| due <= now) {
             self.sync();
         }
@@ -49,11 +49,13 @@ impl Writer {
         if self.journal_due <= now {
             self.save(now, false);
         }
-        if self.show_due <= now {
+        let shows = self.show_due <= now;
+        if shows {
             self.show_due = now + SHOW_EVERY;
             self.show();
             self.shared.drops.tell(false);
         }
+        shows
     }
 
     /// Brings an operator's numbers up to date.

@@ -1,0 +1,109 @@
+//! Why a bucket doesn't take log files, in words for who can mend it.
+//!
+//! What is kept of a refusal is a line of text that names S3's code, or what stands for one. The codes that come up are few, and each has one
+//! thing to be done about it; any other is shown as it is.
+
+/// What a code means, and what can be done.
+const MEANINGS: &[(&str, &str)] = &[
+    (
+        "NotGranted",
+        "The operator has not allowed this account to have logs written to the bucket. Ask for a grant (penstock-control grants add ACCOUNT BUCKET --logs).",
+    ),
+    ("NoSuchBucket", "There is no such bucket. Create it, or name another."),
+    ("InvalidBucketName", "The name can't be a bucket's. Name another."),
+    (
+        "AccessDenied",
+        "The bucket doesn't let the operator's keys write to it. Allow s3:PutObject in its policy.",
+    ),
+    (
+        "AllAccessDisabled",
+        "The bucket doesn't let the operator's keys write to it. Allow s3:PutObject in its policy.",
+    ),
+    (
+        "InvalidAccessKeyId",
+        "The bucket's endpoint doesn't know the operator's keys. The operator has to mend that.",
+    ),
+    (
+        "SignatureDoesNotMatch",
+        "The bucket's endpoint doesn't accept the operator's keys. The operator has to mend that.",
+    ),
+    ("ExpiredToken", "The operator's keys have expired. The operator has to mend that."),
+    (
+        "AuthorizationHeaderMalformed",
+        "The bucket is in another region than its host says. Name its host with the region.",
+    ),
+    (
+        "PermanentRedirect",
+        "The bucket is in another region than its host says. Name its host with the region.",
+    ),
+    ("SlowDown", "The bucket asks for fewer requests. Nothing needs to be done."),
+    ("Throttling", "The bucket asks for fewer requests. Nothing needs to be done."),
+    ("ThrottlingException", "The bucket asks for fewer requests. Nothing needs to be done."),
+    ("TooManyRequests", "The bucket asks for fewer requests. Nothing needs to be done."),
+    ("RequestLimitExceeded", "The bucket asks for fewer requests. Nothing needs to be done."),
+    ("QuotaExceeded", "The bucket is full. Make room in it, or name another."),
+    ("XMinioStorageFull", "The bucket's endpoint is full. Its operator has to make room."),
+];
+
+/// What is said of a refusal whose code says nothing to us.
+const OTHER: &str = "The bucket can't be reached, or gave an answer that is not understood.";
+
+fn known(error: &str) -> Option<&'static (&'static str, &'static str)> {
+    let of = |code: &str| MEANINGS.iter().find(|(known, _)| *known == code);
+    let mut words = error.split(|c: char| !c.is_ascii_alphanumeric());
+    words.find_map(of).or_else(|| {
+        // As they are said of a missing bucket and of a grant that isn't there, without a code.
+        let code = if error.contains("there is no bucket") {
+            "NoSuchBucket"
+        } else if error.contains("grant") {
+            "NotGranted"
+        } else {
+            return None;
+        };
+        of(code)
+    })
+}
+
+/// The code in `error`, the last thing a bucket said, as far as it is one of those that have a meaning: all that the owner of a distribution is
+/// shown of it, for the rest may name what is the operator's alone.
+pub fn code(error: &str) -> Option<&'static str> {
+    known(error).map(|(code, _)| *code)
+}
+
+/// What `error` means for a person. Codes are looked for as whole words.
+pub fn meaning(error: &str) -> &'static str {
+    known(error).map_or(OTHER, |(_, meaning)| meaning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_bucket_says_is_put_in_words() {
+        for (error, says) in [
+            ("put logs/p/E.gz: refused (AccessDenied)", "s3:PutObject"),
+            ("there is no bucket 'logs'", "Create it"),
+            ("account 111122223333 has no grant for 'logs'", "Ask for a grant"),
+            ("put logs/p/E.gz: refused (SlowDown)", "Nothing needs to be done"),
+            ("put logs/p/SlowDown2.gz: connection refused", "can't be reached"),
+            ("", "can't be reached"),
+        ] {
+            assert!(meaning(error).contains(says), "{error}: {}", meaning(error));
+        }
+    }
+
+    #[test]
+    fn nothing_but_a_code_is_told_of_what_a_bucket_said() {
+        assert_eq!(code("put http://10.0.0.7:9000/logs/x: refused (AccessDenied)"), Some("AccessDenied"));
+        assert_eq!(code("connect to http://10.0.0.7:9000: connection refused"), None);
+    }
+
+    #[test]
+    fn every_meaning_ends_in_what_to_do() {
+        for (code, meaning) in MEANINGS {
+            assert!(code.bytes().all(|b| b.is_ascii_alphanumeric()), "{code}");
+            assert!(meaning.ends_with('.') && meaning.matches(". ").count() >= 1, "{code}");
+        }
+    }
+}

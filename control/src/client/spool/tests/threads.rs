@@ -1,0 +1,285 @@
+//! The spool as its users see it: with its thread, on a real disk and on one that hangs.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use proto::access_log::Segment;
+use proto::clock::{SetClock, SharedClock};
+use proto::v1::AccessEvent::{Connect, Disconnect, Play};
+use tokio::time::{Instant, timeout};
+
+use super::events::{client_id, event};
+use super::faulty::FaultyDisk;
+use crate::client::spool::{DropReason, Outcome, SealedSegment, Spool, SpoolConfig, SpoolError};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, work).await.expect("in time")
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn open(config: SpoolConfig) -> Spool {
+    Spool::open(config, "edge-1", &Registry::new()).unwrap()
+}
+
+fn read(segment: &SealedSegment) -> Segment {
+    Segment::verify(std::fs::read(&segment.path).unwrap().into()).unwrap()
+}
+
+fn metric(registry: &Registry, name: &str) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|f| f.name() == name).unwrap_or_else(|| panic!("no metric {name}"));
+    family.get_metric().iter().map(|m| m.get_counter().get_value() + m.get_gauge().get_value()).sum()
+}
+
+#[tokio::test]
+async fn what_is_recorded_is_sealed_handed_over_and_forgotten_in_order() {
+    let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::new());
+    let spool = Spool::open(SpoolConfig::in_folder(dir.path().join("a/b")), "edge-1", &registry).unwrap();
+    let log = spool.log();
+    assert!(spool.seal().await, "nothing to seal is sealed");
+    for round in 0..3u64 {
+        for n in 0..10 {
+            let n = round * 10 + n;
+            assert_eq!(within(log.record(event(n, n, Connect))).await, Outcome::Stands);
+        }
+        assert!(spool.seal().await);
+    }
+    assert_eq!(spool.waiting().segments, 3);
+    for number in 1..=3 {
+        let segment = within(spool.next_sealed()).await;
+        assert_eq!(within(spool.next_sealed()).await, segment, "the same until it is forgotten");
+        assert_eq!((segment.id.number, segment.records, segment.id.edge_id.as_str()), (number, 10, "edge-1"));
+        assert_eq!(std::fs::metadata(&segment.path).unwrap().len(), segment.bytes);
+        assert_eq!(read(&segment).id, segment.id);
+        spool.forget(&segment.id);
+        spool.forget(&segment.id);
+        until("its file is removed", || !segment.path.exists()).await;
+    }
+    assert_eq!(spool.waiting().segments, 0);
+    assert!(timeout(Duration::from_millis(50), spool.next_sealed()).await.is_err());
+    assert_eq!(metric(&registry, "penstock_edge_log_events_total"), 30.0);
+    assert_eq!(metric(&registry, "penstock_edge_log_dropped_events_total"), 0.0);
+    assert!(metric(&registry, "penstock_edge_log_bytes_total") > 30.0 * 100.0);
+}
+
+#[tokio::test]
+async fn a_waiting_shipper_hears_of_a_segment_that_has_come_of_age() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(SpoolConfig { seal_after_ms: 200, ..SpoolConfig::in_folder(dir.path()) });
+    let log = spool.log();
+    let (segment, _) =
+        within(async { tokio::join!(spool.next_sealed(), log.record(event(1, 1, Connect))) }).await;
+    assert_eq!(segment.records, 1);
+}
+
+#[tokio::test]
+async fn an_edge_that_closes_in_peace_leaves_nothing_to_repair() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(SpoolConfig::in_folder(dir.path()));
+    let log = spool.log();
+    for n in [event(1, 1, Connect), event(1, 2, Play), event(1, 3, Disconnect)] {
+        drop(log.record(n));
+    }
+    assert!(spool.close().await);
+    assert_eq!(within(log.record(event(2, 4, Connect))).await, Outcome::Dropped(DropReason::Closed));
+    drop(spool);
+    let registry = Registry::new();
+    let spool = Spool::open(SpoolConfig::in_folder(dir.path()), "edge-1", &registry).unwrap();
+    assert_eq!(within(spool.next_sealed()).await.records, 3);
+    assert_eq!(metric(&registry, "penstock_edge_log_recovered_events_total"), 0.0);
+    assert_eq!(metric(&registry, "penstock_edge_log_torn_tails_total"), 0.0);
+}
+
+#[tokio::test]
+async fn a_session_open_at_the_end_is_ended_by_the_next_process_with_its_last_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(SpoolConfig { journal_ms: 10, ..SpoolConfig::in_folder(dir.path()) });
+    let log = spool.log();
+    assert!(within(log.record(event(1, 1, Connect))).await.stands());
+    assert!(within(log.record(event(1, 2, Play))).await.stands());
+    log.progress(&client_id(1), 1_700_000_005_000, 999_999);
+    assert!(spool.close().await);
+    let registry = Registry::new();
+    let next = Spool::open(SpoolConfig::in_folder(dir.path()), "edge-1", &registry).unwrap();
+    assert_eq!(metric(&registry, "penstock_edge_log_recovered_events_total"), 2.0);
+    let first = within(next.next_sealed()).await;
+    next.forget(&first.id);
+    let segment = read(&within(next.next_sealed()).await);
+    let ends: Vec<_> = segment.records().map(|r| r.unwrap().0).map(|r| (r.time_ms, r.sc_bytes)).collect();
+    assert_eq!(ends, [(1_700_000_005_000, 999_999); 2]);
+}
+
+#[tokio::test]
+async fn two_processes_can_not_share_a_folder_and_neither_can_two_edges() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(SpoolConfig::in_folder(dir.path()));
+    let open_as = |edge: &str| Spool::open(SpoolConfig::in_folder(dir.path()), edge, &Registry::new());
+    assert!(matches!(open_as("edge-1"), Err(SpoolError::InUse { .. })));
+    assert!(spool.close().await);
+    let told = open_as("edge-2").unwrap_err().to_string();
+    assert!(told.contains("spool of edge 'edge-1'"), "{told}");
+    open_as("edge-1").unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_makes_events_late_then_lost_and_never_holds_anybody_up() {
+    let (dir, registry, disk) = (tempfile::tempdir().unwrap(), Registry::new(), FaultyDisk::default());
+    let config =
+        SpoolConfig { wait_ms: 200, close_ms: 300, queue_events: 16, ..SpoolConfig::in_folder(dir.path()) };
+    let clock = proto::clock::system();
+    let spool = Spool::open_on(config, "edge-1", Arc::new(disk.clone()), clock, &registry).unwrap();
+    let log = spool.log();
+    assert!(within(log.record(event(0, 0, Connect))).await.stands());
+    disk.hang(true);
+    let start = Instant::now();
+    assert_eq!(within(log.record(event(1, 1, Connect))).await, Outcome::Late);
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    until("the writer hangs", || disk.is_hanging()).await;
+    // From now on nobody waits.
+    let start = Instant::now();
+    let mut late = 0;
+    for n in 2..100 {
+        match within(log.record(event(n, n, Connect))).await {
+            Outcome::Late => late += 1,
+            other => assert_eq!(other, Outcome::Dropped(DropReason::QueueFull)),
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // The queue, at most a batch that the writer had taken already, and the room that ends of sessions have besides.
+    assert!((16..=32).contains(&late), "{late}");
+    assert!(matches!(log.queue.put(end_of(7)), Ok(())), "an end finds room where a beginning doesn't");
+    assert_eq!(metric(&registry, "penstock_edge_log_dropped_events_total"), f64::from(98 - late));
+    assert_eq!(metric(&registry, "penstock_edge_log_late_events_total"), f64::from(late + 1));
+    assert!(metric(&registry, "penstock_edge_log_queue_events") >= 16.0);
+    assert!(!spool.seal().await, "neither does who seals wait for ever");
+    disk.hang(false);
+    until("the disk has caught up", || {
+        metric(&registry, "penstock_edge_log_events_total") >= f64::from(late + 2)
+    })
+    .await;
+    assert!(within(log.record(event(200, 200, Connect))).await.stands(), "late is not for ever");
+    assert!(spool.close().await);
+}
+
+fn end_of(client: u64) -> crate::client::spool::queue::Event {
+    let (written, _) = tokio::sync::oneshot::channel();
+    crate::client::spool::queue::Event { record: event(client, 1000, Disconnect), written }
+}
+
+#[tokio::test]
+async fn durable_events_are_acknowledged_after_a_sync_that_they_share() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let config = SpoolConfig { durable: true, wait_ms: 300, ..SpoolConfig::in_folder(dir.path()) };
+    let clock = proto::clock::system();
+    let spool = Spool::open_on(config, "edge-1", Arc::new(disk.clone()), clock, &Registry::new()).unwrap();
+    let log = spool.log();
+    assert!(within(log.record(event(0, 0, Connect))).await.stands());
+    disk.fail(&[super::faulty::Act::Sync]);
+    assert_eq!(within(log.record(event(1, 1, Connect))).await, Outcome::Late, "written, but who knows");
+    disk.fail(&[]);
+    let before = disk.used();
+    disk.hang(true);
+    let many: Vec<_> = (2..200).map(|n| log.record(event(n, n, Connect))).collect();
+    until("the first of them is on its way", || disk.is_hanging()).await;
+    disk.hang(false);
+    for written in many {
+        let outcome = within(written).await;
+        assert!(outcome.stands() || outcome == Outcome::Late);
+    }
+    assert!(disk.used() > before);
+    assert!(spool.close().await);
+}
+
+#[tokio::test]
+async fn a_damaged_segment_is_set_aside_and_holds_up_none_behind_it() {
+    let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::new());
+    let spool = Spool::open(SpoolConfig::in_folder(dir.path()), "edge-1", &registry).unwrap();
+    let log = spool.log();
+    for n in 0..4 {
+        assert!(within(log.record(event(n, n, Connect))).await.stands());
+        assert!(spool.seal().await);
+    }
+    let path = |number: u64, extension: &str| {
+        let found = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        found.into_iter().find(|p| p.to_string_lossy().ends_with(&format!("-{number:020}.{extension}")))
+    };
+    let mut bytes = std::fs::read(path(1, "seg").unwrap()).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(path(1, "seg").unwrap(), bytes).unwrap();
+    std::fs::remove_file(path(2, "seg").unwrap()).unwrap();
+    let third = within(spool.next_sealed()).await;
+    assert_eq!(third.id.number, 3);
+    until("it is set aside", || path(1, "damaged").is_some()).await;
+    // One that control refuses, too.
+    spool.set_aside(&third);
+    assert_eq!(within(spool.next_sealed()).await.id.number, 4);
+    until("it is set aside", || path(3, "damaged").is_some()).await;
+    assert_eq!(metric(&registry, "penstock_edge_log_damaged_segments_total"), 3.0);
+    assert_eq!(metric(&registry, "penstock_edge_log_dropped_events_total"), 3.0);
+}
+
+#[tokio::test]
+async fn f35_a_clock_that_steps_back_changes_nothing_but_the_age_shown() {
+    let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::new());
+    let clock = SetClock::at_ms(1_700_000_100_000);
+    let shared: SharedClock = clock.clone();
+    let config = SpoolConfig { seal_after_ms: 3_600_000, ..SpoolConfig::in_folder(dir.path()) };
+    let disk = Arc::new(FaultyDisk::default());
+    let spool = Spool::open_on(config, "edge-1", disk, shared, &registry).unwrap();
+    let log = spool.log();
+    assert!(within(log.record(event(0, 0, Connect))).await.stands());
+    let age = || metric(&registry, "penstock_edge_log_oldest_event_age_seconds");
+    until("its age is shown", || age() == 100.0).await;
+    clock.set_ms(1_700_000_100_000 - 3_600_000);
+    until("no age is below nothing", || age() == 0.0).await;
+    assert!(within(log.record(event(0, 1, Disconnect))).await.stands());
+    assert!(spool.seal().await);
+    let segment = read(&within(spool.next_sealed()).await);
+    assert_eq!(segment.footer.records, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_many_tasks_all_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = SpoolConfig { segment_bytes: 256 << 10, ..SpoolConfig::in_folder(dir.path()) };
+    let spool = Arc::new(open(config));
+    let tasks: Vec<_> = (0..20u64)
+        .map(|task| {
+            let log = spool.log();
+            tokio::spawn(async move {
+                for n in 0..200 {
+                    let n = task * 1000 + n;
+                    // On a machine this busy late is no failure; lost is.
+                    let outcome =
+                        log.record(event(n, n, if n % 2 == 0 { Connect } else { Disconnect })).await;
+                    assert!(!matches!(outcome, Outcome::Dropped(_)), "{outcome:?}");
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        within(task).await.unwrap();
+    }
+    assert!(spool.seal().await);
+    let mut seen = std::collections::BTreeSet::new();
+    while spool.waiting().segments > 0 {
+        let segment = within(spool.next_sealed()).await;
+        for record in read(&segment).records() {
+            assert!(seen.insert(record.unwrap().0.uri_query));
+        }
+        spool.forget(&segment.id);
+    }
+    assert_eq!(seen.len(), 4000);
+}
