@@ -81,6 +81,9 @@ fn run(name: &str, mut cluster: LogCluster, size: &Size, s3_dies: bool, seed: u6
                 drained.as_secs(),
             ));
             assert!(totals.seen >= size.events, "{totals:?}");
+            if scale(1) > 1 {
+                pickup::wait_swept(&cluster, Duration::from_secs(1500));
+            }
         }
         Err(faults) => {
             let kept = keep(&cluster, seed, &connections, &files, &faults);
