@@ -54,7 +54,7 @@ async fn within(folder: &Path) {
     };
     let spool = Spool::open(config, "edge-1", &registry).unwrap();
     let log = spool.log();
-    let record = |n: u64| log.record(event(n / 2, n, if n % 2 == 0 { Connect } else { Disconnect }));
+    let record = |n: u64| log.record(event(n / 2, n, if n.is_multiple_of(2) { Connect } else { Disconnect }));
     // More than there is room for: what is new stands, what is oldest goes.
     for n in 0..8000 {
         assert_eq!(record(n).await, Outcome::Stands, "event {n}");

@@ -77,7 +77,7 @@ fn change(bytes: &mut Vec<u8>, random: &mut StdRng) {
 #[test]
 fn whatever_the_files_say_the_spool_opens_ships_nothing_twice_and_goes_on() {
     let scale: u64 = std::env::var("PENSTOCK_TEST_SCALE").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
-    for seed in 0..400 * scale {
+    for seed in 0..200 * scale {
         let mut random = StdRng::seed_from_u64(seed);
         let dir = tempfile::tempdir().unwrap();
         let mut control = killed(dir.path());

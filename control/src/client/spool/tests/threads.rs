@@ -267,7 +267,7 @@ async fn events_of_many_tasks_all_stand() {
                 for n in 0..200 {
                     let n = task * 1000 + n;
                     let outcome =
-                        log.record(event(n, n, if n % 2 == 0 { Connect } else { Disconnect })).await;
+                        log.record(event(n, n, if n.is_multiple_of(2) { Connect } else { Disconnect })).await;
                     assert!(outcome.stands(), "{outcome:?}");
                 }
             })
@@ -295,8 +295,9 @@ fn an_event_costs_its_session_little_and_the_writer_keeps_up() {
     let registry = Registry::new();
     let spool = Spool::open(config, "edge-1", &registry).unwrap();
     let log = spool.log();
-    let made: Vec<_> =
-        (0..100_000).map(|n| event(n / 2, n, if n % 2 == 0 { Connect } else { Disconnect })).collect();
+    let made: Vec<_> = (0..100_000)
+        .map(|n| event(n / 2, n, if n.is_multiple_of(2) { Connect } else { Disconnect }))
+        .collect();
     let start = Instant::now();
     for record in made {
         drop(log.record(record));
