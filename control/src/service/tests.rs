@@ -2,6 +2,7 @@
 
 mod access;
 mod lending;
+mod logs;
 
 use super::*;
 use crate::client::catalogue::tests::document;
