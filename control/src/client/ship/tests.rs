@@ -218,7 +218,8 @@ async fn segments_are_handed_over_in_order_and_forgotten_once_acknowledged() {
 
 #[tokio::test]
 async fn f33_what_fails_is_tried_again_before_the_next_one_is() {
-    let refusals = [Reason::Unavailable, Reason::Overloaded, Reason::Internal, Reason::Unauthenticated, Reason::Denied];
+    let refusals =
+        [Reason::Unavailable, Reason::Overloaded, Reason::Internal, Reason::Unauthenticated, Reason::Denied];
     let control = FakeControl::default().says(refusals.map(Says::Refuses));
     let spool = Folder::with(1..=2);
     let started = start(&spool, &[url(control.serve().await)], ShipConfig::default());
@@ -243,8 +244,11 @@ async fn an_endpoint_that_is_gone_or_says_nothing_is_left_for_the_next() {
 
 #[tokio::test]
 async fn a_segment_that_will_never_be_taken_is_set_aside_and_holds_up_nobody() {
-    let control =
-        FakeControl::default().says([Says::Refuses(Reason::Invalid), Says::Takes, Says::Refuses(Reason::Denied)]);
+    let control = FakeControl::default().says([
+        Says::Refuses(Reason::Invalid),
+        Says::Takes,
+        Says::Refuses(Reason::Denied),
+    ]);
     let spool = Folder::with(1..=2);
     // Of a spool that another edge wrote, for which this one may not speak.
     spool.put(3, "edge-2");
@@ -274,7 +278,8 @@ async fn a_drain_seals_and_hands_over_what_is_left() {
     spool.unsealed.lock().unwrap().extend([3, 4]);
     let config = ShipConfig { drain_ms: 60_000, ..Default::default() };
     let started = start(&spool, &[url(control.serve().await)], config);
-    let left = tokio::time::timeout(LONG, started.shipping.drain()).await.expect("it ends once nothing is left");
+    let left =
+        tokio::time::timeout(LONG, started.shipping.drain()).await.expect("it ends once nothing is left");
     assert_eq!(left, 0);
     assert_eq!(control.heard(), texts(&[1, 2, 3, 4]));
 }
