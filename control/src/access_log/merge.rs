@@ -10,7 +10,7 @@
 //! **Memory is bounded**: segments are read through a cache of [`MergeConfig::cache_bytes`], lists are made for as many segments at a time as fit in
 //! there, and files are built within [`MergeConfig::memory_bytes`]. A group with more than [`MergeConfig::file_bytes`] gets several files.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +42,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY_FLUSHING: Duration = Duration::from_millis(50);
 /// A group rests so long after another merger was quicker or the store or staging failed.
 const REST: Duration = Duration::from_millis(1500);
+/// Groups of a bucket looked at for one that may be started.
+const AHEAD: usize = 32;
 /// A unit of [`MergeConfig::memory_bytes`].
 pub(crate) const PERMIT_BYTES: u64 = 1024;
 
@@ -150,6 +152,9 @@ impl Shared {
         self.news.send_replace(());
     }
 }
+
+/// What is due by bucket, the most urgent first.
+type Queues = BTreeMap<String, VecDeque<Due>>;
 
 /// Tasks under way, and who may have another.
 struct Lanes {
@@ -287,15 +292,15 @@ impl Merger {
         let concurrency = shared.config.concurrency.max(1);
         let mut lanes =
             Lanes { concurrency, under_way: HashMap::new(), tasks: HashMap::new(), resting: HashMap::new() };
-        let (mut queue, mut until, mut look_at) = (VecDeque::new(), u64::MAX, Instant::now());
+        let (mut queues, mut until, mut look_at) = (Queues::new(), u64::MAX, Instant::now());
         while !shutdown.is_cancelled() {
             let now = Instant::now();
             if now >= look_at {
-                (queue, until) = self.look();
+                (queues, until) = self.look();
                 lanes.resting.retain(|_, until| *until > now);
                 look_at = now + if shared.is_flushing() { LOOK_EVERY_FLUSHING } else { LOOK_EVERY };
             }
-            self.start(&mut queue, until, &mut lanes, &mut jobs);
+            self.start(&mut queues, until, &mut lanes, &mut jobs);
             shared.metrics.under_way.set(lanes.under_way.len() as i64);
             tokio::select! {
                 Some(ended) = jobs.join_next_with_id() => lanes.end(ended, shared.about(REST, 0.5)),
@@ -316,38 +321,44 @@ impl Merger {
     }
 
     /// What is due now.
-    fn look(&self) -> (VecDeque<Due>, u64) {
+    fn look(&self) -> (Queues, u64) {
         let shared = &self.shared;
         let now_ms = shared.clock.now_ms();
         let books = lock(&shared.books);
         shared.metrics.show(&books.backlog(), now_ms);
         let (due, until) = books.due(&shared.limits(), &shared.holder, now_ms, shared.is_flushing());
-        (due.into(), until)
+        let mut queues = Queues::new();
+        for due in due {
+            match queues.get_mut(&due.bucket_host) {
+                Some(queue) => queue.push_back(due),
+                None => drop(queues.insert(due.bucket_host.clone(), VecDeque::from([due]))),
+            }
+        }
+        (queues, until)
     }
 
-    /// Starts as much of `queue` as the lanes take; what they don't take now is looked for again.
+    /// Starts as much as the lanes take, one of a bucket after one of each other; what they don't take now is looked for again.
     fn start(
         &self,
-        queue: &mut VecDeque<Due>,
+        queues: &mut Queues,
         until: u64,
         lanes: &mut Lanes,
         jobs: &mut JoinSet<Result<(), Setback>>,
     ) {
-        let mut later = VecDeque::new();
-        while lanes.has_room()
-            && let Some(due) = queue.pop_front()
-        {
-            if !lanes.takes(&due) {
-                later.push_back(due);
-                continue;
+        let mut is_any = true;
+        while is_any && lanes.has_room() {
+            is_any = false;
+            for queue in queues.values_mut() {
+                let at = queue.iter().take(AHEAD).position(|due| lanes.takes(due));
+                let Some(due) = at.and_then(|at| queue.remove(at)) else { continue };
+                is_any = true;
+                let shared = self.shared.clone();
+                let task = jobs.spawn(async move { carry_out(&shared, &due.key, until).await });
+                lanes.tasks.insert(task.id(), due.lease_key.clone());
+                lanes.under_way.insert(due.lease_key, (due.bucket_host, due.is_refused));
             }
-            let shared = self.shared.clone();
-            let task = jobs.spawn(async move { carry_out(&shared, &due.key, until).await });
-            lanes.tasks.insert(task.id(), due.lease_key.clone());
-            lanes.under_way.insert(due.lease_key, (due.bucket_host, due.is_refused));
+            queues.retain(|_, queue| !queue.is_empty());
         }
-        later.append(queue);
-        *queue = later;
     }
 }
 

@@ -226,7 +226,7 @@ pub(super) async fn history(seed: u64, store: Store) {
     world.empties(Duration::from_secs(3600)).await;
     drop(replicas);
     let arrived = world.arrived(&BUCKETS);
-    let written = play.written.lock().unwrap();
+    let written = std::mem::take(&mut *play.written.lock().unwrap());
     for (id, there) in &arrived {
         assert_eq!(there.len(), 1, "record {id} arrived more than once: {there:?}");
         assert!(written.surely.contains(id) || written.perhaps.contains(id), "record {id} was never written");

@@ -271,7 +271,13 @@ impl World {
     }
 
     pub(super) async fn stage(&self, file: &Bytes) {
-        assert!(stage(&*self.store, &self.staging, file, self.clock.now_ms()).await.unwrap());
+        // Retiring raises the mark meanwhile: then it is tried again, as staging does.
+        loop {
+            match stage(&*self.store, &self.staging, file, self.clock.now_ms()).await {
+                Err(StoreError::Conflict { .. }) => (),
+                outcome => return assert!(outcome.unwrap()),
+            }
+        }
     }
 
     pub(super) async fn grant(&self, account: &str, bucket: &str) {
