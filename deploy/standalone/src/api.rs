@@ -1,7 +1,7 @@
 //! The control API and the console, as one person on one machine uses them.
 //!
 //! At the first start of a data folder there are one account and one access key, which are also what the embedded S3 endpoint takes; the account may
-//! have every bucket of that endpoint read for its origin access identities. Afterwards all of it is the operator's to change: what was taken
+//! have every bucket of that endpoint read for its origin access identities, and its distributions' access logs written to it. Afterwards all of it is the operator's to change: what was taken
 //! away is not given again.
 
 use anyhow::Context as _;
@@ -9,7 +9,7 @@ use control::accounts::{AccountLimits, Accounts, NewKey};
 use control::api::{ApiConfig, auth};
 use control::console::{BucketConfig, ConsoleConfig, PlayerConfig};
 use control::door::{Door, DoorConfig};
-use control::lending::grants;
+use control::lending::grants::{self, ANY_BUCKET, Right};
 use control::seal::Sealer;
 use control::store::Store;
 use control::{Control, console};
@@ -29,7 +29,9 @@ pub async fn provide(store: &Store, sealer: &Sealer, identity: &Identity) -> any
         return Ok(());
     }
     // The account comes last: whatever stopped this before, it begins anew.
-    grants::add(&**store, ACCOUNT, "*").await.context("the grant")?;
+    for right in [Right::Read, Right::Logs] {
+        grants::give(&**store, right, ACCOUNT, ANY_BUCKET).await.context("the grant")?;
+    }
     accounts.ensure(ACCOUNT, "standalone").await.context("the account")?;
     let new = NewKey { account: ACCOUNT.into(), read_only: false, comment: "made at the first start".into() };
     let (id, secret) = (&identity.access_key_id, &identity.secret_access_key);

@@ -4,14 +4,20 @@
 //! [`STAGING_BUCKET`] and puts finished files into the distribution's bucket, both by a real S3 client at the real endpoint. Only the
 //! waiting is shorter: a person who has just played a film wants to see the line. Distributions made by the API or the console log to
 //! any bucket of the endpoint that their Logging names; one that isn't there is retried until somebody makes it.
+//!
+//! [`delivery`] runs both ends and stops them in order.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use control::client::spool::SpoolConfig;
 use proto::object::check_bucket;
 use serde::Deserialize;
+use serde_yaml_ng::{Mapping, Value};
 
 use crate::MEDIA_BUCKET;
+
+pub mod delivery;
 
 /// The bucket that finished files go to unless another is named.
 pub const LOG_BUCKET: &str = "logs";
@@ -88,9 +94,78 @@ impl Logging {
     }
 }
 
+/// How access logs get there: `logs:` of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pace {
+    /// A record waits this long for others to share its file.
+    pub file_age_seconds: u64,
+    /// Bytes of records (before they are formatted) in a file.
+    pub file_bytes: u64,
+    /// How long a stop may take to deliver what is on its way, in ms. What remains is delivered after the next start.
+    pub drain_ms: u64,
+    /// The edge's spool, as in a cluster; by default sealed a second after its first event, and below the data folder.
+    pub spool: SpoolConfig,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let spool = SpoolConfig { seal_after_ms: SEAL_AFTER_MS, ..SpoolConfig::default() };
+        Self { file_age_seconds: 5, file_bytes: 64 << 20, drain_ms: 8000, spool }
+    }
+}
+
+/// A spooled event waits this long for others to share its segment.
+const SEAL_AFTER_MS: u64 = 1000;
+
+impl Pace {
+    /// What the file says, and defaults for one machine. Errors name the field.
+    pub fn read(mut given: Mapping) -> anyhow::Result<Self> {
+        // What the spool's part leaves out is the spool's default, but for this.
+        if let Some(Value::Mapping(spool)) = given.get_mut("spool") {
+            spool.entry("seal_after_ms".into()).or_insert_with(|| SEAL_AFTER_MS.into());
+        }
+        let pace: Self = serde_yaml_ng::from_value(given.into()).context("logs")?;
+        let within = [
+            ("file_age_seconds", pace.file_age_seconds, 1, 86_400),
+            ("file_bytes", pace.file_bytes, 64 << 10, 1 << 30),
+            ("drain_ms", pace.drain_ms, 0, 600_000),
+        ];
+        for (field, value, least, most) in within {
+            ensure!(
+                (least..=most).contains(&value),
+                "logs.{field}: {value} is not within {least} and {most}"
+            );
+        }
+        pace.spool.check().map_err(anyhow::Error::msg)?;
+        Ok(pace)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_there_within_seconds_unless_the_file_says_otherwise() {
+        let read = |text: &str| Pace::read(serde_yaml_ng::from_str(text).unwrap());
+        let usual = read("{}").unwrap();
+        assert_eq!((usual.file_age_seconds, usual.spool.seal_after_ms), (5, 1000));
+        let slower = read("{file_age_seconds: 300, spool: {durable: true}}").unwrap();
+        assert_eq!(
+            (slower.file_age_seconds, slower.spool.seal_after_ms, slower.spool.durable),
+            (300, 1000, true)
+        );
+        assert_eq!(read("spool: {seal_after_ms: 30000}").unwrap().spool.seal_after_ms, 30_000);
+        for (wrong, said) in [
+            ("file_age_seconds: 0", "logs.file_age_seconds"),
+            ("file_bytes: 1", "logs.file_bytes"),
+            ("spool: {segment_bytes: 1}", "logs.spool.segment_bytes"),
+            ("staging: {}", "staging"),
+        ] {
+            assert!(format!("{:#}", read(wrong).unwrap_err()).contains(said), "{wrong}");
+        }
+    }
 
     fn read(text: &str) -> anyhow::Result<Logging> {
         let logging: Logging = serde_yaml_ng::from_str(text)?;

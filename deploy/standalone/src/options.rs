@@ -8,7 +8,7 @@ use clap::Parser;
 use edge::config::EdgeConfig;
 use serde::Deserialize;
 
-use crate::logs::Logging;
+use crate::logs::{Logging, Pace};
 
 /// Penstock in one process: edge, shield, control and an S3 endpoint over local folders.
 ///
@@ -41,7 +41,8 @@ pub struct Flags {
     #[arg(long, env = "PENSTOCK_READY_FILE", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
     /// YAML file with any of: media_dir, data, listen, api, s3, metrics, ready_file, zone (default penstock.localhost), log_filter
-    /// (default info), edge and shield (behaviour and limits, as for the cluster binaries), distribution (chunk_size_bytes, swf_verification,
+    /// (default info), edge and shield (behaviour and limits, as for the cluster binaries), logs (file_age_seconds, default 5, file_bytes,
+    /// drain_ms, default 8000: how long a stop may take to deliver, and spool, as for edges), distribution (chunk_size_bytes, swf_verification,
     /// audio_sample_access, video_sample_access, as in control's file of distributions; logging: enabled, default true, bucket, default
     /// logs, and prefix of its access logs).
     #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]
@@ -81,6 +82,7 @@ struct File {
     log_filter: Option<String>,
     edge: Option<serde_yaml_ng::Mapping>,
     shield: Option<serde_yaml_ng::Mapping>,
+    logs: Option<serde_yaml_ng::Mapping>,
     distribution: Rules,
 }
 
@@ -109,6 +111,8 @@ pub struct Options {
     pub edge: EdgeConfig,
     /// The shield's behaviour.
     pub shield: shield::ShieldConfig,
+    /// How access logs get into their buckets.
+    pub logs: Pace,
     /// The distribution's.
     pub distribution: Rules,
 }
@@ -137,6 +141,7 @@ impl Options {
         anyhow::ensure!(proto::distribution::is_host(&zone), "zone: '{zone}' is not a lower-case host name");
         let edge = edge_config(file.edge.unwrap_or_default())?;
         let shield = shield_config(file.shield.unwrap_or_default())?;
+        let logs = Pace::read(file.logs.unwrap_or_default())?;
         file.distribution.logging.check().context("distribution.logging")?;
         Ok(Self {
             media_dir: flags.media_dir.or(file.media_dir),
@@ -153,6 +158,7 @@ impl Options {
                 .unwrap_or_else(|| "info".into()),
             edge,
             shield,
+            logs,
             distribution: file.distribution,
         })
     }

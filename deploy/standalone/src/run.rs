@@ -2,7 +2,7 @@
 //!
 //! Order of start: ports, S3 endpoint, control with its store, shield, edge. Only when a viewer would be served is the ready file
 //! written. At SIGTERM or SIGINT the edge drains ([`edge::drain`]; by default both of its times are 0, so viewers are told goodbye
-//! at once), edge and shield deregister, then everything stops together.
+//! at once), access logs are delivered, edge and shield deregister, then everything stops together.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use control::client::ship::Route;
+use control::client::spool::{Spool, SpoolConfig};
 use control::client::telemetry::{self, LogFormat, Readiness};
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, StopSignal};
-use control::declare::{Declared, DeclaredSet, Kind};
+use control::declare::{Declared, DeclaredLogging, DeclaredSet, Kind};
 use control::seal::{Sealer, SealingKey};
 use control::{Control, ControlConfig};
 use edge::Edge;
@@ -25,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::{Identity, write_private};
+use crate::logs::delivery::{Buckets, Delivery};
 use crate::options::{Options, Rules};
 use crate::ready::{Bound, Ready};
 use crate::s3::{MediaSource, S3, S3Config, S3Limits};
@@ -43,6 +46,12 @@ async fn bind_inside(part: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
         Err(error) => bind(part, SocketAddr::from((Ipv6Addr::LOCALHOST, 0))).await.map_err(|_| error),
     }
 }
+
+/// What the nodes are called.
+const EDGE: &str = "edge";
+const SHIELD: &str = "shield";
+/// And where they are.
+const ZONE: &str = "local";
 
 /// Files that the parts open among themselves: gRPC, S3 requests and their other ends, stores, logs, and a margin.
 const INSIDE_FILES: u64 = 768;
@@ -114,8 +123,14 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     let store =
         control::store::redb::open(&options.data.join("control.redb")).await.context("the config store")?;
     api::provide(&store, &sealer, &identity).await?;
-    let config = ControlConfig { zone: options.zone.clone(), sealer: sealer.clone(), ..Default::default() };
-    let control = Control::new(store, config, &registry)?;
+    let buckets = Buckets::at(&format!("http://{s3}"), &identity)?;
+    let config = ControlConfig {
+        zone: options.zone.clone(),
+        sealer: sealer.clone(),
+        logs: Some(buckets.config(&options.logs)),
+        ..Default::default()
+    };
+    let control = Control::new(store.clone(), config, &registry)?;
     let door = api::door(&control, &sealer, &master, &identity, &options.zone, &bound)?;
     control.apply(&declared(&identity, &domain, &options.distribution)).await.context("the distribution")?;
     tasks.spawn({
@@ -129,13 +144,13 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
             Ok(())
         }
     });
-    let [edge_credentials, shield_credentials] = [(Role::Edge, "edge"), (Role::Shield, "shield")]
+    let [edge_credentials, shield_credentials] = [(Role::Edge, EDGE), (Role::Shield, SHIELD)]
         .map(|(role, name)| Credentials::from(master.token(role, Some(name))));
     let node = |role: NodeRole, name: &str, credentials: &Credentials, address: SocketAddr| NodeConfig {
         node_id: name.to_owned(),
         role,
         address: address.to_string(),
-        zone: "local".into(),
+        zone: ZONE.into(),
         weight: 0,
         control: vec![format!("http://{control_address}")],
         credentials: credentials.clone(),
@@ -158,7 +173,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         ..Default::default()
     });
     let shield_node = Node::start(
-        node(NodeRole::Shield, "shield", &shield_credentials, shield_address),
+        node(NodeRole::Shield, SHIELD, &shield_credentials, shield_address),
         &registry,
         shutdown.clone(),
     )?;
@@ -174,7 +189,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
 
     // The edge.
     let edge_node = Node::start(
-        node(NodeRole::Edge, "edge", &edge_credentials, bound.rtmp[0]),
+        node(NodeRole::Edge, EDGE, &edge_credentials, bound.rtmp[0]),
         &registry,
         shutdown.clone(),
     )?;
@@ -182,9 +197,28 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         ShieldClient::new(&edge_credentials, edge_node.shields.clone(), ClientConfig::default(), &registry)?;
     let mut edge_config = options.edge;
     edge_config.log.locate("", "edge");
+    edge_config.log.locate(ZONE, EDGE);
     edge_config.default_distribution.get_or_insert_with(|| identity.distribution_id.clone());
     let [settle, drain_time] = [edge_config.settle_ms, edge_config.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(edge_config, Arc::new(shields), edge_node.catalogue.clone(), &registry)?;
+    let spool = {
+        let folder = options.data.join("state").join("edge").join("access-log");
+        let config = SpoolConfig {
+            folder: options.logs.spool.folder.clone().or(Some(folder)),
+            ..options.logs.spool.clone()
+        };
+        let registry = registry.clone();
+        tokio::task::spawn_blocking(move || Spool::open(config, EDGE, &registry))
+            .await?
+            .context("the spool of access logs")?
+    };
+    edge.log_to(Arc::new(spool.log()));
+    let route = Route {
+        node_id: EDGE.into(),
+        control: vec![format!("http://{control_address}")],
+        credentials: edge_credentials.clone(),
+    };
+    let logs = Delivery::start(spool, route, buckets, store, &options.logs, &registry)?;
     let origin = OriginId::of(&origin_host(), "");
     let served = async {
         let known = |map: &Arc<proto::v1::ShieldMap>| {
@@ -227,6 +261,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
         serving.await?;
     }
     drain.finish();
+    logs.finish(stop.received()).await;
     edge_node.deregister().await;
     shield_node.deregister().await;
     shutdown.cancel();
@@ -269,7 +304,10 @@ fn declared(identity: &Identity, domain: &str, rules: &Rules) -> DeclaredSet {
             video_sample_access: rules.video_sample_access,
             account: api::ACCOUNT.into(),
             trusted_signers: Vec::new(),
-            logging: None,
+            logging: rules.logging.enabled.then(|| DeclaredLogging {
+                bucket: rules.logging.host(),
+                prefix: rules.logging.prefix.clone(),
+            }),
             required_features: Vec::new(),
         }],
     }

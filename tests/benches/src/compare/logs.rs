@@ -1,6 +1,6 @@
 //! The row on access logs: what they cost an edge with 300 paced viewers.
 //!
-//! Twice the same cluster (edge, shield and control each a process), once with a distribution that logs and once with one that doesn't, in alternating
+//! Twice the same cluster (edge, shield and control each a process), once with a distribution that logs and once with an edge that doesn't, in alternating
 //! rounds: the difference is what the log path costs, with all that can't be told from the rest in a profile. The profile says how many samples
 //! of the edge were in it: whatever runs in a function of the log path, or is called from one, and the spool's own thread. A run whose
 //! viewers' records don't all arrive in the bucket measured something else, and is wrong.
@@ -16,7 +16,7 @@ use super::options::Options;
 use super::place::Place;
 use super::profile;
 use super::rows::{Load, hot_film};
-use super::servers::{self, Server};
+use super::servers::{self, Logs, Server};
 use super::table::{Section, Spread};
 use crate::options::Protocol;
 
@@ -92,13 +92,18 @@ fn cost(run: &Run) -> f64 {
 fn cluster(place: &Place, on: bool) -> Result<Server> {
     let (bucket, s3) = servers::bucket(place)?;
     let ([id, secret], _) = servers::bucket_keys(place)?;
-    let control = format!(
-        "logs: {{file_age_seconds: 5, staging: {{endpoint: 'http://{s3}', region: us-east-1, bucket: penstock-staging, \
-         access_key_id: {id}, secret_access_key: {secret}}}}}\n"
+    let staging = format!(
+        "{{endpoint: 'http://{s3}', bucket: penstock-staging, access_key_id: {id}, secret_access_key: {secret}}}"
     );
-    let entry = ", logging: {bucket: logs.s3.amazonaws.com, prefix: ''}";
-    let logs = on.then_some([control.as_str(), entry]);
-    let mut server = servers::cluster_logging(place, s3, ["", ""], logs)?;
+    let logs = match on {
+        true => Logs {
+            control: format!("logs: {{file_age_seconds: 5, staging: {staging}}}\n"),
+            entry: ", logging: {bucket: logs.s3.amazonaws.com}".into(),
+            edge: "logs: {spool: {seal_after_ms: 1000}}\n".into(),
+        },
+        false => Logs { edge: "logs: {enabled: false}\n".into(), ..Logs::default() },
+    };
+    let mut server = servers::cluster_logging(place, s3, ["", ""], &logs)?;
     server.keep(bucket);
     Ok(server)
 }

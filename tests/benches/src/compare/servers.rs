@@ -152,28 +152,39 @@ fn standalone_on(place: &Place, core: &str, name: &str, edge: &str) -> Result<(S
 
 /// Penstock with edge, shield and control each a process, before a bucket. Measured are edge (first) and shield.
 pub fn cluster(place: &Place, bucket: SocketAddr, edge: &str, shield: &str) -> Result<Server> {
-    cluster_logging(place, bucket, [edge, shield], None)
+    cluster_logging(place, bucket, [edge, shield], &Logs::default())
 }
 
-/// The same, with YAML of access logs, if they are to be written: more of control's file, and more of the distribution's entry.
+/// What the files of a cluster say of access logs, as YAML.
+#[derive(Clone, Debug, Default)]
+pub struct Logs {
+    /// More of control's file.
+    pub control: String,
+    /// More of the distribution's entry, with a comma before it.
+    pub entry: String,
+    /// More of the edge's file.
+    pub edge: String,
+}
+
+/// The same, and what is said of access logs.
 pub fn cluster_logging(
     place: &Place,
     bucket: SocketAddr,
     [edge, shield]: [&str; 2],
-    logs: Option<[&str; 2]>,
+    logs: &Logs,
 ) -> Result<Server> {
-    let [control_logs, entry_logs] = logs.unwrap_or_default();
     let folder = Server::folder(place, "cluster")?;
     let (grpc, shield_addr, edge_addr) = (free()?, free()?, free()?);
     let distributions = folder.join("distributions.yaml");
-    let entry = format!("{{name: films, origin: media.s3.amazonaws.com, aliases: [{HOST}]{entry_logs}}}");
+    let entry = format!("{{name: films, origin: media.s3.amazonaws.com, aliases: [{HOST}]{}}}", logs.entry);
     std::fs::write(&distributions, format!("distributions:\n  - {entry}\n"))?;
     let control = format!(
         "listen: {grpc}\nmetrics: {}\ntoken: {MASTER}\nstore: {{redb: {{path: '{}'}}}}\ndistributions_file: '{}'\n\
-         {control_logs}",
+         {}",
         free()?,
         folder.join("control.redb").display(),
-        distributions.display()
+        distributions.display(),
+        logs.control
     );
     let node = |name: &str, addr: SocketAddr, listen: String| -> Result<(String, SocketAddr)> {
         let metrics = free()?;
@@ -201,7 +212,8 @@ pub fn cluster_logging(
     let shield_yaml = shield_node + &below("shield", &origins);
     let mut shield = start("penstock-shield", &[], &shield_yaml, &place.server_core)?;
     shield.wait(|| is_ready(shield_metrics))?;
-    let mut edge = start("penstock-edge", &[], &(edge_node + &below("edge", edge)), &place.server_core)?;
+    let mut edge =
+        start("penstock-edge", &[], &(edge_node + &logs.edge + &below("edge", edge)), &place.server_core)?;
     edge.wait(|| is_ready(edge_metrics))?;
     let pids = vec![edge.pid(), shield.pid()];
     let mut server = Server::new("penstock", edge_addr, "cfx/st", pids, vec![edge, shield, control]);
