@@ -73,19 +73,19 @@ fn logging_is_switched_on_moved_and_off_by_boto3_and_edges_hear_of_it() {
 fn the_operators_file_says_where_logs_go_and_needs_no_grant() {
     let api = Api::start(Default::default());
     let declared = |logging: &str| {
-        let entry = "  - {name: logged, origin: media.s3.amazonaws.com, id: E00000000LOGGED";
+        let entry = "  - {name: logged, origin: media.s3.amazonaws.com, id: E0000000LOGGED";
         api.cluster.declare(&format!("{entry}{logging}}}\n"));
     };
     declared(", logging: {bucket: declared.s3.amazonaws.com, prefix: all}");
     edges_know(&api, "declared.s3.amazonaws.com", true);
-    let target = stats(&api, "E00000000LOGGED")["target"].clone();
+    let target = stats(&api, "E0000000LOGGED")["target"].clone();
     assert_eq!((target["prefix"].as_str(), target["account"].as_str()), (Some("all"), Some("")));
     // What is no bucket is refused, and what was before stays.
     declared(", logging: {bucket: s3.amazonaws.com}");
     eventually("the file is refused", Duration::from_secs(30), || {
         api.cluster.control.process.log().contains("logging.bucket").then_some(())
     });
-    assert_eq!(stats(&api, "E00000000LOGGED")["target"], target);
+    assert_eq!(stats(&api, "E0000000LOGGED")["target"], target);
     declared("");
     edges_know(&api, "declared.s3.amazonaws.com", false);
 }
@@ -126,7 +126,7 @@ fn grants_in_a_backup(api: &Api) -> String {
 #[test]
 fn without_a_staging_bucket_there_is_no_live_view_and_the_command_says_why() {
     let api = Api::shared();
-    for words in [&["logs", "tail"][..], &["logs", "tail", "E00000000LOGGED", "--no-follow"]] {
+    for words in [&["logs", "tail"][..], &["logs", "tail", "E0000000LOGGED", "--no-follow"]] {
         let refused = api.cluster.control_command(words).expect(1);
         assert!(refused.stderr.contains("logs.staging"), "{refused:?}");
     }
