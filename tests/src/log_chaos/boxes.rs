@@ -270,7 +270,7 @@ impl LogCluster {
 fn logged(i: usize, letter: char) -> Logged {
     Logged {
         id: format!("E0000000LOG{i:02}"),
-        host: format!("s00000000log{letter}.penstock.localhost"),
+        host: format!("s000000000log{letter}.penstock.localhost"),
         bucket: format!("logs-{letter}"),
         prefix: format!("{letter}/"),
     }
