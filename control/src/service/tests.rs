@@ -3,6 +3,7 @@
 mod access;
 mod lending;
 mod logs;
+mod shipping;
 
 use super::*;
 use crate::client::catalogue::tests::document;

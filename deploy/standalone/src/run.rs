@@ -196,7 +196,6 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     let shields =
         ShieldClient::new(&edge_credentials, edge_node.shields.clone(), ClientConfig::default(), &registry)?;
     let mut edge_config = options.edge;
-    edge_config.log.locate("", "edge");
     edge_config.log.locate(ZONE, EDGE);
     edge_config.default_distribution.get_or_insert_with(|| identity.distribution_id.clone());
     let [settle, drain_time] = [edge_config.settle_ms, edge_config.drain_ms].map(Duration::from_millis);
