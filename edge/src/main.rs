@@ -161,6 +161,9 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
     let shields = ShieldClient::new(&credentials, node.shields.clone(), file.shield_client, &registry)?;
     let [settle, drain_time] = [file.edge.settle_ms, file.edge.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(file.edge, Arc::new(shields), node.catalogue.clone(), &registry)?;
+    if let Some(logs) = &logs {
+        edge.log_to(Arc::new(logs.log()));
+    }
     // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good; ready with a shield.
     let telemetry =
         tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));

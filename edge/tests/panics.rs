@@ -4,6 +4,7 @@
 // A test's helpers may panic, and its client runs on real sockets in real time.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -16,11 +17,12 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use penstock_edge::Edge;
 use penstock_edge::config::EdgeConfig;
+use penstock_edge::log::memory::MemorySink;
 use penstock_edge::object::{RangeSource, ReadError};
 use prometheus::Registry;
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion, OriginId};
 use proto::range::ByteRange;
-use proto::v1::{Distribution, DistributionKind, Priority, Revision};
+use proto::v1::{AccessEvent, Distribution, DistributionKind, LogTarget, Priority, Revision};
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::sessions::{ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult};
 use tokio::net::TcpListener;
@@ -177,6 +179,7 @@ async fn f27_a_session_that_panics_takes_nobody_along_and_leaves_nothing_behind(
         enabled: true,
         origin_host: "media.s3.amazonaws.com".into(),
         origin_id: OriginId::of("media.s3.amazonaws.com", "").as_str().into(),
+        logging: Some(LogTarget { bucket_host: "logs.s3.amazonaws.com".into(), ..LogTarget::default() }),
         ..Default::default()
     };
     let revision = Revision { store_id: "test".into(), number: 1 };
@@ -185,6 +188,8 @@ async fn f27_a_session_that_panics_takes_nobody_along_and_leaves_nothing_behind(
     let registry = Registry::new();
     let source = Arc::new(Source(film().into()));
     let edge = Edge::new(EdgeConfig::default(), source, catalogue, &registry).unwrap();
+    let sink = MemorySink::new();
+    edge.log_to(sink.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -226,6 +231,17 @@ async fn f27_a_session_that_panics_takes_nobody_along_and_leaves_nothing_behind(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+    // Who panicked has left as everybody leaves.
+    let mut sessions: HashMap<String, Vec<AccessEvent>> = HashMap::new();
+    for record in sink.records() {
+        sessions.entry(record.client_id.clone()).or_default().push(record.event());
+    }
+    use AccessEvent::{Connect, Disconnect, Play, Stop};
+    let mut whole: Vec<Vec<AccessEvent>> = sessions.into_values().collect();
+    whole.sort_by_key(Vec::len);
+    let (brief, played) = whole.split_at(41);
+    assert!(brief.iter().all(|events| *events == [Connect, Disconnect]), "{brief:?}");
+    assert_eq!(played, [vec![Connect, Play, Stop, Disconnect], vec![Connect, Play, Stop, Disconnect]]);
     shutdown.cancel();
     serving.await.unwrap();
 }

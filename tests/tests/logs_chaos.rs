@@ -10,7 +10,7 @@ use tests::log_chaos::boxes::{LogCluster, LogSetup};
 use tests::log_chaos::check::{STRICT, check};
 use tests::log_chaos::moto::Moto;
 use tests::log_chaos::pickup;
-use tests::log_chaos::storm::{self, Field};
+use tests::log_chaos::storm::{self, Damage, Field};
 use tests::log_chaos::troupe::{Program, Troupe};
 use tests::{eventually, scale};
 
@@ -49,11 +49,10 @@ fn run(name: &str, mut cluster: LogCluster, size: &Size, s3_dies: bool, seed: u6
         ways: cluster.ways.len(),
     };
     let troupe = Troupe::start(&program);
-    let (began, mut deaths, mut cuts) = (Instant::now(), 0, 0);
+    let (began, mut damage) = (Instant::now(), Damage::default());
     for round in 0.. {
         let during = if round == 0 { size.during } else { Duration::from_secs(20) };
-        let done = storm::strike(&mut cluster, &storm::plan(seed + round, field, during));
-        (deaths, cuts) = (deaths + done.0, cuts + done.1);
+        storm::strike(&mut cluster, &storm::plan(seed + round, field, during), &mut damage);
         if troupe.events() >= size.events {
             break;
         }
@@ -62,6 +61,7 @@ fn run(name: &str, mut cluster: LogCluster, size: &Size, s3_dies: bool, seed: u6
     let storm_took = began.elapsed();
     let mut connections = troupe.finish();
     connections.append(&mut cluster.probes);
+    connections.iter_mut().for_each(|connection| connection.excuse(&damage.edges));
     // Everything stands again: what is left must come out by itself.
     cluster.s3.wait_ready();
     cluster.controls.iter_mut().chain(&mut cluster.edges).for_each(|node| node.wait_ready());
@@ -72,15 +72,20 @@ fn run(name: &str, mut cluster: LogCluster, size: &Size, s3_dies: bool, seed: u6
     match outcome {
         Ok(totals) => {
             say(&format!(
-                "{name}: {} records in {} files; {} events seen on {} connections; {deaths} boxes killed, {cuts} ways cut in {} s; empty after {} s",
+                "{name}: {} records in {} files; {} events seen on {} connections; {} boxes killed, {} ways cut in {} s; empty after {} s",
                 totals.records,
                 totals.files,
                 totals.seen,
                 connections.len(),
+                damage.deaths,
+                damage.cuts,
                 storm_took.as_secs(),
                 drained.as_secs(),
             ));
             assert!(totals.seen >= size.events, "{totals:?}");
+            if scale(1) > 1 {
+                pickup::wait_swept(&cluster, Duration::from_secs(1500));
+            }
         }
         Err(faults) => {
             let kept = keep(&cluster, seed, &connections, &files, &faults);

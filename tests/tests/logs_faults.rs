@@ -376,7 +376,7 @@ fn f34_uploads_that_were_done_and_denied_are_made_again_under_the_same_name() {
             gate.add("PUT", "/", deed, 4);
             gate.add("DELETE", "/", deed, 2);
         }
-        cluster.gates[0].add("GET", "segments/", deed, 2);
+        cluster.gates[0].add("GET", "/staging/", deed, 2);
         let hits = cluster.gates.iter().map(|gate| gate.hits()).collect::<Vec<_>>();
         seen.extend((0..5).map(|n| session(&cluster, 0, &format!("s{round}-{n}"))));
         eventually("the uploads to have suffered", DRAIN, || {

@@ -18,11 +18,11 @@ type Objects = BTreeMap<String, Bytes>;
 
 /// What is in it: keys are `BUCKET/KEY`. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Buckets(Arc<Mutex<Objects>>);
+pub(crate) struct Buckets(Arc<Mutex<Objects>>);
 
 impl Buckets {
     /// Serves on a free port of the loopback interface; returns `HOST:PORT`.
-    pub async fn serve(&self) -> Result<String> {
+    pub(crate) async fn serve(&self) -> Result<String> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let router =
@@ -36,7 +36,7 @@ impl Buckets {
     }
 
     /// Objects of `bucket`, by key.
-    pub fn objects(&self, bucket: &str) -> Vec<(String, Bytes)> {
+    pub(crate) fn objects(&self, bucket: &str) -> Vec<(String, Bytes)> {
         let prefix = format!("{bucket}/");
         self.held(|held| {
             let all = held.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));

@@ -16,19 +16,19 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// What is played and where it is logged.
 #[derive(Clone, Debug)]
-pub struct Load {
+pub(crate) struct Load {
     /// Edges that hand over at a time.
-    pub edges: usize,
+    pub(crate) edges: usize,
     /// Distributions that events are of.
-    pub distributions: usize,
+    pub(crate) distributions: usize,
     /// Viewers of an edge.
-    pub viewers: usize,
+    pub(crate) viewers: usize,
     /// Events a second, of all edges.
-    pub rate: usize,
+    pub(crate) rate: usize,
     /// For how long, in seconds.
-    pub seconds: usize,
+    pub(crate) seconds: usize,
     /// Of a segment, in seconds.
-    pub segment_seconds: usize,
+    pub(crate) segment_seconds: usize,
 }
 
 /// A viewer whose events are written.
@@ -41,7 +41,7 @@ struct Viewer {
 }
 
 /// Makes events of an edge's viewers.
-pub struct Crowd {
+pub(crate) struct Crowd {
     viewers: Vec<Viewer>,
     location: String,
     random: StdRng,
@@ -49,7 +49,7 @@ pub struct Crowd {
 
 impl Crowd {
     /// Of the edge `edge`; the same viewers for the same number.
-    pub fn new(edge: usize, load: &Load) -> Self {
+    pub(crate) fn new(edge: usize, load: &Load) -> Self {
         let mut random = StdRng::seed_from_u64(edge as u64);
         let viewers = (0..load.viewers).map(|_| Viewer {
             client_id: format!("{:032x}", random.random::<u128>()),
@@ -62,7 +62,7 @@ impl Crowd {
     }
 
     /// Something that a viewer does at `time_ms`.
-    pub fn event(&mut self, time_ms: u64) -> AccessRecord {
+    pub(crate) fn event(&mut self, time_ms: u64) -> AccessRecord {
         const EVENTS: [AccessEvent; 7] = [
             AccessEvent::Connect,
             AccessEvent::Play,
@@ -107,14 +107,14 @@ impl Crowd {
 }
 
 /// The bucket that logs are delivered to.
-pub const BUCKET: &str = "customers";
+pub(crate) const BUCKET: &str = "customers";
 
 fn distribution_id(n: usize) -> String {
     format!("EBENCH{n:08}")
 }
 
 /// Hands over `load.seconds` of events as edge number `edge`; returns how many they were, and the longest time a hand-over took.
-pub async fn hand_over(
+pub(crate) async fn hand_over(
     edge: usize,
     load: Load,
     control: String,

@@ -84,6 +84,7 @@ impl LogsConfig {
             undeliverable: self.undeliverable,
             cache_bytes: self.merge_bytes,
             memory_bytes: self.merge_bytes,
+            hourly: self.hourly,
             ..MergeConfig::default()
         };
         let (staging, prefix) = (self.staging.clone(), self.staging_prefix.clone());

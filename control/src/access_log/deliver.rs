@@ -131,10 +131,9 @@ impl Delivery<'_> {
     async fn put(&self, body: &Body) -> Result<Result<(), Refusal>, Setback> {
         let Group { target, .. } = self.group;
         let buckets = &self.shared.buckets;
-        // What names no bucket refuses for itself, and says why.
-        if let Some(bucket) = buckets.bucket_name(target)
-            && !permission::may_deliver(&*self.shared.store, target, &bucket).await?
-        {
+        // What names no bucket is none that could be granted; if any is, it refuses for itself and says why.
+        let bucket = buckets.bucket_name(target).unwrap_or_default();
+        if !permission::may_deliver(&*self.shared.store, target, &bucket).await? {
             let text = format!("account {} has no grant to log to bucket '{bucket}'", target.account);
             return Ok(Err(Refusal { reason: "grant", text }));
         }
@@ -187,6 +186,13 @@ impl Delivery<'_> {
             let mut totals: Known<LogTotals> = ledger::read(&*shared.store, &totals_key).await?;
             counted.add_to(&mut totals.document, shared.clock.now_ms());
             let transaction = ledger::put(self.group, self.known.modified, &next);
+            #[cfg(feature = "parquet")]
+            let transaction = match (counted, shared.config.hourly) {
+                (Counted::Stands(..), Some(hourly)) => {
+                    super::hourly::mark(transaction, self.group, hourly.grace, shared.clock.now_ms())
+                }
+                _ => transaction,
+            };
             match shared.store.commit(ledger::counting(transaction, self.group, &totals)).await {
                 Ok(modified) => {
                     shared.learn(next, modified);

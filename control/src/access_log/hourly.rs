@@ -37,15 +37,14 @@ use prometheus::Registry;
 use prost::Message;
 use proto::access_log::hour_starts_ms;
 use proto::clock::SharedClock;
-use proto::v1::{LogGroup, LogTarget};
-use sha2::{Digest, Sha256};
-use tokio_util::sync::CancellationToken;
+use proto::v1::LogGroup;
 
 use self::encode::Encoder;
 use self::metrics::HourlyMetrics;
 use super::bucket::{Bucket, BucketError, Buckets};
 use super::config::HourlyConfig;
 use super::format::{Format, stamp};
+use super::ledger::Group;
 use super::{name, permission};
 use crate::documents::LOG_HOURLY;
 use crate::store::{Entry, Store, StoreError, Transaction, random_id};
@@ -97,35 +96,19 @@ pub struct Made {
     pub skipped: u64,
 }
 
-/// The key of the mark of a distribution's hour and target.
-pub fn mark_key(distribution_id: &str, hour: u32, target: &LogTarget) -> String {
-    let mut hash = Sha256::new();
-    for text in [&target.bucket_host, &target.prefix, &target.account] {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    }
-    format!("{LOG_HOURLY}{distribution_id}/{hour}/{}", hex::encode(&hash.finalize()[..8]))
+/// The key of a group's mark.
+pub fn mark_key(group: &Group) -> String {
+    format!("{LOG_HOURLY}{}", group.name())
 }
 
-/// Adds to `transaction`, by which a log file is known to stand, that the hour's file is to be made (anew) when it is due.
-pub fn mark(
-    transaction: Transaction,
-    distribution_id: &str,
-    hour: u32,
-    target: &LogTarget,
-    grace: Duration,
-    now_ms: u64,
-) -> Transaction {
-    let over_ms = hour_starts_ms(hour.saturating_add(1)).saturating_add(grace.as_millis() as u64);
-    let due_ms = over_ms.max(now_ms.saturating_add(SETTLE_MS.min(grace.as_millis() as u64)));
-    let document = LogGroup {
-        distribution_id: distribution_id.to_owned(),
-        hour,
-        target: Some(target.clone()),
-        next_try_ms: due_ms,
-        ..Default::default()
-    };
-    transaction.put(mark_key(distribution_id, hour, target), document.encode_to_vec())
+/// Adds to `transaction`, by which a log file of `group` is known to stand, that the hour's file is to be made (anew) when it is due: `grace` after
+/// the hour, or soon if that is over.
+pub fn mark(transaction: Transaction, group: &Group, grace: Duration, now_ms: u64) -> Transaction {
+    let grace_ms = grace.as_millis() as u64;
+    let over_ms = hour_starts_ms(group.hour.saturating_add(1)).saturating_add(grace_ms);
+    let due_ms = over_ms.max(now_ms.saturating_add(SETTLE_MS.min(grace_ms)));
+    let document = LogGroup { next_try_ms: due_ms, ..group.document() };
+    transaction.put(mark_key(group), document.encode_to_vec())
 }
 
 /// Makes hourly files. One a replica.
@@ -154,27 +137,13 @@ impl Hourly {
         Ok(Self { store, buckets, clock, config, metrics, replica: random_id() })
     }
 
-    /// What [`mark`] needs to know.
-    pub fn grace(&self) -> Duration {
-        self.config.grace
-    }
-
-    /// Looks for hours that are due until `stop`.
-    pub async fn run(&self, stop: CancellationToken) {
+    /// Looks for hours that are due, for ever. Dropped, it leaves what it was at to the next look of any replica.
+    pub async fn run(&self) {
         loop {
-            let round = async {
-                match self.make_due().await {
-                    Ok(_) => (),
-                    Err(error) => {
-                        tracing::warn!(%error, "hours that are due for Parquet files can't be listed")
-                    }
-                }
-                tokio::time::sleep(LOOK).await;
-            };
-            tokio::select! {
-                () = round => (),
-                () = stop.cancelled() => return,
+            if let Err(error) = self.make_due().await {
+                tracing::warn!(%error, "hours that are due for Parquet files can't be listed");
             }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -210,8 +179,7 @@ impl Hourly {
         if self.store.commit(leased).await.is_err() {
             return false;
         }
-        let target = job.target.clone().unwrap_or_default();
-        let made = self.make(&job.distribution_id, job.hour, &target, &lease).await;
+        let made = self.make(&Group::of(&job), &lease).await;
         let after = match &made {
             Ok(made) => {
                 tracing::info!(
@@ -268,13 +236,14 @@ impl Hourly {
     }
 
     /// Reads the hour's log files and puts its Parquet files, holding `lease` the while.
-    async fn make(&self, id: &str, hour: u32, target: &LogTarget, lease: &str) -> Result<Made, HourlyError> {
+    async fn make(&self, group: &Group, lease: &str) -> Result<Made, HourlyError> {
+        let Group { distribution_id, hour, target } = group;
         let bucket_name = self.buckets.bucket_name(target).unwrap_or_default();
         if !permission::may_deliver(&*self.store, target, &bucket_name).await? {
             return Err(HourlyError::NotGranted);
         }
         let bucket = self.buckets.open(target);
-        let (prefix, mut after) = (name::hour_prefix(id, hour, &target.prefix), String::new());
+        let (prefix, mut after) = (name::hour_prefix(distribution_id, *hour, &target.prefix), String::new());
         let (mut made, mut builder) = (Made::default(), Builder::default());
         loop {
             let page = bucket.list(&prefix, &after, PAGE).await?;
@@ -295,11 +264,11 @@ impl Hourly {
                 self.store.put_leased(lease, self.replica.clone().into(), LEASE).await?;
                 builder = blocking(move || builder.take(&key, &object)).await?;
                 if builder.bytes() >= self.config.part_bytes {
-                    self.put(&*bucket, id, hour, target, &mut builder, &mut made).await?;
+                    self.put(&*bucket, group, &mut builder, &mut made).await?;
                 }
             }
         }
-        self.put(&*bucket, id, hour, target, &mut builder, &mut made).await?;
+        self.put(&*bucket, group, &mut builder, &mut made).await?;
         made.skipped += builder.skipped;
         Ok(made)
     }
@@ -308,9 +277,7 @@ impl Hourly {
     async fn put(
         &self,
         bucket: &dyn Bucket,
-        id: &str,
-        hour: u32,
-        target: &LogTarget,
+        group: &Group,
         builder: &mut Builder,
         made: &mut Made,
     ) -> Result<(), HourlyError> {
@@ -318,14 +285,15 @@ impl Hourly {
         made.parts += 1;
         made.records += encoder.rows();
         let file = blocking(move || encoder.finish()).await?;
-        Ok(bucket.put(&key(id, hour, &target.prefix, made.parts), file).await?)
+        Ok(bucket.put(&key(group, made.parts), file).await?)
     }
 }
 
-/// The key of a Parquet file, the `part`-th of its hour from 1.
-pub fn key(distribution_id: &str, hour: u32, prefix: &str, part: u64) -> String {
+/// The key of a group's Parquet file, the `part`-th of its hour from 1.
+pub fn key(group: &Group, part: u64) -> String {
     let part = if part > 1 { format!(".{part}") } else { String::new() };
-    format!("{}parquet/{distribution_id}.{}{part}.parquet", name::folder(prefix), stamp::hour(hour))
+    let folder = name::folder(&group.target.prefix);
+    format!("{folder}parquet/{}.{}{part}.parquet", group.distribution_id, stamp::hour(group.hour))
 }
 
 /// Whether a key's part may be the UNIQUE of a log file.

@@ -10,7 +10,7 @@
 //! **Memory is bounded**: segments are read through a cache of [`MergeConfig::cache_bytes`], lists are made for as many segments at a time as fit in
 //! there, and files are built within [`MergeConfig::memory_bytes`]. A group with more than [`MergeConfig::file_bytes`] gets several files.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,8 +26,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::{Bucket, Buckets};
+use super::config::HourlyConfig;
 use super::deliver::segments::Segments;
 use super::deliver::{Setback, carry_out};
+#[cfg(feature = "parquet")]
+use super::hourly::Hourly;
 use super::ledger::books::{Books, Due, Limits};
 use super::ledger::follow;
 use super::metrics::MergeMetrics;
@@ -39,6 +42,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY_FLUSHING: Duration = Duration::from_millis(50);
 /// A group rests so long after another merger was quicker or the store or staging failed.
 const REST: Duration = Duration::from_millis(1500);
+/// Groups of a bucket looked at for one that may be started.
+const AHEAD: usize = 32;
 /// A unit of [`MergeConfig::memory_bytes`].
 pub(crate) const PERMIT_BYTES: u64 = 1024;
 
@@ -63,6 +68,8 @@ pub struct MergeConfig {
     pub sweep_every: Duration,
     /// How long what is under way may take to end at shutdown.
     pub drain: Duration,
+    /// Hourly Parquet files of the log files; `None`: none. Only a build with the feature `parquet` makes them.
+    pub hourly: Option<HourlyConfig>,
 }
 
 impl Default for MergeConfig {
@@ -77,6 +84,7 @@ impl Default for MergeConfig {
             compare_every: Duration::from_secs(180),
             sweep_every: Duration::from_secs(300),
             drain: Duration::from_secs(10),
+            hourly: None,
         }
     }
 }
@@ -145,6 +153,9 @@ impl Shared {
     }
 }
 
+/// What is due by bucket, the most urgent first.
+type Queues = BTreeMap<String, VecDeque<Due>>;
+
 /// Tasks under way, and who may have another.
 struct Lanes {
     concurrency: usize,
@@ -176,6 +187,8 @@ impl Lanes {
 #[derive(Clone)]
 pub struct Merger {
     shared: Arc<Shared>,
+    #[cfg(feature = "parquet")]
+    hourly: Option<Arc<Hourly>>,
 }
 
 impl Merger {
@@ -194,6 +207,10 @@ impl Merger {
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
         let metrics = MergeMetrics::new(registry)?;
+        #[cfg(feature = "parquet")]
+        let hourly = config.hourly.map(|hourly| {
+            Hourly::new(store.clone(), buckets.clone(), clock.clone(), hourly, registry).map(Arc::new)
+        });
         let shared = Shared {
             segments: Segments::new(config.cache_bytes, metrics.clone()),
             store,
@@ -211,7 +228,11 @@ impl Merger {
             config,
         };
         shared.memory.add_permits(usize::try_from(shared.permits()).unwrap_or(1));
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+            #[cfg(feature = "parquet")]
+            hourly: hourly.transpose()?,
+        })
     }
 
     /// Merges until `shutdown`, then ends what is under way, for [`MergeConfig::drain`] at most. What does not end is done again by whoever
@@ -226,8 +247,18 @@ impl Merger {
             () = follow::follow(&shared.store, &shared.books, shared.config.compare_every, now_ms, news) => (),
             () = retire::run(shared) => (),
             () = sweep::run(shared) => (),
+            () = self.hourly() => (),
             () = self.work(&shutdown) => (),
         }
+    }
+
+    /// Makes hourly files, where they are wanted.
+    async fn hourly(&self) {
+        #[cfg(feature = "parquet")]
+        if let Some(hourly) = &self.hourly {
+            hourly.run().await;
+        }
+        std::future::pending().await
     }
 
     /// Has everything that is staged now delivered, whatever its age and size, and returns when nothing is left but what buckets refuse. Needs
@@ -261,15 +292,15 @@ impl Merger {
         let concurrency = shared.config.concurrency.max(1);
         let mut lanes =
             Lanes { concurrency, under_way: HashMap::new(), tasks: HashMap::new(), resting: HashMap::new() };
-        let (mut queue, mut until, mut look_at) = (VecDeque::new(), u64::MAX, Instant::now());
+        let (mut queues, mut until, mut look_at) = (Queues::new(), u64::MAX, Instant::now());
         while !shutdown.is_cancelled() {
             let now = Instant::now();
             if now >= look_at {
-                (queue, until) = self.look();
+                (queues, until) = self.look();
                 lanes.resting.retain(|_, until| *until > now);
                 look_at = now + if shared.is_flushing() { LOOK_EVERY_FLUSHING } else { LOOK_EVERY };
             }
-            self.start(&mut queue, until, &mut lanes, &mut jobs);
+            self.start(&mut queues, until, &mut lanes, &mut jobs);
             shared.metrics.under_way.set(lanes.under_way.len() as i64);
             tokio::select! {
                 Some(ended) = jobs.join_next_with_id() => lanes.end(ended, shared.about(REST, 0.5)),
@@ -290,38 +321,44 @@ impl Merger {
     }
 
     /// What is due now.
-    fn look(&self) -> (VecDeque<Due>, u64) {
+    fn look(&self) -> (Queues, u64) {
         let shared = &self.shared;
         let now_ms = shared.clock.now_ms();
         let books = lock(&shared.books);
         shared.metrics.show(&books.backlog(), now_ms);
         let (due, until) = books.due(&shared.limits(), &shared.holder, now_ms, shared.is_flushing());
-        (due.into(), until)
+        let mut queues = Queues::new();
+        for due in due {
+            match queues.get_mut(&due.bucket_host) {
+                Some(queue) => queue.push_back(due),
+                None => drop(queues.insert(due.bucket_host.clone(), VecDeque::from([due]))),
+            }
+        }
+        (queues, until)
     }
 
-    /// Starts as much of `queue` as the lanes take; what they don't take now is looked for again.
+    /// Starts as much as the lanes take, one of a bucket after one of each other; what they don't take now is looked for again.
     fn start(
         &self,
-        queue: &mut VecDeque<Due>,
+        queues: &mut Queues,
         until: u64,
         lanes: &mut Lanes,
         jobs: &mut JoinSet<Result<(), Setback>>,
     ) {
-        let mut later = VecDeque::new();
-        while lanes.has_room()
-            && let Some(due) = queue.pop_front()
-        {
-            if !lanes.takes(&due) {
-                later.push_back(due);
-                continue;
+        let mut is_any = true;
+        while is_any && lanes.has_room() {
+            is_any = false;
+            for queue in queues.values_mut() {
+                let at = queue.iter().take(AHEAD).position(|due| lanes.takes(due));
+                let Some(due) = at.and_then(|at| queue.remove(at)) else { continue };
+                is_any = true;
+                let shared = self.shared.clone();
+                let task = jobs.spawn(async move { carry_out(&shared, &due.key, until).await });
+                lanes.tasks.insert(task.id(), due.lease_key.clone());
+                lanes.under_way.insert(due.lease_key, (due.bucket_host, due.is_refused));
             }
-            let shared = self.shared.clone();
-            let task = jobs.spawn(async move { carry_out(&shared, &due.key, until).await });
-            lanes.tasks.insert(task.id(), due.lease_key.clone());
-            lanes.under_way.insert(due.lease_key, (due.bucket_host, due.is_refused));
+            queues.retain(|_, queue| !queue.is_empty());
         }
-        later.append(queue);
-        *queue = later;
     }
 }
 

@@ -3,11 +3,20 @@
 //! What is kept of a refusal is a line of text that names S3's code, or what stands for one. The codes that come up are few, and each has one
 //! thing to be done about it; any other is shown as it is.
 
+/// The operator has not lent the bucket.
+const NOT_GRANTED: &str = "NotGranted";
+/// What was staged isn't there, or not as it was.
+const STAGING_LOST: &str = "StagingLost";
+
 /// What a code means, and what can be done.
 const MEANINGS: &[(&str, &str)] = &[
     (
-        "NotGranted",
+        NOT_GRANTED,
         "The operator has not allowed this account to have logs written to the bucket. Ask for a grant (penstock-control grants add ACCOUNT BUCKET --logs).",
+    ),
+    (
+        STAGING_LOST,
+        "It is not the bucket: what was staged for the file is gone or damaged. The operator has to look at the staging bucket.",
     ),
     ("NoSuchBucket", "There is no such bucket. Create it, or name another."),
     ("InvalidBucketName", "The name can't be a bucket's. Name another."),
@@ -48,20 +57,22 @@ const MEANINGS: &[(&str, &str)] = &[
 /// What is said of a refusal whose code says nothing to us.
 const OTHER: &str = "The bucket can't be reached, or gave an answer that is not understood.";
 
+/// The code that `error` names, as [`super::bucket::BucketError`] and [`super::deliver`] write it.
+fn named(error: &str) -> &str {
+    // At the end: what stands before it has the key in it, which may be called anything.
+    let said = error.rsplit_once("refused (").map(|(_, rest)| rest.trim_end_matches(')'));
+    match said {
+        Some(code) => code,
+        None if error.starts_with("there is no bucket") => "NoSuchBucket",
+        None if error.starts_with("account ") && error.contains(" has no grant ") => NOT_GRANTED,
+        None if error.starts_with("segment ") || error.ends_with(" from staging") => STAGING_LOST,
+        None => "",
+    }
+}
+
 fn known(error: &str) -> Option<&'static (&'static str, &'static str)> {
-    let of = |code: &str| MEANINGS.iter().find(|(known, _)| *known == code);
-    let mut words = error.split(|c: char| !c.is_ascii_alphanumeric());
-    words.find_map(of).or_else(|| {
-        // As they are said of a missing bucket and of a grant that isn't there, without a code.
-        let code = if error.contains("there is no bucket") {
-            "NoSuchBucket"
-        } else if error.contains("grant") {
-            "NotGranted"
-        } else {
-            return None;
-        };
-        of(code)
-    })
+    let code = named(error);
+    MEANINGS.iter().find(|(known, _)| *known == code)
 }
 
 /// The code in `error`, the last thing a bucket said, as far as it is one of those that have a meaning: all that the owner of a distribution is
@@ -70,7 +81,7 @@ pub fn code(error: &str) -> Option<&'static str> {
     known(error).map(|(code, _)| *code)
 }
 
-/// What `error` means for a person. Codes are looked for as whole words.
+/// What `error` means for a person.
 pub fn meaning(error: &str) -> &'static str {
     known(error).map_or(OTHER, |(_, meaning)| meaning)
 }
@@ -84,7 +95,10 @@ mod tests {
         for (error, says) in [
             ("put logs/p/E.gz: refused (AccessDenied)", "s3:PutObject"),
             ("there is no bucket 'logs'", "Create it"),
-            ("account 111122223333 has no grant for 'logs'", "Ask for a grant"),
+            ("account 111122223333 has no grant to log to bucket 'logs'", "Ask for a grant"),
+            ("the held file p/E.gz is gone from staging", "staging bucket"),
+            ("put granted/AccessDenied/E.gz: refused (XOther)", "can't be reached"),
+            ("the bucket did not answer in time", "can't be reached"),
             ("put logs/p/E.gz: refused (SlowDown)", "Nothing needs to be done"),
             ("put logs/p/SlowDown2.gz: connection refused", "can't be reached"),
             ("", "can't be reached"),

@@ -27,19 +27,25 @@ pub(crate) async fn run(shared: &Shared) {
     let mut news = shared.news.subscribe();
     loop {
         let _ = tokio::time::timeout(LOOK_EVERY, news.changed()).await;
-        if let Err(error) = retire(shared).await
-            && !matches!(error, StoreError::Conflict { .. })
-        {
-            tracing::debug!(%error, "delivered segments can't be retired now");
+        loop {
+            match retire(shared).await {
+                Ok(true) => (),
+                Ok(false) | Err(StoreError::Conflict { .. }) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "delivered segments can't be retired now");
+                    break;
+                }
+            }
         }
         let most = if shared.is_flushing() { LOOK_LEAST } else { LOOK_EVERY };
         tokio::time::sleep(shared.about(most, 0.2)).await;
     }
 }
 
-/// Forgets what is done with now.
-pub(crate) async fn retire(shared: &Shared) -> Result<(), StoreError> {
+/// Forgets what is done with now, as much as one transaction an epoch takes. Returns whether that may not have been all.
+async fn retire(shared: &Shared) -> Result<bool, StoreError> {
     let epochs = lock(&shared.books).retirable(TOGETHER);
+    let mut is_more = epochs.iter().any(|segments| segments.len() == TOGETHER);
     for segments in epochs {
         match retire_of_epoch(shared, &segments).await {
             // Somebody else does it.
@@ -48,11 +54,13 @@ pub(crate) async fn retire(shared: &Shared) -> Result<(), StoreError> {
         }
     }
     let finished = lock(&shared.books).finished(TOGETHER);
-    if finished.is_empty() {
-        return Ok(());
+    is_more |= finished.len() == TOGETHER;
+    if !finished.is_empty() {
+        let forget = |t: Transaction, (key, modified): &(String, u64)| t.when(key, *modified).delete(key);
+        let revision = shared.commit(finished.iter().fold(Transaction::default(), forget)).await?;
+        lock(&shared.books).forget(&finished, revision);
     }
-    let forget = |t: Transaction, (key, modified): &(String, u64)| t.when(key, *modified).delete(key);
-    shared.commit(finished.iter().fold(Transaction::default(), forget)).await.map(drop)
+    Ok(is_more)
 }
 
 async fn retire_of_epoch(shared: &Shared, segments: &[(SegmentId, u64)]) -> Result<(), StoreError> {
@@ -60,6 +68,7 @@ async fn retire_of_epoch(shared: &Shared, segments: &[(SegmentId, u64)]) -> Resu
     let mark: Known<LogMark> =
         ledger::read(&*shared.store, &ledger::mark_key(&first.edge_id, &first.epoch)).await?;
     shared.commit(ledger::retire(segments, &mark, shared.clock.now_ms())).await?;
+    lock(&shared.books).retire(segments);
     shared.metrics.retired.inc_by(segments.len() as u64);
     let mut objects = Vec::with_capacity(segments.len());
     for (id, _) in segments {

@@ -31,8 +31,6 @@ use metrics::StageMetrics;
 
 /// Transactions tried: each that fails has seen another replica's succeed, or a mark raised.
 const ATTEMPTS: u32 = 8;
-/// Largest document of a segment: etcd takes one and a half MiB a request.
-const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 
 /// What became of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,13 +151,8 @@ impl Stage {
             bytes: file.len() as u64,
             staged_ms: self.clock.now_ms(),
         };
+        // Hardly more than the footer, which is one frame: 1 MiB at most, and etcd takes one and a half.
         let encoded = document.encode_to_vec();
-        if encoded.len() > DOCUMENT_BYTES_MAX {
-            let groups = document.index.len();
-            return Err(StageError::Invalid(format!(
-                "segment {id}: {groups} groups of records are too many"
-            )));
-        }
         let (document_key, mark_key) = (document_key(id), mark_key(id));
         let mut stands = false;
         for _ in 0..ATTEMPTS {

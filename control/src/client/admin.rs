@@ -6,6 +6,8 @@ mod access;
 mod lending;
 mod logs;
 
+pub use logs::Tail;
+
 use std::time::Duration;
 
 use proto::status::RemoteError;

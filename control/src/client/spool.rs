@@ -296,10 +296,17 @@ fn run(mut writer: Writer, queue: &Queue) {
     let mut room = Vec::new();
     loop {
         let now = tokio::time::Instant::now();
-        if writer.tick(now) {
+        let mut shown = writer.tick(now);
+        let patience = writer.patience(now);
+        if patience.is_none() && !shown {
+            // Nothing would bring the numbers up to date until something comes.
+            writer.show();
+            shown = true;
+        }
+        if shown {
             writer.shared.metrics.queue_events.set(queue.len() as i64);
         }
-        let mut taken = queue.take(writer.patience(now), room);
+        let mut taken = queue.take(patience, room);
         let now = tokio::time::Instant::now();
         writer.work(&mut taken, now);
         if taken.closed {

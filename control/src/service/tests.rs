@@ -2,6 +2,8 @@
 
 mod access;
 mod lending;
+mod logs;
+mod shipping;
 
 use super::*;
 use crate::client::catalogue::tests::document;

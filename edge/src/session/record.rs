@@ -156,7 +156,7 @@ impl Trail {
             logged.common.target.clone_from(&document.logging);
         }
         let is_kept = logged.common.target.is_some();
-        if !is_kept && !(logged.recorded && status.is_empty()) {
+        if !(is_kept || logged.recorded && status.is_empty()) {
             return;
         }
         let mut record = AccessRecord {

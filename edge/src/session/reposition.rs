@@ -73,7 +73,8 @@ impl Session {
         let at_ms = ms.map_or(playing.playback.time_ms, |ms| ms as u64);
         let (base_ms, over) = (playing.playback.base_ms, playing.over);
         // An item that follows another may be thought to begin at 0.
-        let target_ms = playing.playback.file_time(if at_ms < base_ms { base_ms + at_ms } else { at_ms });
+        let target_ms =
+            playing.playback.file_time(if at_ms < base_ms { base_ms.saturating_add(at_ms) } else { at_ms });
         info!(
             session = self.id,
             stream = stream_id,

@@ -34,7 +34,8 @@ const NEAR_END_MS: u64 = 15_000;
 /// Where in the stream a switch may take place at the earliest. `None`: the viewer is past the offset it asked for.
 fn switch_point(playing: &Playing, paused: bool, offset_ms: Option<u64>) -> Option<u64> {
     let playhead_ms = playing.playhead_ms(Instant::now(), paused);
-    let unsent_ms = playing.playback.newest_ms + u64::from(playing.playback.first_media.is_some());
+    let begun = u64::from(playing.playback.first_media.is_some());
+    let unsent_ms = playing.playback.newest_ms.saturating_add(begun);
     let wanted_ms = offset_ms.unwrap_or(playhead_ms.saturating_add(FAST_SWITCH_MS));
     (wanted_ms >= playhead_ms).then(|| wanted_ms.max(unsent_ms))
 }

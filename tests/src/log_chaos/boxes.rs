@@ -66,7 +66,7 @@ impl Default for LogSetup {
         Self {
             edges: 1,
             controls: 1,
-            logs: "file_age_seconds: 1".into(),
+            logs: "file_age_seconds: 1\nbucket_timeout_ms: 5000\nship_timeout_ms: 10000".into(),
             edge: String::new(),
             spool: "segment_bytes: 65536\nseal_after_ms: 500".into(),
             letters: "a",
@@ -270,7 +270,7 @@ impl LogCluster {
 fn logged(i: usize, letter: char) -> Logged {
     Logged {
         id: format!("E0000000LOG{i:02}"),
-        host: format!("s00000000log{letter}.penstock.localhost"),
+        host: format!("s000000000log{letter}.penstock.localhost"),
         bucket: format!("logs-{letter}"),
         prefix: format!("{letter}/"),
     }
@@ -352,10 +352,13 @@ fn start_edge(n: usize, ways: &[Valve], setup: &LogSetup, folder: &Path) -> Node
     let node = node_yaml(&name, "CONTROLS", &addr, &metrics, folder)
         .replace("['http://CONTROLS']", &format!("[{}]", all.join(", ")));
     // As many seeks as a script likes; the limit is tested elsewhere.
-    // And an answer waits for its event as long as it may: the machine that runs tests is slow.
-    let fixed = "seek_interval_ms: 1\nlog:\n  hold_ms: 2000\n";
-    let edge = below("edge", &format!("{fixed}{}", setup.edge));
-    let text = format!("{node}{edge}{}", below("logs", &below("spool", &setup.spool)));
+    let edge = below("edge", &format!("seek_interval_ms: 1\n{}", setup.edge));
+    // An answer waits for its event as long as it may: the machine that runs tests is slow.
+    let spool = below("spool", &format!("wait_ms: 60000\n{}", setup.spool));
+    let text = format!(
+        "{node}{edge}{}",
+        below("logs", &format!("{spool}{}", below("ship", "call_timeout_ms: 10000")))
+    );
     let config = write(folder, &format!("{name}.yaml"), &text);
     started(&name, "penstock-edge", &setup.before_edge, &config, addr, metrics, folder)
 }

@@ -1,6 +1,6 @@
 //! What a customer has in the end: waits until no event is on its way any more, then reads every file of every bucket.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -70,40 +70,46 @@ pub fn documents(etcd: &str, under: &str) -> usize {
     said["count"].as_str().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// What is still on its way: in edges' spools, as staged segments, as documents of them.
+/// What is still on its way: in edges' spools, as staged segments, in groups whose files don't stand yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Under {
     /// Bytes of records in spools.
     pub spooled: u64,
-    /// Objects in the staging bucket.
-    pub staged: usize,
-    /// Documents of segments.
+    /// Documents of staged segments.
     pub segments: usize,
+    /// Documents of groups.
+    pub groups: usize,
 }
 
 /// What is on its way now.
 pub fn under_way(cluster: &LogCluster) -> Under {
     let spools = (0..cluster.edges.len()).map(|edge| boxes::spooled_bytes(&cluster.spool(edge)));
+    // In this order, which is the records': what leaves one place is in the next by then.
     Under {
         spooled: spools.sum(),
-        staged: keys(&cluster.place(), boxes::STAGING).len(),
         segments: documents(&cluster.etcd.addr, "log-segments"),
+        groups: documents(&cluster.etcd.addr, "log-groups"),
     }
 }
 
 /// Waits until nothing is on its way any more.
 pub fn wait_empty(cluster: &LogCluster, within: Duration) {
-    let mut last = None;
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually("all spools and the staging bucket to be empty", within, || {
-            let now = under_way(cluster);
-            last = Some(now);
-            std::thread::sleep(Duration::from_millis(100));
-            (now == Under { spooled: 0, staged: 0, segments: 0 }).then_some(())
-        });
-    }));
-    if let Err(panic) = done {
-        eprintln!("still under way: {last:?}");
-        std::panic::resume_unwind(panic);
+    const NOTHING: Under = Under { spooled: 0, segments: 0, groups: 0 };
+    let end = Instant::now() + within;
+    loop {
+        let now = under_way(cluster);
+        if now == NOTHING {
+            return;
+        }
+        assert!(Instant::now() < end, "not within {within:?}: {now:?}");
+        std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Waits until staging is empty, too: what somebody left there who died is swept up now and then.
+pub fn wait_swept(cluster: &LogCluster, within: Duration) {
+    eventually("the staging bucket to be empty", within, || {
+        std::thread::sleep(Duration::from_millis(500));
+        keys(&cluster.place(), boxes::STAGING).is_empty().then_some(())
+    });
 }

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::boxes::LogCluster;
+use super::now_ms;
 use super::valve::Fault;
 
 /// One thing done to the cluster.
@@ -87,14 +88,27 @@ pub fn plan(seed: u64, field: Field, during: Duration) -> Vec<Strike> {
     all
 }
 
-/// Carries strikes out at their times, late if the machine is; gives how many there were of deaths and of cuts.
-pub fn strike(cluster: &mut LogCluster, strikes: &[Strike]) -> (usize, usize) {
+/// What a storm did.
+#[derive(Clone, Debug, Default)]
+pub struct Damage {
+    /// Boxes killed.
+    pub deaths: usize,
+    /// Ways cut.
+    pub cuts: usize,
+    /// Edges among the killed (`IP:PORT`), and when, in ms since 1970.
+    pub edges: Vec<(String, i64)>,
+}
+
+/// Carries strikes out at their times, late if the machine is, and adds what they did.
+pub fn strike(cluster: &mut LogCluster, strikes: &[Strike], damage: &mut Damage) {
     let began = Instant::now();
-    let (mut deaths, mut cuts) = (0, 0);
     for strike in strikes {
         std::thread::sleep(strike.at.saturating_sub(began.elapsed()));
         match strike.act {
-            Act::KillEdge(i) => cluster.edges[i].process.kill(),
+            Act::KillEdge(i) => {
+                damage.edges.push((cluster.edges[i].addr.clone(), now_ms()));
+                cluster.edges[i].process.kill();
+            }
             Act::StartEdge(i) => cluster.edges[i].restart(),
             Act::KillControl(i) => cluster.controls[i].process.kill(),
             Act::StartControl(i) => cluster.controls[i].restart(),
@@ -103,12 +117,11 @@ pub fn strike(cluster: &mut LogCluster, strikes: &[Strike]) -> (usize, usize) {
             Act::Way(i, fault) => cluster.ways[i].set(fault),
         }
         match strike.act {
-            Act::KillEdge(_) | Act::KillControl(_) | Act::KillS3 => deaths += 1,
-            Act::Way(_, fault) if fault != Fault::None => cuts += 1,
+            Act::KillEdge(_) | Act::KillControl(_) | Act::KillS3 => damage.deaths += 1,
+            Act::Way(_, fault) if fault != Fault::None => damage.cuts += 1,
             _ => {}
         }
     }
-    (deaths, cuts)
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ impl Viewer {
             plays: Vec::new(),
             received: 0,
             left: false,
+            ended: (addr.to_owned(), 0),
         };
         let mut viewer = Self {
             stream,
@@ -173,6 +174,7 @@ impl Viewer {
     pub fn leave(mut self) -> Connection {
         self.seen.left = self.alive;
         self.seen.received = self.received;
+        self.seen.ended.1 = now_ms();
         let _ = self.stream.shutdown(Shutdown::Both);
         self.seen
     }

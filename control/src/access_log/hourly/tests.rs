@@ -6,15 +6,19 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use bytes::BytesMut;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
+use proto::access_log::{Segment, SegmentId, SegmentWriter};
 use proto::clock::{Clock as _, SetClock};
-use proto::v1::{AccessEvent, AccessRecord, SegmentHeader, WebFields};
+use proto::v1::{AccessEvent, AccessRecord, LogTarget, SegmentHeader, StagedSegment, WebFields};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::access_log::bucket::faulty::{Fault, Faults, FaultyBuckets};
 use crate::access_log::bucket::memory::{MemoryBucket, MemoryBuckets};
-use crate::access_log::format;
+use crate::access_log::merge::{MergeConfig, Merger};
+use crate::access_log::{format, ledger};
 use crate::store::memory;
 
 const HOST: &str = "logs.s3.amazonaws.com";
@@ -24,6 +28,10 @@ const HOUR_MS: u64 = 3_600_000;
 
 fn target() -> LogTarget {
     LogTarget { bucket_host: HOST.into(), prefix: "log".into(), account: String::new() }
+}
+
+fn group() -> Group {
+    Group { distribution_id: "E1".into(), hour: HOUR, target: target() }
 }
 
 /// A play; the texts are what a log must escape.
@@ -80,12 +88,12 @@ impl Case {
 
     async fn mark(&self) {
         let now_ms = self.clock.now_ms();
-        let mark = mark(Transaction::default(), "E1", HOUR, &target(), GRACE, now_ms);
+        let mark = mark(Transaction::default(), &group(), GRACE, now_ms);
         self.store.commit(mark).await.unwrap();
     }
 
     async fn marked(&self) -> Option<LogGroup> {
-        let entry = self.store.get(&mark_key("E1", HOUR, &target())).await.unwrap()?;
+        let entry = self.store.get(&mark_key(&group())).await.unwrap()?;
         Some(LogGroup::decode(entry.value).unwrap())
     }
 
@@ -95,7 +103,7 @@ impl Case {
     }
 
     fn rows(&self, part: u64) -> Vec<Row> {
-        read(&self.bucket().objects()[&key("E1", HOUR, "log", part)])
+        read(&self.bucket().objects()[&key(&group(), part)])
     }
 }
 
@@ -190,7 +198,7 @@ async fn a_late_file_has_the_hour_made_anew_and_the_same_files_give_the_same_byt
     assert_eq!(case.hourly.make_due().await.unwrap(), 1);
     assert_eq!(case.rows(1).len(), 3);
 
-    let key = key("E1", HOUR, "log", 1);
+    let key = key(&group(), 1);
     let before = case.bucket().objects()[&key].clone();
     case.mark().await;
     case.clock.advance_ms(SETTLE_MS);
@@ -231,8 +239,9 @@ async fn a_bucket_that_refuses_is_asked_again_with_backoff_and_at_last_given_up(
 async fn an_account_without_leave_gets_no_file() {
     let case = Case::new(HourlyConfig::default()).await;
     let target = LogTarget { account: "111111111111".into(), ..target() };
-    case.bucket().put(&name::key("E1", HOUR, &target, &[]), format::file(&[play(1)])).await.unwrap();
-    let made = case.hourly.make("E1", HOUR, &target, "log-hourly-lease/x").await;
+    let group = Group { target, ..group() };
+    case.bucket().put(&name::key("E1", HOUR, &group.target, &[]), format::file(&[play(1)])).await.unwrap();
+    let made = case.hourly.make(&group, "log-hourly-lease/x").await;
     assert!(matches!(made, Err(HourlyError::NotGranted)));
     assert_eq!(case.bucket().objects().len(), 1);
 }
@@ -257,7 +266,7 @@ async fn what_is_no_log_file_is_left_out_and_counted() {
     ] {
         case.bucket().put(&format!("{folder}{name}"), object).await.unwrap();
     }
-    let made = case.hourly.make("E1", HOUR, &target(), "log-hourly-lease/x").await.unwrap();
+    let made = case.hourly.make(&group(), "log-hourly-lease/x").await.unwrap();
     // The two that are damaged, and three lines of the altered one.
     assert_eq!((made.log_files, made.skipped), (4, 5));
     let rows = case.rows(1);
@@ -304,7 +313,7 @@ async fn a_large_hour_is_several_files_and_each_row_is_in_one() {
 async fn who_made_an_hour_while_it_was_marked_anew_or_made_by_another_leaves_a_mark() {
     let mut case = Case::new(HourlyConfig::default()).await;
     case.deliver(&[play(1)]).await;
-    let key = mark_key("E1", HOUR, &target());
+    let key = mark_key(&group());
     let seen = case.store.get(&key).await.unwrap().unwrap();
     case.deliver(&[play(2)]).await;
     case.hourly.done(&seen).await.unwrap();
@@ -320,7 +329,7 @@ async fn an_hour_that_another_replica_makes_is_left_to_it_until_its_lease_ends()
     let mut case = Case::new(HourlyConfig::default()).await;
     case.deliver(&[play(1)]).await;
     case.wait();
-    let lease = lease_key(&mark_key("E1", HOUR, &target()));
+    let lease = lease_key(&mark_key(&group()));
     let other = Transaction::default().put_for(&lease, "other", LEASE);
     case.store.commit(other).await.unwrap();
     assert_eq!(case.hourly.make_due().await.unwrap(), 0);
@@ -355,4 +364,46 @@ async fn web_records_have_columns_of_their_own() {
     assert_eq!(row["sc_range_start"], Field::Long(0));
     assert_eq!(row["sc_bytes"], Field::Long(i64::MAX));
     assert!(!row.contains_key("sc_content_len") && !row.contains_key("c_port"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merger_that_is_told_to_makes_the_hours_of_the_files_it_delivers() {
+    let case = Case::new(HourlyConfig::default()).await;
+    case.wait();
+    // A segment as staging leaves it.
+    let id = SegmentId { edge_id: "e".into(), epoch: "0123456789abcdef".into(), number: 1 };
+    let mut bytes = BytesMut::new();
+    let mut writer = SegmentWriter::new(id.clone(), &mut bytes);
+    for i in 0..5 {
+        let record = AccessRecord { distribution_id: "E1".into(), target: Some(target()), ..play(i) };
+        writer.put(&record, &mut bytes);
+    }
+    writer.seal(&mut bytes);
+    let index = Segment::open(bytes.clone().freeze()).unwrap().footer.index;
+    let staging = MemoryBucket::new("staging");
+    staging.put(&ledger::object_key("", &id), bytes.clone().freeze()).await.unwrap();
+    let staged = StagedSegment { id: Some(id.header()), index, bytes: bytes.len() as u64, staged_ms: 0 };
+    case.store.commit(ledger::enter(&id, &staged, &ledger::Known::default())).await.unwrap();
+
+    let config = MergeConfig { hourly: Some(HourlyConfig::default()), ..MergeConfig::default() };
+    let buckets = Arc::new(case.buckets.clone());
+    let (store, clock) = (case.store.clone(), case.clock.clone());
+    let merger =
+        Merger::new(store, Arc::new(staging), String::new(), buckets, clock, config, &Registry::new())
+            .unwrap();
+    let (stop, running) = (CancellationToken::new(), merger.clone());
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { running.run(stop).await }
+    });
+    while case.marked().await.is_none() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    case.clock.advance_ms(SETTLE_MS);
+    while case.marked().await.is_some() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(case.rows(1).len(), 5);
+    stop.cancel();
+    running.await.unwrap();
 }

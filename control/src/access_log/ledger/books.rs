@@ -231,6 +231,16 @@ impl Books {
         self.set_group(document, modified);
     }
 
+    /// The segments' documents were deleted by this replica.
+    pub(crate) fn retire(&mut self, segments: &[(SegmentId, u64)]) {
+        segments.iter().for_each(|(id, _)| self.remove_segment(id));
+    }
+
+    /// So were those of these groups, at `revision`.
+    pub(crate) fn forget(&mut self, groups: &[(String, u64)], revision: u64) {
+        groups.iter().for_each(|(key, _)| self.remove(key, revision));
+    }
+
     fn set(&mut self, entry: &Entry, since: &mut HashMap<Arc<SegmentId>, Instant>, now_ms: u64) {
         let (key, modified) = (&entry.key, entry.modified);
         let value = entry.value.clone();
@@ -528,3 +538,6 @@ pub(crate) fn parse(name: &str) -> Option<SegmentId> {
     let header = SegmentHeader { edge_id: edge_id.into(), epoch: epoch.into(), number: number.parse().ok()? };
     SegmentId::of(&header).filter(|id| id.to_string() == name)
 }
+
+#[cfg(test)]
+mod tests;

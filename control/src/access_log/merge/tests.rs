@@ -2,5 +2,7 @@
 
 use super::*;
 
+mod cases;
 mod simulation;
+mod stores;
 mod world;

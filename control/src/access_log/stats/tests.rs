@@ -81,7 +81,7 @@ async fn what_is_above_a_groups_mark_waits_and_what_is_below_stands() {
     // One that is gone, and whose last records wait.
     assert_eq!((all[2].waiting_records, all[2].oldest_waiting_ms, all[2].logging.clone()), (1, 80_000, None));
     let one = told(&*store, &view(&[FILMS]), Asked { distribution_id: FILMS, ..Asked::default() }).await;
-    assert_eq!(one, [films.clone()]);
+    assert_eq!(one, std::slice::from_ref(films));
     let none = told(&*store, &view(&[]), Asked { distribution_id: "E00", ..Asked::default() }).await;
     assert_eq!(none, []);
 }

@@ -140,8 +140,10 @@ pub(crate) struct Kept {
     pub(crate) sessions: Sessions,
     /// `None`: there is no journal, or nothing of it can be used.
     pub(crate) mark: Option<Mark>,
-    /// Its end was torn.
+    /// Its end is missing, as a process leaves it that is killed in a write.
     pub(crate) torn: bool,
+    /// It is not what was written, and may have told of more.
+    pub(crate) damaged: bool,
 }
 
 /// Reads a journal's bytes up to the last whole step.
@@ -151,11 +153,14 @@ pub(crate) fn decode(file: Bytes) -> Kept {
     for frame in Frames::new(file) {
         let read = match frame {
             Ok(frame) if frame.kind == Kind::Private => Step::decode(frame.payload).ok(),
-            Ok(_) => None,
-            Err(FrameError::Cut { .. } | FrameError::Damaged { .. }) => None,
+            Err(FrameError::Cut { .. }) => {
+                kept.torn = true;
+                return kept;
+            }
+            Ok(_) | Err(FrameError::Damaged { .. }) => None,
         };
         let Some(mut read) = read else {
-            kept.torn = true;
+            kept.damaged = true;
             return kept;
         };
         let mark = read.mark.take();
@@ -210,9 +215,9 @@ impl Journal {
         epoch != current || number < *last || (number == *last && *whole)
     }
 
-    /// Whether it says what `mark` says.
+    /// Whether there is a file of this process's, and it says what `mark` says.
     pub(crate) fn is_at(&self, mark: &Mark) -> bool {
-        self.mark == *mark
+        self.file.is_some() && self.mark == *mark
     }
 
     /// Writes a step. On failure the file says what it said before, and `sessions` is written whole the next time.

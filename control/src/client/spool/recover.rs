@@ -101,11 +101,16 @@ pub(crate) fn recover(
     for file in found.iter().filter(|file| file.name.ends_with(".new")) {
         disk.remove(&folder.join(&file.name)).map_err(failed)?;
     }
-    let kept = match disk.read(&Journal::path(folder)) {
+    let mut kept = match disk.read(&Journal::path(folder)) {
         Ok(bytes) => journal::decode(bytes.into()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Kept::default(),
         Err(source) => return Err(failed(source)),
     };
+    if kept.damaged {
+        // What it said last is not known: which numbers were used, who has gone since.
+        tracing::error!(folder = %folder.display(), "the journal of open sessions is damaged: a new epoch begins");
+        kept = Kept::default();
+    }
     let epochs = epochs(&*disk, folder, edge_id, &found, kept.mark.as_ref())?;
     let files = files(found, edge_id, &epochs);
     let epoch = epochs.0.last().cloned().unwrap_or_default();

@@ -12,7 +12,7 @@ use super::journal::{OpenSession, Play, SessionProgress, Step, Steps};
 use super::queue::Progress;
 
 /// Streams of a session that are followed; an edge allows fewer.
-const PLAYS_MAX: usize = 8;
+const PLAYS_MAX: usize = 16;
 
 #[derive(Clone, Debug, Default)]
 struct Session {

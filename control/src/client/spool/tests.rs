@@ -13,7 +13,9 @@ mod control;
 pub(crate) mod events;
 mod faults;
 pub(crate) mod faulty;
+mod full_disk;
 mod kills;
+mod readers;
 mod threads;
 
 /// What a writer shares with nobody.

@@ -107,7 +107,7 @@ impl Writer {
             let room = self.config.segment_bytes.saturating_sub(self.part.as_ref().map_or(0, Part::bytes));
             let most = BATCH_BYTES.min(usize::try_from(room).unwrap_or(usize::MAX));
             // One record at least, however little room is left.
-            while let Some(event) = waiting.next() {
+            for event in waiting.by_ref() {
                 let before = self.frames.len();
                 if event.record.target.is_some() {
                     put_message(Kind::Record, &event.record, &mut self.frames);

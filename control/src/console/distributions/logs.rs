@@ -77,7 +77,7 @@ fn refused(refusal: &LogRefusal, now_ms: u64) -> Markup {
                 @if let Some(code) = refusal::code(&refusal.error) { " (" (code) ")" }
             }
             p {
-                "Nothing is lost: "
+                "It is kept: "
                 @if refusal.records > 0 { (count(refusal.records, "record")) " in files that wait" } @else { "what waits" }
                 " is tried again. Tried " (count(u64::from(refusal.attempts), "time"))
                 @if refusal.since_ms > 0 { " since " (moment(refusal.since_ms)) }

@@ -77,6 +77,7 @@ fn world() -> (Vec<Connection>, Vec<LogFile>) {
             ],
             received: 9000,
             left: true,
+            ended: ("edge".into(), 0),
         },
         Connection {
             id: "2".into(),
@@ -92,6 +93,7 @@ fn world() -> (Vec<Connection>, Vec<LogFile>) {
             )],
             received: 7000,
             left: false,
+            ended: ("edge".into(), 0),
         },
         Connection {
             id: "3".into(),
@@ -100,6 +102,7 @@ fn world() -> (Vec<Connection>, Vec<LogFile>) {
             plays: Vec::new(),
             received: 3073,
             left: false,
+            ended: ("edge".into(), 0),
         },
     ];
     let a = |event, second, bytes, play| entry("a.example.com", "1", event, second, bytes, play);

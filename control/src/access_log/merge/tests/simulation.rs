@@ -226,7 +226,7 @@ pub(super) async fn history(seed: u64, store: Store) {
     world.empties(Duration::from_secs(3600)).await;
     drop(replicas);
     let arrived = world.arrived(&BUCKETS);
-    let written = play.written.lock().unwrap();
+    let written = std::mem::take(&mut *play.written.lock().unwrap());
     for (id, there) in &arrived {
         assert_eq!(there.len(), 1, "record {id} arrived more than once: {there:?}");
         assert!(written.surely.contains(id) || written.perhaps.contains(id), "record {id} was never written");
@@ -238,7 +238,7 @@ pub(super) async fn history(seed: u64, store: Store) {
     assert!(written.surely.len() > 30, "a history of {} records is none", written.surely.len());
 }
 
-fn paused() -> tokio::runtime::Runtime {
+pub(super) fn paused() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 

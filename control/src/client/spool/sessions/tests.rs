@@ -111,7 +111,7 @@ fn a_journal_gives_back_what_was_saved_step_by_step() {
             &client_id(client / 7 * 7),
             Progress { time_ms: 1_700_000_001_000 + n, sc_bytes: n * 1000 },
         );
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             journal.save(&disk, &mut sessions, mark(n + 1), true).unwrap();
             assert!(sessions.is_saved() && journal.is_at(&mark(n + 1)));
             let file = bytes::Bytes::from(std::fs::read(&path).unwrap());

@@ -1,6 +1,7 @@
 //! The spool as its users see it: with its thread, on a real disk and on one that hangs.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,11 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A spool that nobody goes on without: the machine may be busy.
+fn patient(folder: &Path) -> SpoolConfig {
+    SpoolConfig { wait_ms: 30_000, close_ms: 30_000, ..SpoolConfig::in_folder(folder) }
+}
+
 fn open(config: SpoolConfig) -> Spool {
     Spool::open(config, "edge-1", &Registry::new()).unwrap()
 }
@@ -45,7 +51,7 @@ fn metric(registry: &Registry, name: &str) -> f64 {
 #[tokio::test]
 async fn what_is_recorded_is_sealed_handed_over_and_forgotten_in_order() {
     let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::new());
-    let spool = Spool::open(SpoolConfig::in_folder(dir.path().join("a/b")), "edge-1", &registry).unwrap();
+    let spool = Spool::open(patient(&dir.path().join("a/b")), "edge-1", &registry).unwrap();
     let log = spool.log();
     assert!(spool.seal().await, "nothing to seal is sealed");
     for round in 0..3u64 {
@@ -68,6 +74,7 @@ async fn what_is_recorded_is_sealed_handed_over_and_forgotten_in_order() {
     }
     assert_eq!(spool.waiting().segments, 0);
     assert!(timeout(Duration::from_millis(50), spool.next_sealed()).await.is_err());
+    until("the numbers say so", || metric(&registry, "penstock_edge_log_segments_waiting") == 0.0).await;
     assert_eq!(metric(&registry, "penstock_edge_log_events_total"), 30.0);
     assert_eq!(metric(&registry, "penstock_edge_log_dropped_events_total"), 0.0);
     assert!(metric(&registry, "penstock_edge_log_bytes_total") > 30.0 * 100.0);
@@ -76,7 +83,7 @@ async fn what_is_recorded_is_sealed_handed_over_and_forgotten_in_order() {
 #[tokio::test]
 async fn a_waiting_shipper_hears_of_a_segment_that_has_come_of_age() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = open(SpoolConfig { seal_after_ms: 200, ..SpoolConfig::in_folder(dir.path()) });
+    let spool = open(SpoolConfig { seal_after_ms: 200, ..patient(dir.path()) });
     let log = spool.log();
     let (segment, _) =
         within(async { tokio::join!(spool.next_sealed(), log.record(event(1, 1, Connect))) }).await;
@@ -86,7 +93,7 @@ async fn a_waiting_shipper_hears_of_a_segment_that_has_come_of_age() {
 #[tokio::test]
 async fn an_edge_that_closes_in_peace_leaves_nothing_to_repair() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = open(SpoolConfig::in_folder(dir.path()));
+    let spool = open(patient(dir.path()));
     let log = spool.log();
     for n in [event(1, 1, Connect), event(1, 2, Play), event(1, 3, Disconnect)] {
         drop(log.record(n));
@@ -95,7 +102,7 @@ async fn an_edge_that_closes_in_peace_leaves_nothing_to_repair() {
     assert_eq!(within(log.record(event(2, 4, Connect))).await, Outcome::Dropped(DropReason::Closed));
     drop(spool);
     let registry = Registry::new();
-    let spool = Spool::open(SpoolConfig::in_folder(dir.path()), "edge-1", &registry).unwrap();
+    let spool = Spool::open(patient(dir.path()), "edge-1", &registry).unwrap();
     assert_eq!(within(spool.next_sealed()).await.records, 3);
     assert_eq!(metric(&registry, "penstock_edge_log_recovered_events_total"), 0.0);
     assert_eq!(metric(&registry, "penstock_edge_log_torn_tails_total"), 0.0);
@@ -104,14 +111,14 @@ async fn an_edge_that_closes_in_peace_leaves_nothing_to_repair() {
 #[tokio::test]
 async fn a_session_open_at_the_end_is_ended_by_the_next_process_with_its_last_count() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = open(SpoolConfig { journal_ms: 10, ..SpoolConfig::in_folder(dir.path()) });
+    let spool = open(SpoolConfig { journal_ms: 10, ..patient(dir.path()) });
     let log = spool.log();
     assert!(within(log.record(event(1, 1, Connect))).await.stands());
     assert!(within(log.record(event(1, 2, Play))).await.stands());
     log.progress(&client_id(1), 1_700_000_005_000, 999_999);
     assert!(spool.close().await);
     let registry = Registry::new();
-    let next = Spool::open(SpoolConfig::in_folder(dir.path()), "edge-1", &registry).unwrap();
+    let next = Spool::open(patient(dir.path()), "edge-1", &registry).unwrap();
     assert_eq!(metric(&registry, "penstock_edge_log_recovered_events_total"), 2.0);
     let first = within(next.next_sealed()).await;
     next.forget(&first.id);
@@ -123,8 +130,8 @@ async fn a_session_open_at_the_end_is_ended_by_the_next_process_with_its_last_co
 #[tokio::test]
 async fn two_processes_can_not_share_a_folder_and_neither_can_two_edges() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = open(SpoolConfig::in_folder(dir.path()));
-    let open_as = |edge: &str| Spool::open(SpoolConfig::in_folder(dir.path()), edge, &Registry::new());
+    let spool = open(patient(dir.path()));
+    let open_as = |edge: &str| Spool::open(patient(dir.path()), edge, &Registry::new());
     assert!(matches!(open_as("edge-1"), Err(SpoolError::InUse { .. })));
     assert!(spool.close().await);
     let told = open_as("edge-2").unwrap_err().to_string();
@@ -135,8 +142,7 @@ async fn two_processes_can_not_share_a_folder_and_neither_can_two_edges() {
 #[tokio::test]
 async fn a_disk_that_hangs_makes_events_late_then_lost_and_never_holds_anybody_up() {
     let (dir, registry, disk) = (tempfile::tempdir().unwrap(), Registry::new(), FaultyDisk::default());
-    let config =
-        SpoolConfig { wait_ms: 200, close_ms: 300, queue_events: 16, ..SpoolConfig::in_folder(dir.path()) };
+    let config = SpoolConfig { wait_ms: 2000, close_ms: 300, queue_events: 16, ..patient(dir.path()) };
     let clock = proto::clock::system();
     let spool = Spool::open_on(config, "edge-1", Arc::new(disk.clone()), clock, &registry).unwrap();
     let log = spool.log();
@@ -144,7 +150,7 @@ async fn a_disk_that_hangs_makes_events_late_then_lost_and_never_holds_anybody_u
     disk.hang(true);
     let start = Instant::now();
     assert_eq!(within(log.record(event(1, 1, Connect))).await, Outcome::Late);
-    assert!(start.elapsed() >= Duration::from_millis(200));
+    assert!(start.elapsed() >= Duration::from_millis(2000));
     until("the writer hangs", || disk.is_hanging()).await;
     // From now on nobody waits.
     let start = Instant::now();
@@ -169,7 +175,7 @@ async fn a_disk_that_hangs_makes_events_late_then_lost_and_never_holds_anybody_u
     })
     .await;
     assert!(within(log.record(event(200, 200, Connect))).await.stands(), "late is not for ever");
-    assert!(spool.close().await);
+    drop(spool);
 }
 
 fn end_of(client: u64) -> crate::client::spool::queue::Event {
@@ -180,7 +186,7 @@ fn end_of(client: u64) -> crate::client::spool::queue::Event {
 #[tokio::test]
 async fn durable_events_are_acknowledged_after_a_sync_that_they_share() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
-    let config = SpoolConfig { durable: true, wait_ms: 300, ..SpoolConfig::in_folder(dir.path()) };
+    let config = SpoolConfig { durable: true, ..patient(dir.path()) };
     let clock = proto::clock::system();
     let spool = Spool::open_on(config, "edge-1", Arc::new(disk.clone()), clock, &Registry::new()).unwrap();
     let log = spool.log();
@@ -194,8 +200,7 @@ async fn durable_events_are_acknowledged_after_a_sync_that_they_share() {
     until("the first of them is on its way", || disk.is_hanging()).await;
     disk.hang(false);
     for written in many {
-        let outcome = within(written).await;
-        assert!(outcome.stands() || outcome == Outcome::Late);
+        assert!(within(written).await.stands());
     }
     assert!(disk.used() > before);
     assert!(spool.close().await);
@@ -204,7 +209,7 @@ async fn durable_events_are_acknowledged_after_a_sync_that_they_share() {
 #[tokio::test]
 async fn a_damaged_segment_is_set_aside_and_holds_up_none_behind_it() {
     let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::new());
-    let spool = Spool::open(SpoolConfig::in_folder(dir.path()), "edge-1", &registry).unwrap();
+    let spool = Spool::open(patient(dir.path()), "edge-1", &registry).unwrap();
     let log = spool.log();
     for n in 0..4 {
         assert!(within(log.record(event(n, n, Connect))).await.stands());
@@ -235,7 +240,7 @@ async fn f35_a_clock_that_steps_back_changes_nothing_but_the_age_shown() {
     let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::new());
     let clock = SetClock::at_ms(1_700_000_100_000);
     let shared: SharedClock = clock.clone();
-    let config = SpoolConfig { seal_after_ms: 3_600_000, ..SpoolConfig::in_folder(dir.path()) };
+    let config = SpoolConfig { seal_after_ms: 3_600_000, ..patient(dir.path()) };
     let disk = Arc::new(FaultyDisk::default());
     let spool = Spool::open_on(config, "edge-1", disk, shared, &registry).unwrap();
     let log = spool.log();
@@ -253,7 +258,7 @@ async fn f35_a_clock_that_steps_back_changes_nothing_but_the_age_shown() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_of_many_tasks_all_stand() {
     let dir = tempfile::tempdir().unwrap();
-    let config = SpoolConfig { segment_bytes: 256 << 10, ..SpoolConfig::in_folder(dir.path()) };
+    let config = SpoolConfig { segment_bytes: 256 << 10, ..patient(dir.path()) };
     let spool = Arc::new(open(config));
     let tasks: Vec<_> = (0..20u64)
         .map(|task| {
@@ -261,10 +266,9 @@ async fn events_of_many_tasks_all_stand() {
             tokio::spawn(async move {
                 for n in 0..200 {
                     let n = task * 1000 + n;
-                    // On a machine this busy late is no failure; lost is.
                     let outcome =
-                        log.record(event(n, n, if n % 2 == 0 { Connect } else { Disconnect })).await;
-                    assert!(!matches!(outcome, Outcome::Dropped(_)), "{outcome:?}");
+                        log.record(event(n, n, if n.is_multiple_of(2) { Connect } else { Disconnect })).await;
+                    assert!(outcome.stands(), "{outcome:?}");
                 }
             })
         })
@@ -282,4 +286,29 @@ async fn events_of_many_tasks_all_stand() {
         spool.forget(&segment.id);
     }
     assert_eq!(seen.len(), 4000);
+}
+
+#[test]
+fn an_event_costs_its_session_little_and_the_writer_keeps_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = SpoolConfig { queue_events: 1 << 20, queue_bytes: 1 << 30, ..patient(dir.path()) };
+    let registry = Registry::new();
+    let spool = Spool::open(config, "edge-1", &registry).unwrap();
+    let log = spool.log();
+    let made: Vec<_> = (0..100_000)
+        .map(|n| event(n / 2, n, if n.is_multiple_of(2) { Connect } else { Disconnect }))
+        .collect();
+    let start = Instant::now();
+    for record in made {
+        drop(log.record(record));
+    }
+    let put = start.elapsed();
+    while metric(&registry, "penstock_edge_log_events_total") < 100_000.0 {
+        assert!(start.elapsed() < PATIENCE, "{}", metric(&registry, "penstock_edge_log_events_total"));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let all = start.elapsed();
+    // What it is on a machine that does nothing else, optimised, stands in the bench; this is to catch what is wrong by its order.
+    println!("100,000 events: {put:?} to put in, {all:?} until written");
+    assert!(put < Duration::from_secs(10) && all < Duration::from_secs(20), "{put:?} {all:?}");
 }

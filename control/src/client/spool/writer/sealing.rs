@@ -23,7 +23,7 @@ impl Writer {
     /// Sees to it that there is a part that takes records.
     pub(super) fn provide_part(&mut self, now: Instant) -> Result<(), DropReason> {
         if self.part.as_ref().is_some_and(Part::is_ending) {
-            self.seal(now);
+            self.try_seal(now)?;
         }
         while self.part.is_none() {
             match Part::create(&*self.disk, &self.folder, self.next.clone(), now) {
@@ -44,52 +44,49 @@ impl Writer {
                 }
             }
         }
-        match &self.part {
-            Some(part) if part.is_ending() => Err(DropReason::DiskFull),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Seals the part, if there is one with records. False: it can't be done now.
     pub(crate) fn seal(&mut self, now: Instant) -> bool {
         let sealed = self.try_seal(now);
-        if !sealed {
-            self.paused = Some((now + PAUSE, DropReason::DiskFull));
+        if let Err(reason) = sealed {
+            self.paused = Some((now + PAUSE, reason));
         }
-        sealed
+        sealed.is_ok()
     }
 
-    fn try_seal(&mut self, now: Instant) -> bool {
+    fn try_seal(&mut self, now: Instant) -> Result<(), DropReason> {
         loop {
-            let Some(part) = self.part.as_mut().filter(|part| part.records() > 0) else { return true };
+            let Some(part) = self.part.as_mut().filter(|part| part.records() > 0) else { return Ok(()) };
             match part.foot(now) {
                 Ok(()) => break,
                 Err(Short::Failed(error)) if is_full(&error) => {
                     if !self.make_room(DropReason::DiskFull, now) {
-                        return false;
+                        return Err(DropReason::DiskFull);
                     }
                 }
                 Err(Short::Failed(error)) => {
                     self.failed("seal", &error);
-                    return false;
+                    return Err(DropReason::DiskFailed);
                 }
                 Err(Short::Wrecked(error)) => {
                     self.failed("seal", &error);
                     self.rescue(now);
-                    return true;
+                    return Ok(());
                 }
             }
         }
         self.sync();
-        let Some(part) = self.part.take() else { return true };
+        let Some(part) = self.part.take() else { return Ok(()) };
         let path = folder::sealed_path(&self.folder, part.id());
         if let Err(error) = self.disk.rename(part.path(), &path) {
             self.failed("rename", &error);
             self.part = Some(part);
-            return false;
+            return Err(DropReason::DiskFailed);
         }
         self.place(&part, now);
-        true
+        Ok(())
     }
 
     /// Puts what is sealed on the shelf, after the journal has passed it.
@@ -220,14 +217,9 @@ impl Writer {
             }
         }
         for id in std::mem::take(&mut self.emptied) {
-            let gone = self.journal.covers(&id.epoch, id.number);
-            match self.disk.remove(&folder::sealed_path(&self.folder, &id)) {
-                Ok(()) if gone => {}
-                Err(error) => {
-                    self.failed("remove", &error);
-                    self.emptied.push(id);
-                }
-                Ok(()) => {}
+            if let Err(error) = self.disk.remove(&folder::sealed_path(&self.folder, &id)) {
+                self.failed("remove", &error);
+                self.emptied.push(id);
             }
         }
         true
