@@ -15,7 +15,7 @@ fn record(n: u64) -> AccessRecord {
         time_ms: 3_599_990 + 7 * n,
         event: AccessEvent::Play.into(),
         distribution_id: format!("E{:012}", n % 3),
-        target: (n % 5 != 0).then(|| LogTarget {
+        target: (!n.is_multiple_of(5)).then(|| LogTarget {
             bucket_host: "logs.s3.amazonaws.com".into(),
             prefix: format!("p{}", n % 2),
             ..Default::default()
