@@ -18,8 +18,11 @@
 //! [seal] keeps secrets closed at rest, [lending] is what the operator gives accounts, [shields] how orders to
 //! forget reach shields, [backup] takes the config out and puts it back, [settings] is the file, [service] joins all of it.
 //!
+//! The other way round come access events: an edge [spools](client::spool) and [ships](client::ship) them, and [access_log] makes of them files in
+//! customers' buckets, each record once.
+//!
 //! A store that is away stops changes, not service: replicas keep publishing what they have mirrored, nodes keep serving
-//! what they last knew.
+//! what they last knew, and events wait on edges' disks.
 
 pub mod client;
 
