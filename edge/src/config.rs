@@ -13,6 +13,7 @@ pub mod rtmpe;
 pub mod tls;
 pub mod tunnel;
 
+use control::client::spool::PLAYS_MAX as STREAMS_MAX;
 use log::LogConfig;
 use rtmpe::RtmpeConfig;
 use tls::TlsConfig;
@@ -256,6 +257,12 @@ impl EdgeConfig {
             if value < least {
                 return bad(field, format!("{value} is under {least}"));
             }
+        }
+        if self.max_streams > STREAMS_MAX {
+            return bad(
+                "max_streams",
+                format!("{} is over {STREAMS_MAX}: access logs follow no more", self.max_streams),
+            );
         }
         let caches = crate::budget::Caps::of(self).shared_bytes();
         let least = caches.saturating_add(16 << 20);

@@ -15,6 +15,7 @@
 //!   │ session::connect  host of tcUrl → distribution (control::client::Catalogue)
 //!   │ session::swf      is the player who it must be (only where the distribution asks)
 //!   │ session::play     name → candidate keys (session::names); play2 → session::switch, the next file beside this one
+//!   │ session::record   what is written down of it ([`log`], then the spool of control::client); nothing is answered before
 //!   │ session::authorise  is the name signed by who must (only where the distribution has trusted signers); before every opening, again at each seek
 //!   ▼
 //! session::opening ──── library: Stat, then media::open (flv, mp4, mp3): index from few ranges

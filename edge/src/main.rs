@@ -136,6 +136,10 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
     }
     let bound: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let first = bound.first().map(ToString::to_string).unwrap_or_default();
+    // Health is answered from the start, also while a spool of much is repaired; ready, and serving, once a catalogue is known, be it the last
+    // known good; ready with a shield.
+    let telemetry =
+        tokio::spawn(telemetry::serve(metrics, registry.clone(), readiness.clone(), log, shutdown.clone()));
     // Before anything is announced: an edge that would lose its events does not start.
     let route = Route {
         node_id: file.node_id.clone(),
@@ -164,9 +168,6 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
     if let Some(logs) = &logs {
         edge.log_to(Arc::new(logs.log()));
     }
-    // Health is answered from the start; ready, and serving, once a catalogue is known, be it the last known good; ready with a shield.
-    let telemetry =
-        tokio::spawn(telemetry::serve(metrics, registry, readiness.clone(), log, shutdown.clone()));
     tokio::select! {
         () = node.synced() => {}
         () = stop.received() => {

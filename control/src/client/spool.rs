@@ -61,6 +61,7 @@ mod writer;
 
 pub use config::SpoolConfig;
 pub use log::{DropReason, EventLog, Outcome, Written};
+pub use sessions::PLAYS_MAX;
 
 /// From one attempt to read a segment to the next.
 const READ_AGAIN: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 //!
 //! Edge, shield and control as a cluster runs them, and an S3 endpoint over local folders, in one process: `cargo run --release -- [MEDIA_DIR]`.
 //! What differs from a cluster: the addresses, the config store (a file instead of etcd), a certificate of its own where none is given, and
-//! defaults for one machine (files that change are seen at once, a stop waits for nobody). The parts talk to each
+//! defaults for one machine (files that change are seen at once, a stop waits for no viewer). The parts talk to each
 //! other by gRPC and to the bucket by S3 over loopback, so what plays here plays there.
 //!
 //! * [`options`]: flags, variables and the YAML file;

@@ -42,7 +42,7 @@ pub struct Flags {
     pub ready_file: Option<PathBuf>,
     /// YAML file with any of: media_dir, data, listen, api, s3, metrics, ready_file, zone (default penstock.localhost), log_filter
     /// (default info), edge and shield (behaviour and limits, as for the cluster binaries), logs (file_age_seconds, default 5, file_bytes,
-    /// drain_ms, default 8000: how long a stop may take to deliver, and spool, as for edges), distribution (chunk_size_bytes, swf_verification,
+    /// drain_ms, default 8000: how long a stop may take to deliver, and spool, as for edges, but sealed after 1000 ms), distribution (chunk_size_bytes, swf_verification,
     /// audio_sample_access, video_sample_access, as in control's file of distributions; logging: enabled, default true, bucket, default
     /// logs, and prefix of its access logs).
     #[arg(long, env = "PENSTOCK_CONFIG", value_name = "FILE")]

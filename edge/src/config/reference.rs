@@ -16,7 +16,8 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
                               the URI penstock://edge/NODE among its
                               names no token is needed                    [default: none]
   tls.key                     PEM file of its private key                 [default: none]
-  state_dir                   folder for the last known good              (required)
+  state_dir                   folder for the last known good and the
+                              spool of access events                      (required)
   listen                      addresses for viewers                       [default: 0.0.0.0:1935, 0.0.0.0:8080]
   metrics                     address of /healthz, /readyz, /metrics,
                               /log-level                                  [default: 0.0.0.0:9145]
@@ -61,7 +62,7 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
                               the limit of open files (RLIMIT_NOFILE) leaves room for]
   edge.seek_interval_ms       least time between a session's seeks, ms    [default: 100]
   edge.max_connections_per_address                                        [default: 5000]
-  edge.max_streams            streams a connection                        [default: 16]
+  edge.max_streams            streams a connection, at most 256           [default: 16]
   edge.max_playlist           playlist entries a stream                   [default: 64]
   edge.max_calls              getStreamLength calls under way             [default: 16]
   edge.message_bytes          largest message taken, bytes                [default: 65536]

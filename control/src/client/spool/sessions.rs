@@ -11,8 +11,8 @@ use proto::v1::{AccessEvent, AccessRecord};
 use super::journal::{OpenSession, Play, SessionProgress, Step, Steps};
 use super::queue::Progress;
 
-/// Streams of a session that are followed; an edge allows fewer.
-const PLAYS_MAX: usize = 16;
+/// Streams of a session that are followed: an edge allows no more (`edge.max_streams`).
+pub const PLAYS_MAX: usize = 256;
 
 #[derive(Clone, Debug, Default)]
 struct Session {
