@@ -242,7 +242,7 @@ impl Spool {
     fn set_aside_with(&self, sealed: &Sealed, good: u64) {
         if self.shelf.take(&sealed.id).is_some() {
             let records = sealed.records.unwrap_or(good);
-            self.log.queue.order(Order::SetAside(sealed.id.clone(), records));
+            self.log.queue.order(Order::SetAside(sealed.id.clone(), records, DropReason::Damaged));
         }
     }
 
@@ -253,10 +253,12 @@ impl Spool {
         }
     }
 
-    /// A segment was refused for what it is, by somebody who knows: it is set aside and counted as lost, and the next one's turn has come.
+    /// A segment was refused for what it is, by somebody who knows: it is set aside and counted as lost ([`DropReason::Refused`]), and the next one's
+    /// turn has come.
     pub fn set_aside(&self, segment: &SealedSegment) {
         if self.shelf.take(&segment.id).is_some() {
-            self.log.queue.order(Order::SetAside(segment.id.clone(), segment.records));
+            let (id, records) = (segment.id.clone(), segment.records);
+            self.log.queue.order(Order::SetAside(id, records, DropReason::Refused));
         }
     }
 

@@ -28,6 +28,8 @@ pub enum DropReason {
     SpoolFull,
     /// The segment the event stood in can't be read any more.
     Damaged,
+    /// Control will never take the segment the event stood in.
+    Refused,
     /// The event is longer than a segment may hold.
     TooLong,
     /// The spool is closed.
@@ -35,12 +37,13 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::DiskFull,
         Self::DiskFailed,
         Self::SpoolFull,
         Self::Damaged,
+        Self::Refused,
         Self::TooLong,
         Self::Closed,
     ];
@@ -53,6 +56,7 @@ impl DropReason {
             Self::DiskFailed => "disk_failed",
             Self::SpoolFull => "spool_full",
             Self::Damaged => "damaged",
+            Self::Refused => "refused",
             Self::TooLong => "too_long",
             Self::Closed => "closed",
         }

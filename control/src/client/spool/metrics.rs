@@ -54,7 +54,12 @@ impl SpoolMetrics {
                 "oldest_event_age_seconds",
                 "Age of the oldest access event that control has not acknowledged; 0 if there is none",
             )?,
-            dropped: counters("dropped_events_total", "Access events lost, by reason", "reason")?,
+            dropped: counters(
+                "dropped_events_total",
+                "Access events lost, by reason: queue_full, disk_full, disk_failed, spool_full, damaged (their segment can't be read), \
+                 refused (control will never take it), too_long, closed",
+                "reason",
+            )?,
             late: counter(
                 "late_events_total",
                 "Access events that answers to players went out without waiting for",

@@ -33,8 +33,8 @@ pub(crate) enum Order {
     Seal(oneshot::Sender<bool>),
     /// A segment was acknowledged.
     Forget(SegmentId),
-    /// A segment can't be used, and with it so many events.
-    SetAside(SegmentId, u64),
+    /// A segment can't be used, and with it so many events, for this reason.
+    SetAside(SegmentId, u64, DropReason),
 }
 
 /// How far a session had come, last we heard.

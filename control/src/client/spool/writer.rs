@@ -91,7 +91,7 @@ impl Writer {
                     let _ = answer.send(self.seal(now));
                 }
                 Order::Forget(id) => self.discard(&id, now),
-                Order::SetAside(id, records) => self.set_aside(&id, records),
+                Order::SetAside(id, records, reason) => self.set_aside(&id, records, reason),
             }
         }
         self.shared.pulse.beat();

@@ -231,8 +231,9 @@ async fn a_damaged_segment_is_set_aside_and_holds_up_none_behind_it() {
     spool.set_aside(&third);
     assert_eq!(within(spool.next_sealed()).await.id.number, 4);
     until("it is set aside", || path(3, "damaged").is_some()).await;
-    assert_eq!(metric(&registry, "penstock_edge_log_damaged_segments_total"), 3.0);
-    assert_eq!(metric(&registry, "penstock_edge_log_dropped_events_total"), 3.0);
+    assert_eq!(metric(&registry, "penstock_edge_log_damaged_segments_total"), 2.0);
+    assert_eq!(spool.log.metrics.dropped_for(DropReason::Damaged), 2);
+    assert_eq!(spool.log.metrics.dropped_for(DropReason::Refused), 1, "it is whole: that is another matter");
 }
 
 #[tokio::test]

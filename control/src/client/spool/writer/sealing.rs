@@ -1,6 +1,7 @@
 //! From the part to the shelf, and off it: sealing, the journal's mark, what goes away.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::client::spool::log::DropReason;
 use crate::client::spool::part::{Part, Short};
 use crate::client::spool::shelf::Sealed;
 
-/// Damaged segments that are kept for a person to look at.
+/// Segments set aside that are kept for a person to look at.
 const DAMAGED_KEPT: usize = 8;
 
 impl Writer {
@@ -136,22 +137,26 @@ impl Writer {
             Err(error) => {
                 self.failed("rescue", &error);
                 let aside = folder::damaged_path(&self.folder, part.id());
-                self.put_aside(part.id(), part.path(), &aside, part.records());
+                self.put_aside(part.id(), part.path(), &aside, part.records(), DropReason::Damaged);
             }
         }
     }
 
     /// Sets a segment aside that can't be shipped.
-    pub(super) fn set_aside(&mut self, id: &SegmentId, records: u64) {
+    pub(super) fn set_aside(&mut self, id: &SegmentId, records: u64, reason: DropReason) {
         let path = folder::sealed_path(&self.folder, id);
         let aside = folder::damaged_path(&self.folder, id);
-        self.put_aside(id, &path, &aside, records);
+        self.put_aside(id, &path, &aside, records, reason);
     }
 
-    fn put_aside(&mut self, id: &SegmentId, path: &std::path::Path, aside: &std::path::Path, records: u64) {
-        self.shared.metrics.damaged.inc();
-        self.shared.drops.count(DropReason::Damaged, records);
-        tracing::error!(segment = %id, records, "a segment of access events is damaged and set aside");
+    fn put_aside(&mut self, id: &SegmentId, path: &Path, aside: &Path, records: u64, reason: DropReason) {
+        self.shared.drops.count(reason, records);
+        if reason == DropReason::Damaged {
+            self.shared.metrics.damaged.inc();
+            tracing::error!(segment = %id, records, "a segment of access events is damaged and set aside");
+        } else {
+            tracing::error!(segment = %id, records, reason = reason.label(), "a segment of access events is not taken and set aside");
+        }
         if let Err(error) = self.disk.rename(path, aside) {
             self.failed("rename", &error);
         }
