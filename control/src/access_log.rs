@@ -13,6 +13,15 @@
 //! segments are staged, which files were committed for a group and not yet known to stand, and the high-water marks below which a
 //! segment is a repeat. Nothing is done by memory alone: any replica can die at any line and another finishes the work, under the same names
 //! and with the same bytes.
+//!
+//! Beside that way:
+//!
+//! * [`permission`]: an account's logs go only into buckets that the operator lent it for logs; another is treated as one that refuses.
+//! * *Held* files: what a bucket keeps refusing is put, finished, into staging under `held/STORE/DISTRIBUTION/HOUR/TARGET/`, so that the segments it
+//!   was made of can go ([`deliver`]). It is delivered from there once its bucket takes it.
+//! * [`refusal`] says in words why a bucket takes nothing, [`stats`] counts what was delivered, waits and is refused, and [`tail`] shows records as
+//!   they are staged. All three only read.
+//! * `hourly` (feature `parquet`): one Parquet file an hour, made from the delivered files.
 
 pub mod bucket;
 pub mod config;

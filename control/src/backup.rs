@@ -8,6 +8,18 @@
 //! Importing writes every document and, last, gives the store a new id: whatever revisions nodes have seen of it, they take what follows as a
 //! full snapshot. An import that breaks off leaves the store with a part of the backup and its old id; the same import again goes on.
 //!
+//! **Access logs.** A store without the ledger that belongs to a staging bucket (a backup was imported into a new one, or a new store was begun over
+//! the old `logs.staging.prefix`) deletes nothing there that it did not put there. A live cluster's import leaves its ledger as it was: what is
+//! staged and held is delivered as before, also what is held under the old id. Over an older store's staging:
+//!
+//! * *Segments* (`EDGE/EPOCH-NUMBER.seg`) are entered and delivered when control starts. What the older store had delivered of them, to the other
+//!   groups of a segment or just before it was lost, is delivered twice, in files of other names. Any that a log line says are left alone come
+//!   before segments that were delivered meanwhile: they stay until an operator deletes them.
+//! * *Held files* (`held/STORE/DISTRIBUTION/HOUR/TARGET/FILE`) below another store's id were refused by their bucket and are nobody's now. Each is a
+//!   finished log file: copy it into the distribution's bucket, under its prefix and its own name FILE, then delete it. One that was delivered
+//!   after all has that name there already, with the same bytes. In a cluster that has imported a backup, first wait until
+//!   `penstock-control logs stats` shows nothing refused: what still lies below an old id then is a leftover.
+//!
 //! [`mod@file`] is the form it has on disk.
 
 pub mod file;

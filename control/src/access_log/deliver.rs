@@ -31,8 +31,8 @@ use body::{Body, SourceLoss};
 pub(crate) mod body;
 pub(crate) mod segments;
 
-/// How long a bucket may take with a file; less than [`LEASE`], so that nobody else begins meanwhile.
-const PUT: Duration = Duration::from_secs(30);
+/// How long a bucket may take with a file; less than [`LEASE`], so that nobody else begins meanwhile. `logs.bucket_timeout_ms` is not let above it.
+pub(crate) const PUT: Duration = Duration::from_secs(30);
 const ATTEMPT_FIRST: Duration = Duration::from_secs(5);
 /// Refusals after which a file is put into staging.
 pub(crate) const HELD_AFTER: u32 = 3;
@@ -249,11 +249,13 @@ impl Delivery<'_> {
     /// Puts the file into staging, where it waits for its bucket.
     async fn hold(&self, body: &Body, mut next: LogGroup) -> Result<(), Setback> {
         let shared = self.shared;
-        let key = body::held_key(&shared.prefix, self.group, &self.file.key);
+        let held_key = body::held_key(&shared.store.head().await?.store_id, self.group, &self.file.key);
+        let key = format!("{}{held_key}", shared.prefix);
         shared.staging.put(&key, body.bytes.clone()).await.map_err(Setback::Staging)?;
         next.pending = None;
         ledger::raise(&mut next, &self.file.segments);
-        next.held.push(LogFile { segments: Vec::new(), records: body.records, ..self.file.clone() });
+        let file = self.file.clone();
+        next.held.push(LogFile { segments: Vec::new(), records: body.records, held_key, ..file });
         self.write(next).await?;
         shared.metrics.held.inc();
         Ok(())
@@ -277,7 +279,7 @@ impl Delivery<'_> {
     /// Deletes what staging held of a file that is done with; the sweeper does it if this does not.
     async fn forget_held(&self) {
         if self.is_held {
-            let key = body::held_key(&self.shared.prefix, self.group, &self.file.key);
+            let key = format!("{}{}", self.shared.prefix, self.file.held_key);
             if let Err(error) = self.shared.staging.delete(&key).await {
                 tracing::debug!(%key, %error, "left to the sweeper");
             }

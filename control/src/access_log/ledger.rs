@@ -8,6 +8,8 @@
 //! | `log-mergers/DISTRIBUTION/HOUR` | the name of the replica that merges, for [`LEASE`] | the same |
 //! | `log-totals/DISTRIBUTION` | `LogTotals`, counted in the transaction that finishes a file | the same |
 //! | `log-sweeper` | the name of the replica that sweeps staging | the sweeper |
+//! | `log-hourly/DISTRIBUTION/HOUR/TARGET` | a `LogGroup` whose hour is to be made a Parquet file (feature `parquet`) | the transaction that finishes a file; who made the hour's deletes it |
+//! | `log-hourly-lease/DISTRIBUTION/HOUR/TARGET` | the name of the replica that makes it | the same |
 //!
 //! What makes the records come out once:
 //!
@@ -26,8 +28,10 @@
 use std::time::Duration;
 
 use prost::Message;
-use proto::access_log::SegmentId;
-use proto::v1::{LogFile, LogGroup, LogMark, LogTarget, LogTotals, SegmentHeader, StagedSegment};
+use proto::access_log::{Segment, SegmentId};
+use proto::v1::{
+    LogFile, LogGroup, LogMark, LogTarget, LogTotals, SegmentEntry, SegmentHeader, StagedSegment,
+};
 use sha2::{Digest, Sha256};
 
 use crate::documents::{LOG_GROUPS, LOG_MARKS, LOG_MERGERS, LOG_SEGMENTS, LOG_TOTALS};
@@ -234,10 +238,14 @@ pub(crate) fn counting(transaction: Transaction, group: &Group, totals: &Known<L
 pub(crate) fn retire(segments: &[(SegmentId, u64)], mark: &Known<LogMark>, now_ms: u64) -> Transaction {
     let mut transaction = Transaction::default();
     let mut next = mark.document;
+    if mark.modified == 0 {
+        next.first = u64::MAX;
+    }
     for (id, modified) in segments {
         let key = segment_key(id);
         transaction = transaction.when(&key, *modified).delete(key);
         next.number = next.number.max(id.number);
+        next.first = next.first.min(id.number);
     }
     next.changed_ms = now_ms;
     match segments.first() {
@@ -247,6 +255,17 @@ pub(crate) fn retire(segments: &[(SegmentId, u64)], mark: &Known<LogMark>, now_m
         }
         None => transaction,
     }
+}
+
+/// The document of `segment`, whose object has so many bytes. Its index has an order of its own: a writer's follows from its memory, and the
+/// same segment must give the same document.
+pub(crate) fn staged(segment: &Segment, bytes: u64, staged_ms: u64) -> StagedSegment {
+    let mut index = segment.footer.index.clone();
+    let target = |t: &LogTarget| (t.bucket_host.clone(), t.prefix.clone(), t.account.clone());
+    index.sort_by_cached_key(|e: &SegmentEntry| {
+        (e.distribution_id.clone(), e.hour, e.target.as_ref().map(target))
+    });
+    StagedSegment { id: Some(segment.id.header()), index, bytes, staged_ms }
 }
 
 /// Enters a segment whose object stands in staging, unless it is there or was; `mark` is its epoch's.

@@ -19,11 +19,11 @@ use prometheus::Registry;
 use prost::Message;
 use proto::access_log::{Segment, SegmentError, SegmentId};
 use proto::clock::SharedClock;
-use proto::v1::{LogMark, SegmentEntry, StagedSegment};
+use proto::v1::{LogMark, StagedSegment};
 
 use super::bucket::{Bucket, BucketError};
-use crate::documents::{LOG_MARKS, LOG_SEGMENTS};
-use crate::store::{Store, StoreError, Transaction};
+use super::ledger::{self, Known};
+use crate::store::{Store, StoreError};
 
 mod metrics;
 
@@ -65,21 +65,6 @@ impl StageError {
             Self::Store(_) => "store",
         }
     }
-}
-
-/// The key in staging, below `prefix`, of segment `id`: `EDGE/EPOCH-NUMBER.seg`, the number with 20 digits.
-pub fn object_key(prefix: &str, id: &SegmentId) -> String {
-    format!("{prefix}{}/{}-{:020}.seg", id.edge_id, id.epoch, id.number)
-}
-
-/// The key in the store of segment `id`'s document.
-pub fn document_key(id: &SegmentId) -> String {
-    format!("{LOG_SEGMENTS}{id}")
-}
-
-/// The key in the store of the high-water mark of `id`'s epoch.
-pub fn mark_key(id: &SegmentId) -> String {
-    format!("{LOG_MARKS}{}/{}", id.edge_id, id.epoch)
 }
 
 /// Stages segments. Clones are the same.
@@ -145,33 +130,23 @@ impl Stage {
 
     async fn stage_counted(&self, segment: &Segment, file: Bytes) -> Result<Staged, StageError> {
         let id = &segment.id;
-        let document = StagedSegment {
-            id: Some(id.header()),
-            index: sorted(&segment.footer.index),
-            bytes: file.len() as u64,
-            staged_ms: self.clock.now_ms(),
-        };
-        // Hardly more than the footer, which is one frame: 1 MiB at most, and etcd takes one and a half.
-        let encoded = document.encode_to_vec();
-        let (document_key, mark_key) = (document_key(id), mark_key(id));
+        // Encoded hardly more than the footer, which is one frame: 1 MiB at most, and etcd takes one and a half.
+        let document = ledger::staged(segment, file.len() as u64, self.clock.now_ms());
+        let (document_key, mark_key) = (ledger::segment_key(id), ledger::mark_key(&id.edge_id, &id.epoch));
         let mut stands = false;
         for _ in 0..ATTEMPTS {
-            let (mark, mark_modified) = self.mark(&mark_key).await?;
-            if id.number <= mark {
+            let mark: Known<LogMark> = ledger::read(&*self.store, &mark_key).await?;
+            if id.number <= mark.document.number {
                 return Ok(Staged::Repeated);
             }
             if let Some(known) = self.store.get(&document_key).await? {
                 return same_as_known(id, &document, &known.value);
             }
             if !stands {
-                self.bucket.put(&object_key(&self.prefix, id), file.clone()).await?;
+                self.bucket.put(&ledger::object_key(&self.prefix, id), file.clone()).await?;
                 stands = true;
             }
-            let enter = Transaction::default()
-                .when(&document_key, 0)
-                .when(&mark_key, mark_modified)
-                .put(&document_key, encoded.clone());
-            match self.store.commit(enter).await {
+            match self.store.commit(ledger::enter(id, &document, &mark)).await {
                 Ok(_) => return Ok(Staged::New),
                 // Somebody else entered it, or the mark was raised: look again.
                 Err(StoreError::Conflict { .. }) => (),
@@ -180,33 +155,13 @@ impl Stage {
         }
         Err(StoreError::Conflict { key: document_key }.into())
     }
-
-    /// The mark's number, and its last change; zeros where there is none yet.
-    async fn mark(&self, key: &str) -> Result<(u64, u64), StoreError> {
-        let Some(entry) = self.store.get(key).await? else { return Ok((0, 0)) };
-        let mark = LogMark::decode(entry.value)
-            .map_err(|e| StoreError::Damaged(format!("{key} can't be read: {e}")))?;
-        Ok((mark.number, entry.modified))
-    }
-}
-
-/// The entries in an order of their own: a writer's follows from its memory, and the same segment must give the same document.
-fn sorted(index: &[SegmentEntry]) -> Vec<SegmentEntry> {
-    let mut index = index.to_vec();
-    index.sort_by(|a, b| {
-        let target = |e: &SegmentEntry| {
-            e.target.as_ref().map(|t| (t.bucket_host.clone(), t.prefix.clone(), t.account.clone()))
-        };
-        (&a.distribution_id, a.hour, target(a)).cmp(&(&b.distribution_id, b.hour, target(b)))
-    });
-    index
 }
 
 /// A repeat, or another segment of the same name: of a spool that was copied with its folder, or set back. That one must not be acknowledged,
 /// for its records are nowhere else.
 fn same_as_known(id: &SegmentId, document: &StagedSegment, known: &[u8]) -> Result<Staged, StageError> {
     let known = StagedSegment::decode(known)
-        .map_err(|e| StoreError::Damaged(format!("{} can't be read: {e}", document_key(id))))?;
+        .map_err(|e| StoreError::Damaged(format!("{} can't be read: {e}", ledger::segment_key(id))))?;
     if known.bytes == document.bytes && known.index == document.index {
         return Ok(Staged::Repeated);
     }

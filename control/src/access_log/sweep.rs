@@ -6,6 +6,12 @@
 //!   first, which cannot be while the edge lives.
 //! * A held file that its group names neither as held nor as pending was delivered, or given up: it is deleted.
 //!
+//! **Another store's.** A store that was made anew, or got a backup, over staging that has an older one's objects (see [`crate::backup`]) knows nothing
+//! of them; that is no reason to delete them. Held files lie below the id of the store that held them, and only the store that has this id deletes
+//! them. Segments below the first of their epoch that this store retired were staged for another: they are left alone. So that it
+//! does not come to that, a replica that finds the ledger empty enters at once what lies in staging, before what edges ship is old enough to be
+//! delivered; of these segments, what the older store had delivered comes a second time.
+//!
 //! One replica sweeps, by a lease; nothing is wrong if two do. What is deleted is asked for in the store right before, and in this order: first the
 //! mark, then the document. (A segment could be entered, and one after it retired, between the two answers the other way round.)
 
@@ -14,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::access_log::{Segment, SegmentId};
-use proto::v1::{LogGroup, LogMark, LogTarget, SegmentEntry, StagedSegment};
+use proto::v1::{LogGroup, LogMark, StagedSegment};
 use tokio::time::Instant;
 
 use super::bucket::BucketError;
@@ -22,11 +28,13 @@ use super::deliver::body::{HELD, name_of};
 use super::deliver::segments::on_its_own_thread;
 use super::ledger::{self, Known};
 use super::merge::{Shared, lock};
-use crate::documents::{LOG_GROUPS, LOG_SWEEPER};
-use crate::store::{StoreError, Transaction};
+use crate::documents::{LOG_GROUPS, LOG_MARKS, LOG_SEGMENTS, LOG_SWEEPER};
+use crate::store::{ConfigStore, StoreError, Transaction};
 
 /// How old an object that nobody entered must be before it is entered here.
 const ADOPT_AFTER: Duration = Duration::from_secs(600);
+/// Between two questions to a store that does not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// Keys listed at a time.
 const PAGE: usize = 500;
 /// Orphans remembered between two sweeps; more are found later.
@@ -48,19 +56,35 @@ pub(crate) type Orphans = HashMap<SegmentId, Instant>;
 pub(crate) async fn run(shared: &Shared) {
     let every = shared.config.sweep_every;
     let mut orphans = Orphans::new();
-    loop {
-        tokio::time::sleep(shared.about(every, 0.5)).await;
-        if let Err(error) = sweep(shared, &mut orphans).await {
-            tracing::warn!(%error, "staging can't be swept now");
+    let is_new = loop {
+        match is_new(&*shared.store).await {
+            Ok(is_new) => break is_new,
+            Err(_) => tokio::time::sleep(ASK_AGAIN).await,
         }
+    };
+    let (mut wait, mut adopt_after) =
+        if is_new { (Duration::ZERO, Duration::ZERO) } else { (shared.about(every, 0.5), ADOPT_AFTER) };
+    loop {
+        tokio::time::sleep(wait).await;
+        match sweep(shared, &mut orphans, adopt_after).await {
+            Ok(()) => adopt_after = ADOPT_AFTER,
+            Err(error) => tracing::warn!(%error, "staging can't be swept now"),
+        }
+        wait = shared.about(every, 0.5);
     }
 }
 
+/// Whether the ledger knows of no segment and never did.
+async fn is_new(store: &dyn ConfigStore) -> Result<bool, StoreError> {
+    Ok(store.page(LOG_MARKS, "", 1).await?.is_empty() && store.page(LOG_SEGMENTS, "", 1).await?.is_empty())
+}
+
 /// Sweeps once, if no other replica is about it.
-async fn sweep(shared: &Shared, orphans: &mut Orphans) -> Result<(), SweepError> {
+async fn sweep(shared: &Shared, orphans: &mut Orphans, adopt_after: Duration) -> Result<(), SweepError> {
     if !takes_turn(shared).await? {
         return Ok(());
     }
+    let own_held = format!("{HELD}{}/", shared.store.head().await?.store_id);
     let mut found = Orphans::new();
     let mut after = String::new();
     loop {
@@ -70,13 +94,13 @@ async fn sweep(shared: &Shared, orphans: &mut Orphans) -> Result<(), SweepError>
         for (key, _) in page {
             let Some(name) = key.strip_prefix(&shared.prefix) else { continue };
             if let Some(id) = segment_of(name) {
-                if let Some(id) = look_at_segment(shared, &key, id, orphans).await?
+                if let Some(id) = look_at_segment(shared, &key, id, orphans, adopt_after).await?
                     && found.len() < ORPHANS_MAX
                 {
                     let since = orphans.get(&id).copied().unwrap_or_else(Instant::now);
                     found.insert(id, since);
                 }
-            } else if let Some(name) = name.strip_prefix(HELD) {
+            } else if let Some(name) = name.strip_prefix(&own_held) {
                 look_at_held(shared, &key, name).await?;
             }
         }
@@ -116,6 +140,7 @@ async fn look_at_segment(
     key: &str,
     id: SegmentId,
     orphans: &Orphans,
+    adopt_after: Duration,
 ) -> Result<Option<SegmentId>, SweepError> {
     if lock(&shared.books).has_segment(&id) {
         return Ok(None);
@@ -125,12 +150,19 @@ async fn look_at_segment(
     if shared.store.get(&ledger::segment_key(&id)).await?.is_some() {
         return Ok(None);
     }
+    let known = orphans.get(&id);
+    if id.number < mark.document.first {
+        if known.is_none() {
+            tracing::warn!(%key, "a segment in staging is from before what this store knows of its epoch: it is left alone");
+        }
+        return Ok(Some(id));
+    }
     if id.number <= mark.document.number {
         shared.staging.delete(key).await?;
         shared.metrics.swept.inc();
         return Ok(None);
     }
-    if orphans.get(&id).is_none_or(|since| since.elapsed() < ADOPT_AFTER) {
+    if known.map_or(Duration::ZERO, Instant::elapsed) < adopt_after {
         return Ok(Some(id));
     }
     let Some(file) = shared.staging.get(key).await? else { return Ok(None) };
@@ -166,15 +198,10 @@ pub(crate) fn document_of(id: &SegmentId, file: Bytes, staged_ms: u64) -> Result
     if segment.id != *id {
         return Err(format!("it is segment {}", segment.id));
     }
-    let mut index = segment.footer.index;
-    let target = |t: &LogTarget| (t.bucket_host.clone(), t.prefix.clone(), t.account.clone());
-    index.sort_by_cached_key(|e: &SegmentEntry| {
-        (e.distribution_id.clone(), e.hour, e.target.as_ref().map(target))
-    });
-    Ok(StagedSegment { id: Some(id.header()), index, bytes, staged_ms })
+    Ok(ledger::staged(&segment, bytes, staged_ms))
 }
 
-/// Deletes a held file, `DISTRIBUTION/HOUR/TARGET/FILE`, that its group does not name.
+/// Deletes a held file of this store, `DISTRIBUTION/HOUR/TARGET/FILE`, that its group does not name.
 async fn look_at_held(shared: &Shared, key: &str, name: &str) -> Result<(), SweepError> {
     let Some((group, file)) = name.rsplit_once('/') else { return Ok(()) };
     let known: Known<LogGroup> = ledger::read(&*shared.store, &format!("{LOG_GROUPS}{group}")).await?;

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
-use super::stage::object_key;
+use super::ledger::object_key;
 use crate::documents::LOG_SEGMENTS;
 use crate::store::{Entry, Store, StoreError, WatchEnd};
 

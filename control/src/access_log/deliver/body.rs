@@ -41,9 +41,10 @@ impl From<SegmentLoss> for SourceLoss {
     }
 }
 
-/// The key in staging of a file that is held there: below the group's name, by which the sweeper finds who holds it.
-pub(crate) fn held_key(prefix: &str, group: &Group, key: &str) -> String {
-    format!("{prefix}{HELD}{}/{}", group.name(), name_of(key))
+/// The key in staging, without staging's prefix, of a file that is held there: below the id that the store has when it is put there, and the group's
+/// name, by which the sweeper finds who holds it. A store that finds an older one's files is so never taken for the one that knows of them.
+pub(crate) fn held_key(store_id: &str, group: &Group, key: &str) -> String {
+    format!("{HELD}{store_id}/{}/{}", group.name(), name_of(key))
 }
 
 /// In staging, before what is held. A segment of an edge that had this name would be one folder higher.
@@ -65,7 +66,7 @@ pub(crate) async fn read(
     let permits = (2 * file.bytes / PERMIT_BYTES).clamp(1, shared.permits());
     let _room = shared.memory.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX)).await;
     if is_held {
-        let key = held_key(&shared.prefix, group, &file.key);
+        let key = format!("{}{}", shared.prefix, file.held_key);
         let bytes = shared.staging.get(&key).await.map_err(SourceLoss::Away)?;
         let lost = || SourceLoss::Lost("lost", format!("the held file {key} is gone from staging"));
         return Ok(Body { bytes: bytes.ok_or_else(lost)?, records: file.records });

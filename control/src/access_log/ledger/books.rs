@@ -457,7 +457,8 @@ impl Books {
                     Step::Redeliver(held.clone())
                 } else {
                     let segments = list.iter().map(|(id, _)| id.header()).collect();
-                    let file = LogFile { key: String::new(), segments, committed_ms: now_ms, records, bytes };
+                    let file =
+                        LogFile { segments, committed_ms: now_ms, records, bytes, ..LogFile::default() };
                     Step::Commit(file, list)
                 }
             }

@@ -12,7 +12,8 @@ use proto::v1::{AccessEvent, AccessRecord, LogTarget};
 use super::*;
 use crate::access_log::bucket::faulty::{Fault, Faults, FaultyBucket};
 use crate::access_log::bucket::memory::MemoryBucket;
-use crate::store::memory;
+use crate::access_log::ledger::{mark_key, object_key, segment_key};
+use crate::store::{Transaction, memory};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -73,18 +74,18 @@ impl Replica {
 }
 
 async fn document(store: &Store, number: u64) -> Option<StagedSegment> {
-    let entry = store.get(&document_key(&id(number))).await.unwrap()?;
+    let entry = store.get(&segment_key(&id(number))).await.unwrap()?;
     Some(StagedSegment::decode(entry.value).unwrap())
 }
 
 /// What a merger does once every group has a segment.
 async fn retire(store: &Store, bucket: &MemoryBucket, number: u64) {
-    let key = mark_key(&id(number));
+    let key = mark_key(&id(number).edge_id, &id(number).epoch);
     let known = store.get(&key).await.unwrap();
     let had = known.as_ref().map_or(0, |e| LogMark::decode(e.value.clone()).unwrap().number);
-    let mut transaction = Transaction::default().delete(document_key(&id(number)));
+    let mut transaction = Transaction::default().delete(segment_key(&id(number)));
     if number > had {
-        let mark = LogMark { number, changed_ms: NOW_MS };
+        let mark = LogMark { number, changed_ms: NOW_MS, first: 1 };
         transaction = transaction.when(&key, known.map_or(0, |e| e.modified)).put(&key, mark.encode_to_vec());
     }
     store.commit(transaction).await.unwrap();

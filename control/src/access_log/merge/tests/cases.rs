@@ -285,7 +285,8 @@ async fn what_lies_in_staging_and_in_no_ledger_is_deleted_below_the_mark_and_ent
     let above = key.replace("01.seg", "02.seg");
     world.staging.put(&key, of(1)).await.unwrap();
     world.staging.put(&above, of(2)).await.unwrap();
-    world.staging.put(&format!("{STAGING}held/E1/5/00/E1.x.gz"), "x".into()).await.unwrap();
+    let store_id = world.store.head().await.unwrap().store_id;
+    world.staging.put(&format!("{STAGING}held/{store_id}/E1/5/00/E1.x.gz"), "x".into()).await.unwrap();
     world.staging.put("somebody-elses", "x".into()).await.unwrap();
     tokio::time::sleep(6 * MINUTES).await;
     let left: Vec<String> = world.staging.objects().into_keys().collect();
@@ -381,10 +382,77 @@ async fn gauges_tell_what_waits_and_for_how_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_names_of_documents_and_objects_are_those_that_staging_uses() {
-    let id =
-        proto::access_log::SegmentId { edge_id: "e".into(), epoch: "0123456789abcdef".into(), number: 7 };
-    assert_eq!(ledger::segment_key(&id), crate::access_log::stage::document_key(&id));
-    assert_eq!(ledger::mark_key(&id.edge_id, &id.epoch), crate::access_log::stage::mark_key(&id));
-    assert_eq!(ledger::object_key("p/", &id), crate::access_log::stage::object_key("p/", &id));
+async fn what_is_held_outlives_an_import_and_another_stores_held_files_are_left_alone() {
+    let world = World::in_memory().await;
+    let running = Running::start(world.merger(MergeConfig::default()).0);
+    world.checked.buckets.set_missing("a.example", true);
+    world.stage(&segment("edge-1", 1, 1, &[record(1, "E1", BEGIN_MS, in_a(""))])).await;
+    tokio::time::sleep(10 * MINUTES).await;
+    let held: Vec<String> = world.staging.objects().into_keys().collect();
+    let id = world.store.head().await.unwrap().store_id;
+    assert!(held.len() == 1 && held[0].starts_with(&format!("{STAGING}held/{id}/E1/")), "{held:?}");
+    let foreign = held[0].replace(&id, "another");
+    world.staging.put(&foreign, "x".into()).await.unwrap();
+
+    crate::backup::import(&*world.store, &[], true).await.unwrap();
+    assert_ne!(world.store.head().await.unwrap().store_id, id);
+    // The group names one of the two files; either is of a store that this one no longer is.
+    tokio::time::sleep(30 * MINUTES).await;
+    assert_eq!(world.staging.objects().len(), 2);
+    world.checked.buckets.set_missing("a.example", false);
+    tokio::time::sleep(10 * MINUTES).await;
+    assert_eq!(world.arrived(&["a.example"])[&1].len(), 1);
+    assert!(groups(&*world.store).await.is_empty());
+    assert_eq!(world.staging.objects().into_keys().collect::<Vec<_>>(), [foreign]);
+    assert_eq!(running.metrics().swept.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_store_over_older_staging_delivers_the_segments_there_and_deletes_nothing_undelivered() {
+    let old = World::in_memory().await;
+    old.checked.buckets.set_missing("b.example", true);
+    let of = |number: u64| segment("edge-1", 1, number, &[record(number, "E1", BEGIN_MS, in_a(""))]);
+    let refused = record(100, "E1", BEGIN_MS, Some(target("b.example", "", "")));
+    let running = Running::start(old.merger(MergeConfig::default()).0);
+    old.stage(&segment("edge-1", 1, 1, &[refused])).await;
+    tokio::time::sleep(10 * MINUTES).await;
+    let held: Vec<String> = old.staging.objects().into_keys().collect();
+    assert!(held.len() == 1 && held[0].contains("/held/"), "{held:?}");
+    old.stage(&of(2)).await;
+    old.stage(&of(3)).await;
+    drop(running);
+
+    let World { staging, checked, clock, .. } = old;
+    let new = World { store: crate::store::memory::open().await.unwrap(), staging, checked, clock };
+    let running = Running::start(new.merger(MergeConfig::default()).0);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    new.stage(&of(4)).await;
+    tokio::time::sleep(30 * MINUTES).await;
+    let arrived = new.arrived(&["a.example"]);
+    assert_eq!(arrived.keys().copied().collect::<Vec<_>>(), [2, 3, 4]);
+    assert!(arrived.values().all(|there| there.len() == 1), "{arrived:?}");
+    assert_eq!(running.metrics().adopted.get(), 2);
+    assert_eq!(new.staging.objects().into_keys().collect::<Vec<_>>(), held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_from_before_the_first_that_the_store_knows_of_its_epoch_is_not_deleted() {
+    let world = World::in_memory().await;
+    let running = Running::start(world.merger(MergeConfig::default()).0);
+    let of = |number: u64| segment("edge-1", 1, number, &[record(number, "E1", BEGIN_MS, in_a(""))]);
+    world.stage(&of(5)).await;
+    world.stage(&of(6)).await;
+    running.merger.flush().await;
+    world.empties(MINUTES).await;
+    let object = |number| {
+        let id =
+            proto::access_log::SegmentId { edge_id: "edge-1".into(), epoch: format!("{:016}", 1), number };
+        ledger::object_key(STAGING, &id)
+    };
+    for number in [4, 5] {
+        world.staging.put(&object(number), of(number)).await.unwrap();
+    }
+    tokio::time::sleep(30 * MINUTES).await;
+    assert_eq!(world.staging.objects().into_keys().collect::<Vec<_>>(), [object(4)]);
+    assert_eq!(world.arrived(&["a.example"]).len(), 2);
 }
