@@ -59,7 +59,7 @@ impl LogsConfig {
             staging_prefix: String::new(),
             delivery,
             ships: 8,
-            ship_timeout: Duration::from_secs(60),
+            ship_timeout: Duration::from_secs(45),
             file_age: Duration::from_secs(300),
             file_bytes: 64 << 20,
             undeliverable: Duration::from_secs(14 * 86_400),

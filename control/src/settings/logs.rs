@@ -12,6 +12,7 @@ use crate::access_log::bucket::BucketError;
 use crate::access_log::bucket::place::{HostPlace, Keys, Places, Secret};
 use crate::access_log::bucket::s3::{Clients, S3Buckets};
 use crate::access_log::config::{HourlyConfig, LogsConfig};
+use crate::access_log::deliver::PUT;
 
 /// Every field with its unit and default, as part of [`super::reference`].
 pub(super) const REFERENCE: &str = "\
@@ -48,9 +49,11 @@ distributions name. Without logs.staging this control takes none, and edges keep
   logs.ships              segments taken at a time; each needs up to
                           32 MiB of memory                            [default: 8]
   logs.ship_timeout_ms    time for a segment to be staged, in
-                          milliseconds                                [default: 60000]
+                          milliseconds; with the 10 s it may wait for
+                          its turn, less than edges wait for the answer
+                          (their logs.ship.call_timeout_ms)           [default: 45000]
   logs.bucket_timeout_ms  time for a request to a bucket, in
-                          milliseconds                                [default: 30000]
+                          milliseconds, at most 30000                 [default: 30000]
   logs.parquet            also one Parquet file an hour and
                           distribution, PREFIX/parquet/ID.HOUR.parquet,
                           of the log files, which the key must then
@@ -91,7 +94,7 @@ impl Default for LogsSettings {
             undeliverable_days: 14,
             merge_bytes: 128 << 20,
             ships: 8,
-            ship_timeout_ms: 60_000,
+            ship_timeout_ms: 45_000,
             bucket_timeout_ms: 30_000,
             parquet: false,
             parquet_grace_seconds: 900,
@@ -224,7 +227,7 @@ impl LogsSettings {
             ("merge_bytes", self.merge_bytes, 32 << 20, 1 << 40),
             ("ships", self.ships as u64, 1, 1024),
             ("ship_timeout_ms", self.ship_timeout_ms, 100, 600_000),
-            ("bucket_timeout_ms", self.bucket_timeout_ms, 100, 600_000),
+            ("bucket_timeout_ms", self.bucket_timeout_ms, 100, PUT.as_millis() as u64),
             ("parquet_grace_seconds", self.parquet_grace_seconds, 0, 86_400),
         ];
         for (field, value, low, high) in within {
@@ -404,6 +407,7 @@ mod tests {
             ("delivery: {endpoint: aws}", "logs.delivery:"),
             ("file_age_seconds: 0", "logs.file_age_seconds:"),
             ("ships: 0", "logs.ships:"),
+            ("bucket_timeout_ms: 30001", "logs.bucket_timeout_ms:"),
         ];
         for (yaml, says) in cases {
             let error = parse(yaml).unwrap_err();

@@ -146,6 +146,14 @@ mod tests {
         assert_eq!(slow.most.load(Ordering::Relaxed), 12);
     }
 
+    #[test]
+    fn an_edge_waits_longer_for_an_answer_than_it_takes_unless_it_is_told_otherwise() {
+        let settings = crate::settings::logs::LogsSettings::default();
+        let edge = crate::client::ship::ShipConfig::default();
+        let longest = WAIT + Duration::from_millis(settings.ship_timeout_ms);
+        assert!(longest < Duration::from_millis(edge.call_timeout_ms), "{longest:?}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_wait_and_a_segment_that_take_too_long_are_ended_with_an_answer() {
         let slow = Slow { takes: Duration::from_secs(3600), ..Default::default() };
