@@ -114,6 +114,8 @@ pub struct Metrics {
     pub log_hold_seconds: Histogram,
     /// Texts that were too long for a field of an access log, and cut.
     pub log_cut: IntCounter,
+    /// Times a viewer's commands were left unread because it makes events too fast.
+    pub log_paced: IntCounter,
 }
 
 impl Metrics {
@@ -246,6 +248,10 @@ impl Metrics {
             session_seconds,
             log_hold_seconds,
             log_cut: counter("log_cut_fields_total", "Texts cut to fit a field of an access log")?,
+            log_paced: counter(
+                "log_paced_total",
+                "Times commands were left unread, because their viewer makes events too fast",
+            )?,
         })
     }
 

@@ -286,6 +286,7 @@ impl Session {
             {
                 return end;
             }
+            let spent = self.trail.unread_until(now);
             if self.unread && !self.is_backlogged() {
                 self.unread = false;
                 if let Err(end) = self.consume() {
@@ -300,8 +301,10 @@ impl Session {
             }
             let ping = self.heard_at.max(self.pinged_at) + PING_AFTER;
             let throttled = self.holding.throttled_until;
-            let soonest =
-                [wake, look, late, report, throttled].into_iter().flatten().fold(deadline, Instant::min);
+            let soonest = [wake, look, late, report, throttled, spent]
+                .into_iter()
+                .flatten()
+                .fold(deadline, Instant::min);
             timer.as_mut().reset(soonest.min(ping.max(now + PING_AFTER / 60)));
             // A viewer that sends without reading is not read from: its commands would only grow our queue.
             let backlog = self.is_backlogged();
@@ -344,9 +347,10 @@ impl Session {
         }
     }
 
-    /// Whether so much waits for the viewer to read that nothing more is taken from it.
+    /// Whether nothing more is taken from the viewer: so much waits for it to read, or it has made so many events.
     fn is_backlogged(&self) -> bool {
         self.out.queued_bytes() >= 4 * self.shared.config.batch_bytes
+            || self.trail.unread_until(Instant::now()).is_some()
     }
 
     /// Asks a viewer that has been quiet for a while whether it is still there: a player that is paused for an hour answers.
@@ -460,6 +464,8 @@ impl Session {
             if self.is_backlogged() {
                 // Answers wait for room; the rest of the input is read when there is some.
                 self.unread = true;
+                let paced = self.trail.unread_until(Instant::now()).is_some();
+                self.shared.metrics.log_paced.inc_by(u64::from(paced));
                 return Ok(());
             }
             let message = self.reader.read(&mut self.input)?;

@@ -14,12 +14,14 @@ pub struct LogConfig {
     pub rejected: bool,
     /// Longest text of a field, in bytes; what is longer is cut, and counted.
     pub field_bytes: usize,
+    /// Events a connection may make a second, with ten seconds' worth saved; past them its commands wait unread.
+    pub events_per_second: u32,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
         // A name with a signed query has up to 4 KiB.
-        Self { edge_location: String::new(), rejected: false, field_bytes: 4096 }
+        Self { edge_location: String::new(), rejected: false, field_bytes: 4096, events_per_second: 10 }
     }
 }
 
@@ -41,6 +43,10 @@ impl LogConfig {
         let bad = |field, reason| Err(BadField { field, reason });
         if !(64..=64 << 10).contains(&self.field_bytes) {
             return bad("log.field_bytes", format!("{} is not within 64 and 65536", self.field_bytes));
+        }
+        if !(1..=100_000).contains(&self.events_per_second) {
+            let reason = format!("{} is not within 1 and 100000", self.events_per_second);
+            return bad("log.events_per_second", reason);
         }
         if self.edge_location.len() > 64 || self.edge_location.chars().any(char::is_control) {
             return bad("log.edge_location", "is over 64 bytes, or has control characters".into());
@@ -71,6 +77,8 @@ mod tests {
         let field = |config: LogConfig| config.check().map_err(|bad| bad.field);
         assert_eq!(field(LogConfig::default()), Ok(()));
         assert_eq!(field(LogConfig { field_bytes: 63, ..Default::default() }), Err("log.field_bytes"));
+        let rate = LogConfig { events_per_second: 0, ..Default::default() };
+        assert_eq!(field(rate), Err("log.events_per_second"));
         let location = LogConfig { edge_location: "A\tB".into(), ..Default::default() };
         assert_eq!(field(location), Err("log.edge_location"));
     }

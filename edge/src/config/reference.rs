@@ -108,6 +108,9 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
                               digits of zone, else of node_id, upper case]
   edge.log.rejected           record rejected connects and failed plays   [default: false]
   edge.log.field_bytes        longest text of a field, bytes; cut         [default: 4096]
+  edge.log.events_per_second  events a connection may make, with ten
+                              seconds' worth saved; past them its
+                              commands wait unread                        [default: 10]
 
   shield_client.demand_connections      connections a shield for demand   [default: 2]
   shield_client.read_ahead_connections  and for read-ahead                [default: 1]

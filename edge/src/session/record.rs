@@ -18,10 +18,13 @@ use super::names::StreamName;
 use super::{Session, Shared};
 use crate::log::{Written, clip, stem_and_query};
 use crate::media::Container;
+use allowance::Allowance;
+
+mod allowance;
 
 /// How often the log is told an open connection's bytes, where there are more. With what it takes to save them, they are at most ten seconds old.
 const PROGRESS: Duration = Duration::from_secs(8);
-/// Unwritten records waited for; with more of them (a viewer that commands faster than the disk writes) the newest, which are written last.
+/// Unwritten records of a viewer that commands faster than the disk writes: with so many its commands are left unread.
 const WAITED_FOR: usize = 64;
 
 /// When something was asked for, and what the connection had been sent by then.
@@ -52,6 +55,7 @@ struct Logged {
     recorded: bool,
     /// The bytes the log knows of, and since when.
     told: (Instant, u64),
+    allowance: Allowance,
 }
 
 /// See the module.
@@ -130,6 +134,7 @@ impl Logged {
             plays: Vec::new(),
             recorded: false,
             told: (now, 0),
+            allowance: Allowance::new(shared.config.log.events_per_second, now),
         })
     }
 
@@ -178,7 +183,9 @@ impl Trail {
         let written = sink.record(record);
         if is_kept {
             self.withheld_since.get_or_insert(now);
-            if self.unwritten.len() >= WAITED_FOR {
+            logged.allowance.spend(now);
+            // What ends a session comes on top.
+            if self.unwritten.len() >= 2 * WAITED_FOR {
                 self.unwritten.pop_front();
             }
             self.unwritten.push_back(written);
@@ -194,6 +201,15 @@ impl Trail {
         let plays = &mut self.logged.as_mut()?.plays;
         let at = plays.iter().position(|play| play.stream_id == stream_id)?;
         Some(plays.remove(at))
+    }
+
+    /// Until when the viewer's commands are to be left unread, because they make events faster than it may, or than they are written.
+    pub(super) fn unread_until(&self, now: Instant) -> Option<Instant> {
+        if self.unwritten.len() >= WAITED_FOR {
+            // Woken by what is written before.
+            return Some(now + PROGRESS);
+        }
+        self.logged.as_ref()?.allowance.spent_until(now)
     }
 
     /// Whether something isn't written yet.

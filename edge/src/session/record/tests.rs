@@ -246,6 +246,30 @@ async fn a_seek_back_into_a_film_that_had_ended_is_another_play() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_viewer_that_commands_without_end_is_read_as_fast_as_it_may_make_events() {
+    let bench = Bench::new(LogConfig { events_per_second: 5, ..LogConfig::default() });
+    let mut viewer = Viewer::connect(&bench).await;
+    viewer.command(1, "play", &play("long.flv")).await;
+    viewer.until("NetStream.Play.Start").await;
+    for n in 0..400 {
+        viewer.command(1, "pause", &pause(n % 2 == 0, 0.0)).await;
+    }
+    viewer.wait(1000).await;
+    let soon = kept(&bench.sink).len();
+    assert!((50..=60).contains(&soon), "ten seconds' worth, not {soon}");
+    viewer.wait(20_000).await;
+    let later = kept(&bench.sink).len();
+    assert!((soon + 95..=soon + 105).contains(&later), "five a second: {soon}, {later}");
+    assert!(bench.metrics().log_paced.get() > 0);
+    viewer.wait(80_000).await;
+    // Late, and all of them.
+    let of = |event| kept(&bench.sink).iter().filter(|record| record.event() == event).count();
+    assert_eq!((of(AccessEvent::Pause), of(AccessEvent::Unpause)), (200, 200));
+    viewer.leave().await;
+    assert_eq!(kept(&bench.sink).len(), 404, "and connect, play, stop, disconnect");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_succeeds_and_changes_something_is_recorded() {
     let bench = Bench::new(LogConfig::default());
     let mut viewer = Viewer::connect(&bench).await;
