@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::ship::{self, Route, ShipConfig, Shipping};
 use super::spool::{self, EventLog, Spool, SpoolConfig, SpoolError};
 
-/// The `logs:` section of an edge's configuration; [`reference`] describes each field.
+/// The `logs:` section of an edge's configuration; [`reference()`] describes each field.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs, reason = "the reference describes each field once, for operators and readers alike")]

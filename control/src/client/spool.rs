@@ -13,10 +13,10 @@
 //! What is promised, and by what:
 //!
 //! * An event that [`Written`] says [stands](Outcome::Stands) comes out in exactly one segment, whatever is killed afterwards: a record is
-//!   framed and checksummed, a torn end is cut off at the next start, a segment's number is never used twice. If the machine loses its power, the last
+//!   framed and checksummed, a torn end is cut off at the next start, a segment's number is never used twice, whatever becomes of the folder: each process has an epoch of its own ([`recover`]). If the machine loses its power, the last
 //!   `sync_ms` can be lost, unless the spool is `durable`.
 //! * A session that has a first event in the spool gets its end. If the process dies before, the next one writes the STOP of each stream that
-//!   played and the DISCONNECT, once, with the time and byte count last known: at most ten seconds old ([`sessions`], [`journal`], [`recover`]).
+//!   played and the DISCONNECT, once, with the time and byte count last known: at most ten seconds old ([`sessions`], [`journal`], [`mod@recover`]).
 //! * The folder never has more than its bound of bytes: past it, or on a full disk, the oldest sealed segments are given up. What is lost
 //!   is counted by reason.
 //! * Playing never waits for long and never stops: a disk that hangs makes events late for `wait_ms` each until one is, then not at all until
@@ -174,12 +174,12 @@ impl Spool {
         };
         let (shelf, close) = (Arc::clone(&shared.shelf), config.close());
         let lock = folder::claim(&folder)?;
-        let writer = recover(config, Arc::clone(&disk), &folder, edge_id, shared)?;
+        let mut writer = recover(config, Arc::clone(&disk), &folder, edge_id, shared)?;
+        // Another process may have the folder when the writer is gone.
+        writer.lock = Some(lock);
         let (ended, closed) = watch::channel(false);
         let work = move || {
             run(writer, &queue);
-            // Only now may another process have the folder.
-            drop(lock);
             let _ = ended.send(true);
         };
         let thread = thread::Builder::new().name("access-log".into()).spawn(work);

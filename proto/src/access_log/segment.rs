@@ -73,8 +73,6 @@ pub enum SegmentError {
     Footer,
 }
 
-type GroupKey = (String, u32, Option<LogTarget>);
-
 /// Builds the bytes of a segment, and the index for its footer. Owners write the bytes it yields as they come.
 #[derive(Debug)]
 pub struct SegmentWriter {
@@ -84,12 +82,11 @@ pub struct SegmentWriter {
 }
 
 /// A hash by which entries are found without cloning their strings for each record.
-fn group_hash(record: &AccessRecord) -> u64 {
+fn hash_of(distribution_id: &str, hour: u32, target: Option<&LogTarget>) -> u64 {
     use std::hash::{Hash, Hasher};
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
-    (&record.distribution_id, hour_of(record.time_ms)).hash(&mut hasher);
-    let target = record.target.as_ref().map(|t| (&t.bucket_host, &t.prefix, &t.account));
-    target.hash(&mut hasher);
+    (distribution_id, hour).hash(&mut hasher);
+    target.map(|t| (&t.bucket_host, &t.prefix, &t.account)).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -135,7 +132,8 @@ impl SegmentWriter {
     pub fn count(&mut self, record: &AccessRecord, bytes: usize) {
         self.records += 1;
         let hour = hour_of(record.time_ms);
-        let slot = self.index.entry(group_hash(record)).or_default();
+        let slot =
+            self.index.entry(hash_of(&record.distribution_id, hour, record.target.as_ref())).or_default();
         let same = |e: &&mut SegmentEntry| {
             e.distribution_id == record.distribution_id && e.hour == hour && e.target == record.target
         };
@@ -180,27 +178,33 @@ impl Segment {
     /// When `file` is anything but one sealed segment.
     pub fn verify(file: Bytes) -> Result<Self, SegmentError> {
         let segment = Self::open(file)?;
-        let mut counted: HashMap<GroupKey, SegmentEntry> = HashMap::new();
+        let told = &segment.footer.index;
+        // What a footer may say is bounded by its frame; what records may say is not. So they are counted under the entries there are.
+        let mut places: HashMap<u64, Vec<usize>> = HashMap::with_capacity(told.len());
+        for (at, entry) in told.iter().enumerate() {
+            let place = places.entry(hash_of(&entry.distribution_id, entry.hour, entry.target.as_ref()));
+            place.or_default().push(at);
+        }
+        let mut counted = vec![(0, 0, u64::MAX); told.len()];
         for record in segment.records() {
             let (record, bytes) = record?;
             let hour = hour_of(record.time_ms);
-            let key = (record.distribution_id.clone(), hour, record.target.clone());
-            let entry = counted.entry(key).or_insert_with(|| SegmentEntry {
-                distribution_id: record.distribution_id,
-                hour,
-                target: record.target,
-                first_ms: record.time_ms,
-                ..Default::default()
-            });
-            entry.records += 1;
-            entry.bytes += bytes as u64;
-            entry.first_ms = entry.first_ms.min(record.time_ms);
+            let hash = hash_of(&record.distribution_id, hour, record.target.as_ref());
+            let is_its = |at: &&usize| {
+                let entry = &told[**at];
+                entry.distribution_id == record.distribution_id
+                    && entry.hour == hour
+                    && entry.target == record.target
+            };
+            let at = places.get(&hash).and_then(|places| places.iter().find(is_its));
+            let (records, sum, first_ms) = &mut counted[*at.ok_or(SegmentError::Footer)?];
+            *records += 1;
+            *sum += bytes as u64;
+            *first_ms = record.time_ms.min(*first_ms);
         }
-        let told = &segment.footer.index;
-        let matches = told.len() == counted.len()
-            && told.iter().all(|e| {
-                counted.get(&(e.distribution_id.clone(), e.hour, e.target.clone())).is_some_and(|c| c == e)
-            });
+        let matches =
+            told.iter().zip(counted).all(|(e, counted)| (e.records, e.bytes, e.first_ms) == counted);
+        // (One that is there twice has counted nothing the second time.)
         if matches { Ok(segment) } else { Err(SegmentError::Footer) }
     }
 

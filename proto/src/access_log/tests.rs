@@ -90,6 +90,34 @@ fn whatever_is_cut_or_changed_is_noticed() {
 }
 
 #[test]
+fn a_footer_that_tells_of_other_records_is_refused_before_they_are_all_counted() {
+    let told = |change: fn(&mut Vec<crate::v1::SegmentEntry>)| {
+        let mut out = BytesMut::new();
+        put_message(Kind::Header, &id(1).header(), &mut out);
+        let mut index = Segment::verify(sealed(&[record(1), record(2)])).unwrap().footer.index;
+        for n in [1, 2] {
+            put_message(Kind::Record, &record(n), &mut out);
+        }
+        change(&mut index);
+        put_message(Kind::Footer, &crate::v1::SegmentFooter { records: 2, index }, &mut out);
+        Segment::verify(out.freeze()).map(drop)
+    };
+    assert_eq!(told(|_| ()), Ok(()));
+    let changes: [fn(&mut Vec<crate::v1::SegmentEntry>); 7] = [
+        Vec::clear,
+        |index| index.truncate(1),
+        |index| index.push(index[0].clone()),
+        |index| index[0].records += 1,
+        |index| index[0].bytes -= 1,
+        |index| index[0].first_ms -= 1,
+        |index| index[0].target = None,
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        assert_eq!(told(change), Err(SegmentError::Footer), "change {n}");
+    }
+}
+
+#[test]
 fn what_is_out_of_place_is_refused() {
     let header = id(1).header();
     let frames = |parts: &[(Kind, Vec<u8>)]| {
