@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -25,6 +25,10 @@ pub(crate) trait DiskFile: Send + std::fmt::Debug {
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts it to `bytes`; writing goes on there.
     fn cut(&mut self, bytes: u64) -> io::Result<()>;
+    /// Whether this is what stands under `path`. False if that can't be told.
+    fn is_at(&self, path: &Path) -> bool;
+    /// All of it, also if it has no name any more.
+    fn content(&self) -> io::Result<Vec<u8>>;
 }
 
 /// Files and folders.
@@ -64,17 +68,27 @@ impl DiskFile for RealFile {
     fn cut(&mut self, bytes: u64) -> io::Result<()> {
         self.0.set_len(bytes)
     }
+
+    fn is_at(&self, path: &Path) -> bool {
+        is_same(&self.0, path)
+    }
+
+    fn content(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.0.metadata()?.len()).unwrap_or(usize::MAX)];
+        self.0.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
 }
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         // Addresses of viewers and signed names stand in here: nobody else may read it.
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)?;
         Ok(Box::new(RealFile(file)))
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(OpenOptions::new().append(true).open(path)?)))
+        Ok(Box::new(RealFile(OpenOptions::new().read(true).append(true).open(path)?)))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -110,6 +124,12 @@ impl Disk for RealDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
+}
+
+/// Whether an open file is what stands under `path`.
+pub(crate) fn is_same(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (named.dev(), named.ino())
 }
 
 /// Writes all of `bytes`, over short writes and interruptions; on failure says how many stand.

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `lock` | locked by the process that uses the folder |
-//! | `epochs` | the edge's id, and the epochs of its segments, the current one last |
+//! | `epochs` | the edge's id, and the epochs of its segments, one a process, the current one last |
 //! | `EPOCH-NUMBER.part` | the segment being written |
 //! | `EPOCH-NUMBER.seg` | a sealed one; empty: one that is gone already, whose number must be remembered a little longer |
 //! | `EPOCH-NUMBER.damaged` | one that can't be shipped; for a person to look at |
@@ -80,7 +80,7 @@ fn is_epoch(text: &str) -> bool {
     text.len() == EPOCH_CHARS && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
 }
 
-/// A new epoch: 82 bits that no other spool has drawn.
+/// A new epoch: 82 bits that no other process has drawn.
 pub(crate) fn draw_epoch() -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut random = rand::rng();

@@ -215,6 +215,11 @@ impl Journal {
         epoch != current || number < *last || (number == *last && *whole)
     }
 
+    /// Its file is gone: the next step is a new one.
+    pub(crate) fn begin_anew(&mut self) {
+        self.file = None;
+    }
+
     /// Whether there is a file of this process's, and it says what `mark` says.
     pub(crate) fn is_at(&self, mark: &Mark) -> bool {
         self.file.is_some() && self.mark == *mark

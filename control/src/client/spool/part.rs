@@ -26,14 +26,6 @@ pub(crate) enum Short {
     Wrecked(io::Error),
 }
 
-impl From<Short> for io::Error {
-    fn from(short: Short) -> Self {
-        match short {
-            Short::Failed(error) | Short::Wrecked(error) => error,
-        }
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -78,35 +70,6 @@ impl Part {
         })
     }
 
-    /// Goes on with one that an earlier process left, `bytes` of which are good and hold `records`; anything behind them is cut off.
-    pub(crate) fn resume(
-        disk: &dyn Disk,
-        folder: &Path,
-        id: SegmentId,
-        bytes: u64,
-        records: &[AccessRecord],
-        now: Instant,
-    ) -> io::Result<Self> {
-        let path = folder::part_path(folder, &id);
-        let mut file = disk.append(&path)?;
-        file.cut(bytes)?;
-        Ok(Self {
-            file,
-            path,
-            writer: Some(SegmentWriter::resume(id.clone(), records)),
-            id,
-            header: Bytes::new(),
-            footer: None,
-            footed: false,
-            records: records.len() as u64,
-            bytes,
-            since: now,
-            first_ms: records.iter().map(|r| r.time_ms).min().unwrap_or(u64::MAX),
-            unsynced: Some(now),
-            unnamed: true,
-        })
-    }
-
     /// Its name to be.
     pub(crate) fn id(&self) -> &SegmentId {
         &self.id
@@ -115,6 +78,16 @@ impl Part {
     /// Where it stands while unsealed.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the folder still has it under its name.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.file.is_at(&self.path)
+    }
+
+    /// All of its bytes, whatever has become of its name.
+    pub(crate) fn content(&self) -> io::Result<Vec<u8>> {
+        self.file.content()
     }
 
     /// Records that stand in it.
@@ -216,6 +189,11 @@ impl Part {
                 Err(worse) => Short::Wrecked(worse),
             }),
         }
+    }
+
+    /// Whether the footer stands.
+    pub(crate) fn is_footed(&self) -> bool {
+        self.footed
     }
 
     /// The footer's frame.

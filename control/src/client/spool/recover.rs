@@ -1,39 +1,47 @@
 //! What a process finds in the folder when it starts, and how it makes a spool of it again.
 //!
+//! Each process draws an epoch of its own. A folder may be copied, or come back as it was some days ago, and both it and its double go on:
+//! had they the numbers of one epoch in common, control would take the segments of one for repeats of the other's. So an epoch goes on only in
+//! what is sealed, and the same in each copy; records of a part come out under the new epoch.
+//!
 //! The earlier process may have died at any line, and so may this one in the middle of the repair; so each act leaves a folder that the same
 //! repair understands:
 //!
-//! 1. a part is cut back to its last whole record, and sealed; one that holds nothing is removed;
-//! 2. the journal's sessions, and the records that its mark has not passed, tell which sessions were open;
-//! 3. what is missing of them is written as records, like any others, to a part that is sealed as well: where this stops half-way, the next
-//!    repair finds some of them in 2 and writes the rest;
-//! 4. the journal is written anew: nothing is open.
+//! 1. the journal's sessions, and the records that its mark has not passed, tell which sessions are open: so far nothing is changed;
+//! 2. the new epoch is listed, then the journal is written anew, of the new epoch: it has passed all that is there, and the numbers that the
+//!    parts' records are about to get;
+//! 3. a part is replaced by a sealed segment of its whole records, in one step and under its old name, and then gets its new name; one that
+//!    has its footer keeps its number, one that holds nothing is removed;
+//! 4. what is missing of the open sessions is written as records, like any others, to a part that is sealed as well: where this stops half-way,
+//!    the next repair finds some of them in 1 and writes the rest;
+//! 5. the journal is brought up to date: nothing is open.
 //!
 //! Where segments that the mark has not passed are gone (a full disk can do that, and people), nobody knows which sessions ended in them.
 //! Then nothing is written for the sessions that the journal had open: a missing DISCONNECT is better than a second one.
 
+use std::cmp::Ordering;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
-use proto::access_log::frame::Kind;
-use proto::access_log::{Frames, Segment, SegmentId};
+use proto::access_log::frame::{Kind, put};
+use proto::access_log::{Frames, Segment, SegmentId, SegmentWriter};
 use proto::v1::{AccessRecord, SegmentHeader};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::SpoolError;
 use super::config::SpoolConfig;
-use super::disk::{Disk, Found};
+use super::disk::{Disk, Found, is_full, replace};
 use super::folder::{self, Epochs, Stage};
 use super::journal::{self, Journal, Kept, Mark};
-use super::part::Part;
+use super::log::DropReason;
 use super::queue::Event;
 use super::sessions::Sessions;
 use super::shelf::Sealed;
-use super::writer::{Shared, Writer};
+use super::writer::{Shared, Writer, count_records};
 
 /// A segment's file.
 #[derive(Debug)]
@@ -42,6 +50,18 @@ struct File {
     stage: Stage,
     bytes: u64,
     modified_ms: u64,
+}
+
+/// A part that holds records.
+#[derive(Debug)]
+struct Left {
+    path: PathBuf,
+    id: SegmentId,
+    // Those that are good.
+    bytes: u64,
+    records: Vec<(AccessRecord, Bytes)>,
+    // It has its footer: the name is for good.
+    footed: bool,
 }
 
 /// A part, as far as it is good.
@@ -107,30 +127,23 @@ pub(crate) fn recover(
         Err(source) => return Err(failed(source)),
     };
     if kept.damaged {
-        // What it said last is not known: which numbers were used, who has gone since.
-        tracing::error!(folder = %folder.display(), "the journal of open sessions is damaged: a new epoch begins");
+        // What it said last is not known: who has gone since.
+        tracing::error!(folder = %folder.display(), "the journal of open sessions is damaged: nothing of it is used");
         kept = Kept::default();
     }
-    let epochs = epochs(&*disk, folder, edge_id, &found, kept.mark.as_ref())?;
+    let epochs = epochs(Epochs::read(&*disk, folder, edge_id)?, &found, kept.mark.as_ref());
     let files = files(found, edge_id, &epochs);
     let epoch = epochs.0.last().cloned().unwrap_or_default();
-    // A mark at the very beginning of a segment says nothing of it.
-    let marked = kept
-        .mark
-        .as_ref()
-        .filter(|mark| mark.epoch == epoch)
-        .map_or(0, |mark| mark.number - u64::from(mark.number > 0 && !mark.whole && mark.records == 0));
-    let numbers = files.iter().filter(|file| file.id.epoch == epoch).map(|file| file.id.number);
-    let last = numbers.max().unwrap_or(0).max(marked);
     let mark = kept.mark.clone().unwrap_or(Mark { epoch: epoch.clone(), number: 0, records: 0, whole: true });
     let mut writer = Writer {
         disk,
         folder: folder.into(),
-        next: SegmentId { edge_id: edge_id.into(), epoch, number: last + 1 },
+        next: SegmentId { edge_id: edge_id.into(), epoch, number: 1 },
         part: None,
         sessions: Sessions::default(),
         journal: Journal::new(folder, mark),
         shared,
+        lock: None,
         emptied: Vec::new(),
         paused: None,
         journal_due: now,
@@ -140,11 +153,30 @@ pub(crate) fn recover(
         ends: Vec::new(),
         config,
     };
-    let mut replay = Replay { sessions: kept.sessions, mark: kept.mark, expected: None };
+    let mut replay =
+        Replay { sessions: kept.sessions, mark: kept.mark, epochs: epochs.clone(), expected: None };
+    let mut parts = Vec::new();
     for file in files {
-        writer.take_over(file, &mut replay, now).map_err(failed)?;
+        parts.extend(writer.take_over(file, &mut replay).map_err(failed)?);
     }
     writer.sessions = replay.sessions;
+    match writer.make_fit(|writer| epochs.write(&*writer.disk, &writer.folder, edge_id)) {
+        Ok(()) => {}
+        // An edge whose disk is full of other things starts all the same; the journal's mark will tell of the epoch.
+        Err(error) if is_full(&error) && parts.is_empty() => writer.failed("epochs", &error),
+        Err(source) => return Err(SpoolError::Io { path: folder.join("epochs"), source }),
+    }
+    writer.next.number += parts.iter().filter(|part| !part.footed).count() as u64;
+    match writer.make_fit(Writer::begin_journal) {
+        Ok(()) => {}
+        Err(error) if parts.is_empty() => writer.failed("journal", &error),
+        Err(error) => return Err(failed(error)),
+    }
+    let mut number = 1;
+    for part in &parts {
+        writer.make_fit(|writer| writer.seal_left(part, number)).map_err(failed)?;
+        number += u64::from(!part.footed);
+    }
     writer.end_open_sessions(now);
     writer.seal(now);
     writer.keep_within_bound(now);
@@ -153,30 +185,20 @@ pub(crate) fn recover(
     Ok(writer)
 }
 
-/// The folder's epochs, the last of which goes on: the one it had, if the journal can tell how far its numbers went.
-fn epochs(
-    disk: &dyn Disk,
-    folder: &Path,
-    edge_id: &str,
-    found: &[Found],
-    mark: Option<&Mark>,
-) -> Result<Epochs, SpoolError> {
-    let known = Epochs::read(disk, folder, edge_id)?;
-    let mut epochs = known.clone();
+/// The epochs that something is left of, and a new one, which is this process's.
+fn epochs(mut epochs: Epochs, found: &[Found], mark: Option<&Mark>) -> Epochs {
+    if let Some(mark) = mark
+        && !epochs.0.contains(&mark.epoch)
+    {
+        // Its list is gone: nothing is younger than what the journal speaks of.
+        epochs.0.push(mark.epoch.clone());
+    }
     epochs.0.retain(|epoch| {
-        known.0.last() == Some(epoch)
+        mark.is_some_and(|mark| mark.epoch == *epoch)
             || found.iter().any(|file| folder::parse(&file.name).is_some_and(|(of, ..)| of == *epoch))
     });
-    match mark {
-        Some(mark) if epochs.0.last() == Some(&mark.epoch) => {}
-        Some(mark) if epochs.0.is_empty() => epochs.0.push(mark.epoch.clone()),
-        _ => epochs.0.push(folder::draw_epoch()),
-    }
-    if epochs != known {
-        let path = || folder.join("epochs");
-        epochs.write(disk, folder, edge_id).map_err(|source| SpoolError::Io { path: path(), source })?;
-    }
-    Ok(epochs)
+    epochs.0.push(folder::draw_epoch());
+    epochs
 }
 
 /// The segments' files in the order in which they were begun.
@@ -200,6 +222,7 @@ fn files(found: Vec<Found>, edge_id: &str, epochs: &Epochs) -> Vec<File> {
 struct Replay {
     sessions: Sessions,
     mark: Option<Mark>,
+    epochs: Epochs,
     // The next segment, if none is missing.
     expected: Option<(String, u64)>,
 }
@@ -207,19 +230,28 @@ struct Replay {
 impl Replay {
     /// Records of a segment that the mark has passed; `None`: all of them, and no more is to be known of it.
     fn passed(&self, id: &SegmentId) -> Option<u64> {
-        match &self.mark {
-            Some(mark) if mark.epoch != id.epoch => None,
-            Some(mark) if id.number < mark.number || (id.number == mark.number && mark.whole) => None,
-            Some(mark) if id.number == mark.number => Some(mark.records),
-            _ => Some(0),
+        let Some(mark) = &self.mark else { return Some(0) };
+        if mark.epoch != id.epoch {
+            // Of a process that began after the mark was made, and could not make one.
+            return (self.epochs.rank(&id.epoch) > self.epochs.rank(&mark.epoch)).then_some(0);
         }
+        match id.number.cmp(&mark.number) {
+            Ordering::Less => None,
+            Ordering::Equal => (!mark.whole).then_some(mark.records),
+            Ordering::Greater => Some(0),
+        }
+    }
+
+    /// Whether the mark's own process was done with a segment.
+    fn is_over(&self, id: &SegmentId) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.epoch == id.epoch) && self.passed(id).is_none()
     }
 
     /// Takes note that the next records are a segment's.
     fn reach(&mut self, id: &SegmentId) {
         let first = self.mark.as_ref().map(|mark| (mark.epoch.clone(), mark.number + u64::from(mark.whole)));
         let expected = self.expected.take().or(first);
-        if expected.is_some_and(|(epoch, number)| epoch == id.epoch && number != id.number)
+        if expected.is_some_and(|(epoch, number)| id.number != if epoch == id.epoch { number } else { 1 })
             && self.sessions.len() > 0
         {
             tracing::warn!(segment = %id, sessions = self.sessions.len(), "segments before this one are gone: sessions open before them stay so");
@@ -238,22 +270,24 @@ impl Replay {
 }
 
 impl Writer {
-    /// Makes of a file what a spool has: nothing, a segment on the shelf, or nothing but its number.
-    fn take_over(&mut self, file: File, replay: &mut Replay, now: Instant) -> io::Result<()> {
+    /// Reads a file, and puts what is sealed on the shelf; gives a part that is still to be sealed.
+    fn take_over(&mut self, file: File, replay: &mut Replay) -> io::Result<Option<Left>> {
         match file.stage {
-            Stage::Damaged => Ok(()),
+            Stage::Damaged => Ok(None),
             Stage::Sealed if file.bytes == 0 => {
                 self.emptied.push(file.id);
-                Ok(())
+                Ok(None)
             }
             Stage::Sealed => {
                 if replay.passed(&file.id).is_some() {
                     self.replay_sealed(&file, replay);
                 }
-                self.shelve(&file, None);
-                Ok(())
+                let path = folder::sealed_path(&self.folder, &file.id);
+                let File { id, bytes, modified_ms: first_ms, .. } = file;
+                self.shared.shelf.push(Sealed { path, id, records: None, bytes, first_ms });
+                Ok(None)
             }
-            Stage::Part => self.finish_part(file, replay, now),
+            Stage::Part => self.read_left(&file, replay),
         }
     }
 
@@ -273,58 +307,91 @@ impl Writer {
         replay.records(&file.id, records.iter().zip(&payloads));
     }
 
-    fn shelve(&self, file: &File, records: Option<u64>) {
-        self.shared.shelf.push(Sealed {
-            path: folder::sealed_path(&self.folder, &file.id),
-            id: file.id.clone(),
-            records,
-            bytes: file.bytes,
-            first_ms: file.modified_ms,
-        });
-    }
-
-    fn finish_part(&mut self, file: File, replay: &mut Replay, now: Instant) -> io::Result<()> {
+    fn read_left(&self, file: &File, replay: &mut Replay) -> io::Result<Option<Left>> {
         let path = folder::part_path(&self.folder, &file.id);
         if self.shared.shelf.has(&file.id) {
             // It was rescued under its sealed name.
-            return self.disk.remove(&path);
+            return self.disk.remove(&path).map(|()| None);
         }
         let bytes = Bytes::from(self.disk.read(&path)?);
-        let good = read_part(&bytes, &file.id);
-        if good.torn {
+        // A repair that was cut short between a part's new content and its new name.
+        let renamed = Segment::open(bytes.clone()).ok().map(|segment| segment.id);
+        let id = renamed.filter(|id| id.edge_id == file.id.edge_id).unwrap_or(file.id.clone());
+        let Good { bytes: good, records, footed, torn } = read_part(&bytes, &id);
+        if torn {
             self.shared.metrics.torn_tails.inc();
-            let cut = bytes.len() as u64 - good.bytes;
-            tracing::warn!(segment = %file.id, bytes = cut, "the end of a segment is torn and cut off");
+            let cut = bytes.len() as u64 - good;
+            tracing::warn!(segment = %id, bytes = cut, "the end of a segment is torn and cut off");
         }
-        if good.records.is_empty() {
-            self.disk.remove(&path)?;
-            // Nobody has seen its number: left out, it would look like a segment that is gone.
-            let id = &file.id;
-            let is_last = self.next.epoch == id.epoch && self.next.number == id.number + 1;
-            if is_last && !self.journal.covers(&id.epoch, id.number) {
-                self.next = file.id;
-            }
-            return Ok(());
+        if records.is_empty() || self.shared.shelf.has(&id) {
+            return self.disk.remove(&path).map(|()| None);
         }
-        replay.records(&file.id, good.records.iter().map(|(record, payload)| (record, payload)));
-        let records: Vec<AccessRecord> = good.records.into_iter().map(|(record, _)| record).collect();
-        let first_ms = records.iter().map(|record| record.time_ms).min().unwrap_or(0);
-        let mut bytes = good.bytes;
-        if good.footed {
-            self.disk.append(&path)?.cut(bytes)?;
+        if id == file.id && replay.is_over(&id) {
+            // It was rescued, and shipped since, or counted as lost, by a process that could not remove it: nobody should get it twice.
+            tracing::warn!(segment = %id, "a part that is done with is still there and set aside");
+            return self.disk.rename(&path, &folder::damaged_path(&self.folder, &id)).map(|()| None);
+        }
+        replay.records(&id, records.iter().map(|(record, payload)| (record, payload)));
+        Ok(Some(Left { path, id, bytes: good, records, footed }))
+    }
+
+    /// Writes the journal of this process's epoch, as of the numbers given away already.
+    fn begin_journal(&mut self) -> io::Result<()> {
+        let disk = Arc::clone(&self.disk);
+        let mark = self.mark();
+        self.journal.save(&*disk, &mut self.sessions, mark, true)
+    }
+
+    /// Seals a part that an earlier process left: under its own name if it has a footer, else as number `number` of this process's.
+    fn seal_left(&mut self, left: &Left, number: u64) -> io::Result<()> {
+        let (id, bytes) = if left.footed {
+            let mut file = self.disk.append(&left.path)?;
+            file.cut(left.bytes)?;
+            file.sync()?;
+            (left.id.clone(), left.bytes)
         } else {
-            let id = file.id.clone();
-            let mut part = Part::resume(&*self.disk, &self.folder, id, bytes, &records, now)?;
-            if let Err(short) = part.foot(now) {
-                return Err(short.into());
+            let id = SegmentId { number, ..self.next.clone() };
+            let mut out = BytesMut::new();
+            let mut writer = SegmentWriter::new(id.clone(), &mut out);
+            for (record, payload) in &left.records {
+                put(Kind::Record, payload, &mut out);
+                writer.count(record, payload.len());
             }
-            part.sync(&*self.disk)?;
-            bytes = part.bytes();
-        }
-        self.disk.rename(&path, &folder::sealed_path(&self.folder, &file.id))?;
+            writer.seal(&mut out);
+            replace(&*self.disk, &self.folder, &left.path, &out)?;
+            tracing::info!(part = %left.id, segment = %id, records = left.records.len(), "what an earlier process left is sealed");
+            (id, out.len() as u64)
+        };
+        let path = folder::sealed_path(&self.folder, &id);
+        self.disk.rename(&left.path, &path)?;
         self.disk.sync_folder(&self.folder)?;
-        self.shelve(&File { bytes, modified_ms: first_ms, ..file }, Some(records.len() as u64));
+        let first_ms = left.records.iter().map(|(record, _)| record.time_ms).min().unwrap_or(0);
+        self.shared.shelf.push(Sealed {
+            path,
+            id,
+            records: Some(left.records.len() as u64),
+            bytes,
+            first_ms,
+        });
         Ok(())
+    }
+
+    /// Does what needs room, for which the oldest segments are given up. Their names stay until the journal has passed them.
+    fn make_fit(&mut self, mut act: impl FnMut(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        loop {
+            match act(self) {
+                Err(error) if is_full(&error) => {
+                    let Some(oldest) = self.shared.shelf.pop() else { return Err(error) };
+                    let bytes = self.disk.read(&oldest.path).unwrap_or_default();
+                    self.shared.drops.count(DropReason::DiskFull, count_records(bytes.into()));
+                    if let Err(error) = self.disk.append(&oldest.path).and_then(|mut file| file.cut(0)) {
+                        self.failed("empty", &error);
+                    }
+                    self.emptied.push(oldest.id);
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Writes what is missing of the sessions that nobody will end any more.

@@ -10,9 +10,11 @@ use super::metrics::SpoolMetrics;
 use super::writer::Shared;
 
 mod control;
+mod copies;
 pub(crate) mod events;
 mod faults;
 pub(crate) mod faulty;
+mod folders;
 mod full_disk;
 mod kills;
 mod readers;

@@ -7,6 +7,7 @@
 //! The order in which things come to stand is what recovery rests on: a record before its acknowledgement; a segment's name before the
 //! journal's mark passes it; the mark before the segment goes away.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use super::queue::{Event, Order, Taken};
 use super::sessions::Sessions;
 use super::shelf::Shelf;
 
+mod place;
 mod sealing;
 mod timers;
 
@@ -63,6 +65,8 @@ pub(crate) struct Writer {
     pub(crate) sessions: Sessions,
     pub(crate) journal: Journal,
     pub(crate) shared: Shared,
+    /// What keeps others out of the folder.
+    pub(crate) lock: Option<File>,
     /// Files whose content is gone and whose names have to stay until the journal's mark is past them.
     pub(crate) emptied: Vec<SegmentId>,
     pub(crate) paused: Option<(Instant, DropReason)>,
@@ -218,7 +222,7 @@ impl Writer {
     }
 
     /// Counts a failure of the disk and tells of it, now and then.
-    fn failed(&mut self, act: &'static str, error: &io::Error) {
+    pub(crate) fn failed(&mut self, act: &'static str, error: &io::Error) {
         self.shared.metrics.disk_failures.inc();
         let now = Instant::now();
         if self.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY) {

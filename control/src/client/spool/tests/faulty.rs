@@ -153,6 +153,17 @@ impl DiskFile for FaultyFile {
         self.disk.act(Act::Cut)?;
         self.file.cut(bytes)
     }
+
+    fn is_at(&self, path: &Path) -> bool {
+        self.file.is_at(path)
+    }
+
+    fn content(&self) -> io::Result<Vec<u8>> {
+        if self.disk.0.state.lock().unwrap().failing.contains(&Act::Read) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        if self.disk.is_dead() { Err(killed()) } else { self.file.content() }
+    }
 }
 
 impl FaultyDisk {

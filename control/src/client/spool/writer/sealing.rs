@@ -26,6 +26,7 @@ impl Writer {
         if self.part.as_ref().is_some_and(Part::is_ending) {
             self.try_seal(now)?;
         }
+        let mut remade = false;
         while self.part.is_none() {
             match Part::create(&*self.disk, &self.folder, self.next.clone(), now) {
                 Ok(part) => {
@@ -41,6 +42,12 @@ impl Writer {
                 }
                 Err(error) => {
                     self.failed("create", &error);
+                    // Once: nobody can say that it stays.
+                    let gone =
+                        error.kind() == io::ErrorKind::NotFound && !std::mem::replace(&mut remade, true);
+                    if gone && self.remake_folder() {
+                        continue;
+                    }
                     return Err(DropReason::DiskFailed);
                 }
             }
@@ -58,6 +65,7 @@ impl Writer {
     }
 
     fn try_seal(&mut self, now: Instant) -> Result<(), DropReason> {
+        self.keep_in_place(now);
         loop {
             let Some(part) = self.part.as_mut().filter(|part| part.records() > 0) else { return Ok(()) };
             match part.foot(now) {
@@ -105,7 +113,7 @@ impl Writer {
         });
     }
 
-    /// Saves the good bytes of a wrecked part under its sealed name, or sets it aside.
+    /// Saves the good bytes of a part that is wrecked, or has no name any more, under its sealed name, or sets it aside.
     pub(super) fn rescue(&mut self, now: Instant) {
         let Some(mut part) = self.part.take() else { return };
         if part.records() == 0 {
@@ -117,9 +125,9 @@ impl Writer {
             return;
         }
         let good = part.bytes();
-        let footer = part.footer();
+        let footer = if part.is_footed() { Bytes::new() } else { part.footer() };
         let sealed = folder::sealed_path(&self.folder, part.id());
-        let saved = self.disk.read(part.path()).and_then(|mut bytes| {
+        let saved = part.content().and_then(|mut bytes| {
             bytes.truncate(usize::try_from(good).unwrap_or(usize::MAX));
             bytes.extend_from_slice(&footer);
             let bytes = Bytes::from(bytes);
@@ -210,6 +218,7 @@ impl Writer {
 
     /// Brings the journal up to date; false if that fails.
     pub(crate) fn save(&mut self, now: Instant, sync: bool) -> bool {
+        self.keep_in_place(now);
         self.journal_due = now + std::time::Duration::from_millis(self.config.journal_ms);
         let mark = self.mark();
         if !self.sessions.is_saved() || !self.journal.is_at(&mark) {
@@ -230,7 +239,7 @@ impl Writer {
         true
     }
 
-    fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         let epoch = self.next.epoch.clone();
         match &self.part {
             Some(part) => Mark { epoch, number: part.id().number, records: part.records(), whole: false },
