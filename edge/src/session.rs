@@ -286,7 +286,7 @@ impl Session {
             {
                 return end;
             }
-            let spent = self.trail.unread_until(now);
+            let spent = self.trail.unread_until();
             if self.unread && !self.is_backlogged() {
                 self.unread = false;
                 if let Err(end) = self.consume() {
@@ -349,8 +349,7 @@ impl Session {
 
     /// Whether nothing more is taken from the viewer: so much waits for it to read, or it has made so many events.
     fn is_backlogged(&self) -> bool {
-        self.out.queued_bytes() >= 4 * self.shared.config.batch_bytes
-            || self.trail.unread_until(Instant::now()).is_some()
+        self.out.queued_bytes() >= 4 * self.shared.config.batch_bytes || self.trail.unread_until().is_some()
     }
 
     /// Asks a viewer that has been quiet for a while whether it is still there: a player that is paused for an hour answers.
@@ -464,7 +463,7 @@ impl Session {
             if self.is_backlogged() {
                 // Answers wait for room; the rest of the input is read when there is some.
                 self.unread = true;
-                let paced = self.trail.unread_until(Instant::now()).is_some();
+                let paced = self.trail.unread_until().is_some();
                 self.shared.metrics.log_paced.inc_by(u64::from(paced));
                 return Ok(());
             }

@@ -55,13 +55,16 @@ struct Logged {
     recorded: bool,
     /// The bytes the log knows of, and since when.
     told: (Instant, u64),
-    allowance: Allowance,
 }
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Trail {
     logged: Option<Box<Logged>>,
+    /// Length of its texts: asked for at every turn of the session, changed at few.
+    held_bytes: usize,
+    /// There from the first event on; looked at at every turn too.
+    allowance: Option<Allowance>,
     /// What isn't written yet, oldest first.
     unwritten: VecDeque<Written>,
     /// Since when the session has held its bytes back.
@@ -104,9 +107,20 @@ impl Play {
             paused: false,
         }
     }
+
+    fn held_bytes(&self) -> usize {
+        self.name.len() + self.query.len()
+    }
 }
 
 impl Logged {
+    fn held_bytes(&self) -> usize {
+        let common = &self.common;
+        let texts =
+            [&common.uri_stem, &common.uri_query, &common.referrer, &common.page_url, &common.user_agent];
+        texts.into_iter().map(String::len).chain(self.plays.iter().map(Play::held_bytes)).sum()
+    }
+
     fn of(session: &Session, distribution: &Distribution, hello: &Hello) -> Box<Self> {
         let shared = &session.shared;
         let (stem, query) = stem_and_query(&hello.tc_url);
@@ -134,7 +148,6 @@ impl Logged {
             plays: Vec::new(),
             recorded: false,
             told: (now, 0),
-            allowance: Allowance::new(shared.config.log.events_per_second, now),
         })
     }
 
@@ -183,7 +196,8 @@ impl Trail {
         let written = sink.record(record);
         if is_kept {
             self.withheld_since.get_or_insert(now);
-            logged.allowance.spend(now);
+            let fresh = || Allowance::new(shared.config.log.events_per_second, now);
+            self.allowance.get_or_insert_with(fresh).spend(now);
             // What ends a session comes on top.
             if self.unwritten.len() >= 2 * WAITED_FOR {
                 self.unwritten.pop_front();
@@ -200,16 +214,39 @@ impl Trail {
     fn take_play(&mut self, stream_id: u32) -> Option<Play> {
         let plays = &mut self.logged.as_mut()?.plays;
         let at = plays.iter().position(|play| play.stream_id == stream_id)?;
-        Some(plays.remove(at))
+        let play = plays.remove(at);
+        self.held_bytes -= play.held_bytes();
+        Some(play)
+    }
+
+    /// All of them.
+    fn take_plays(&mut self) -> Vec<Play> {
+        let plays = self.logged.as_mut().map(|logged| std::mem::take(&mut logged.plays)).unwrap_or_default();
+        self.held_bytes -= plays.iter().map(Play::held_bytes).sum::<usize>();
+        plays
+    }
+
+    /// A play that is to have its stop later.
+    fn keep_play(&mut self, play: Play) {
+        if let Some(logged) = &mut self.logged {
+            self.held_bytes += play.held_bytes();
+            logged.plays.push(play);
+        }
+    }
+
+    /// From now on this is recorded, or nothing.
+    fn begin(&mut self, logged: Option<Box<Logged>>) {
+        self.held_bytes = logged.as_ref().map_or(0, |logged| logged.held_bytes());
+        self.logged = logged;
     }
 
     /// Until when the viewer's commands are to be left unread, because they make events faster than it may, or than they are written.
-    pub(super) fn unread_until(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn unread_until(&self) -> Option<Instant> {
         if self.unwritten.len() >= WAITED_FOR {
             // Woken by what is written before.
-            return Some(now + PROGRESS);
+            return Some(Instant::now() + PROGRESS);
         }
-        self.logged.as_ref()?.allowance.spent_until(now)
+        self.allowance.as_ref()?.spent_until()
     }
 
     /// Whether something isn't written yet.
@@ -219,12 +256,8 @@ impl Trail {
 
     /// Memory held, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        let Some(logged) = &self.logged else { return 0 };
-        let common = &logged.common;
-        let texts =
-            [&common.uri_stem, &common.uri_query, &common.referrer, &common.page_url, &common.user_agent];
-        let plays = logged.plays.iter().map(|play| play.name.len() + play.query.len());
-        texts.into_iter().map(String::len).chain(plays).sum()
+        debug_assert_eq!(self.held_bytes, self.logged.as_ref().map_or(0, |logged| logged.held_bytes()));
+        self.held_bytes
     }
 }
 
@@ -254,7 +287,7 @@ impl Session {
     pub(super) fn record_connect(&mut self, distribution: &Distribution, hello: &Hello) -> String {
         let logged = Logged::of(self, distribution, hello);
         let client_id = logged.common.client_id.clone();
-        self.trail.logged = Some(logged);
+        self.trail.begin(Some(logged));
         self.record(AccessEvent::Connect, self.moment(), None, "");
         client_id
     }
@@ -265,9 +298,9 @@ impl Session {
         if !self.shared.config.log.rejected || distribution.kind() != DistributionKind::Streaming {
             return;
         }
-        self.trail.logged = Some(Logged::of(self, distribution, hello));
+        self.trail.begin(Some(Logged::of(self, distribution, hello)));
         self.record(AccessEvent::Connect, self.moment(), None, code);
-        self.trail.logged = None;
+        self.trail.begin(None);
     }
 
     /// The play that was asked for at `moment` has found its file.
@@ -281,9 +314,7 @@ impl Session {
         let play = Play::of(&self.shared, stream_id, name, extension_of(container));
         self.record_stop(stream_id);
         self.record(AccessEvent::Play, moment, Some(&play), "");
-        if let Some(logged) = &mut self.trail.logged {
-            logged.plays.push(play);
-        }
+        self.trail.keep_play(play);
     }
 
     /// The play that was asked for at `moment` came to nothing.
@@ -336,21 +367,18 @@ impl Session {
     fn record_within(&mut self, event: AccessEvent, stream_id: u32) {
         if let Some(play) = self.trail.take_play(stream_id) {
             self.record(event, self.moment(), Some(&play), "");
-            if let Some(logged) = &mut self.trail.logged {
-                logged.plays.push(play);
-            }
+            self.trail.keep_play(play);
         }
     }
 
     /// The connection is over: its plays get their stops, and it its disconnect. Once.
     pub(super) fn record_disconnect(&mut self) {
-        let plays =
-            self.trail.logged.as_mut().map(|logged| std::mem::take(&mut logged.plays)).unwrap_or_default();
+        let plays = self.trail.take_plays();
         for play in &plays {
             self.record(AccessEvent::Stop, self.moment(), Some(play), "");
         }
         self.record(AccessEvent::Disconnect, self.moment(), None, "");
-        self.trail.logged = None;
+        self.trail.begin(None);
     }
 
     /// Whether nothing may be sent, because a record isn't written yet.

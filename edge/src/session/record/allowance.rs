@@ -34,7 +34,12 @@ impl Allowance {
     }
 
     /// When there is one again; `None`: there is now.
-    pub(super) fn spent_until(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn spent_until(&self) -> Option<Instant> {
+        // Nearly always so, and without asking for the time.
+        if self.events >= 1.0 { None } else { self.spent_until_at(Instant::now()) }
+    }
+
+    fn spent_until_at(&self, now: Instant) -> Option<Instant> {
         let missing = 1.0 - self.left(now);
         (missing > 0.0)
             .then(|| now + Duration::from_secs_f64(missing / self.per_second).max(Duration::from_millis(1)))
@@ -50,17 +55,17 @@ mod tests {
         let start = Instant::now();
         let mut allowance = Allowance::new(4, start);
         for n in 0..40 {
-            assert_eq!(allowance.spent_until(start), None, "{n}");
+            assert_eq!(allowance.spent_until_at(start), None, "{n}");
             allowance.spend(start);
         }
-        let until = allowance.spent_until(start).unwrap();
+        let until = allowance.spent_until_at(start).unwrap();
         assert_eq!(until, start + Duration::from_millis(250));
-        assert_eq!(allowance.spent_until(until), None);
+        assert_eq!(allowance.spent_until_at(until), None);
         allowance.spend(until);
-        assert!(allowance.spent_until(until).is_some());
+        assert!(allowance.spent_until_at(until).is_some());
         // A debt is worked off, and no more is saved than ten seconds' worth.
         (0..8).for_each(|_| allowance.spend(until));
-        assert_eq!(allowance.spent_until(until), Some(until + Duration::from_millis(2250)));
+        assert_eq!(allowance.spent_until_at(until), Some(until + Duration::from_millis(2250)));
         let later = until + Duration::from_secs(3600);
         assert!((allowance.left(later) - 40.0).abs() < 1e-9);
     }

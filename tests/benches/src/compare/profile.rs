@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::place::Place;
 
 /// How many samples a second of whole stacks.
-const STACKS_HZ: u32 = 199;
+const STACKS_HZ: u32 = 997;
 /// Bytes of stack kept with each of them: what runs in a task of a task of a runtime is deep.
 const STACK_BYTES: u32 = 16_384;
 
