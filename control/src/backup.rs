@@ -31,7 +31,8 @@ use proto::v1::Distribution;
 
 use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
 use crate::documents::{
-    ACCOUNTS, API, API_REFS, CERTIFICATE_AUTHORITY, DECLARED, DISTRIBUTIONS, KEYS, LOG_GRANTS, NAMES, TAGS,
+    ACCOUNTS, API, API_REFS, CERTIFICATE_AUTHORITY, DECLARED, DISTRIBUTIONS, KEYS, LOG_GRANTS, LOG_TARGETS,
+    NAMES, TAGS,
 };
 use crate::store::{ConfigStore, Entry, HEAD_KEY, Head, StoreError, Transaction};
 
@@ -49,6 +50,7 @@ const KINDS: &[&str] = &[
     ORIGIN_SECRETS,
     GRANTS,
     LOG_GRANTS,
+    LOG_TARGETS,
     CERTIFICATE_AUTHORITY,
 ];
 
@@ -78,6 +80,12 @@ pub enum ImportError {
 /// Whether the document at `key` belongs into a backup.
 fn is_config(key: &str) -> bool {
     KINDS.iter().any(|kind| key.starts_with(kind))
+}
+
+/// Whether the document at `key` stays as it is where the backup lacks it: control makes an authority at its first start, and events of
+/// distributions that are gone may still be in flight.
+fn outlives_import(key: &str) -> bool {
+    key == CERTIFICATE_AUTHORITY || key.starts_with(LOG_TARGETS)
 }
 
 /// Whether what is published from `key` could be: other documents are read by those who use them.
@@ -118,10 +126,9 @@ pub async fn import(
     let wanted: std::collections::BTreeMap<&str, &Bytes> =
         entries.iter().map(|(k, v)| (k.as_str(), v)).collect();
     // What an import that broke off has written is no reason to refuse the next.
-    // Nor is the authority that control makes at its first start.
-    let foreign = there.iter().find(|entry| {
-        entry.key != CERTIFICATE_AUTHORITY && wanted.get(entry.key.as_str()) != Some(&&entry.value)
-    });
+    let foreign = there
+        .iter()
+        .find(|entry| !outlives_import(&entry.key) && wanted.get(entry.key.as_str()) != Some(&&entry.value));
     if let Some(entry) = foreign.filter(|_| !replace) {
         return Err(ImportError::NotEmpty { key: entry.key.clone() });
     }
@@ -131,7 +138,7 @@ pub async fn import(
         let put = batch.iter().fold(Transaction::default(), |t, (key, value)| t.put(key, value.clone()));
         store.commit(put.put(HEAD_KEY, "")).await?;
     }
-    let is_gone = |e: &&Entry| e.key != CERTIFICATE_AUTHORITY && !wanted.contains_key(e.key.as_str());
+    let is_gone = |e: &&Entry| !outlives_import(&e.key) && !wanted.contains_key(e.key.as_str());
     let gone: Vec<&Entry> = there.iter().filter(is_gone).collect();
     for batch in gone.chunks(TOGETHER) {
         let delete = batch.iter().fold(Transaction::default(), |t, entry| t.delete(&entry.key));

@@ -18,6 +18,7 @@
 //! | `deployed` | the `Deployed` floor, see [`crate::lifecycle`] |
 //! | `console-logouts/ID` | empty: a session of the console that was logged out; lives as long as its cookie could |
 //! | `log-grants/ACCOUNT/BUCKET` | a `Grant`: the account's logs may be written there; control's own concern |
+//! | `log-targets/DISTRIBUTION/TARGET` | a `LogTarget` the distribution has ever logged to; stays for events in flight, also when it is deleted |
 //! | `log-segments/EDGE/EPOCH/NUMBER` | a `StagedSegment`: records that wait for delivery, see [`crate::access_log`] |
 //! | `log-groups/DISTRIBUTION/HOUR/TARGET` | a `LogGroup`: what was delivered of it while segments concern it |
 //! | `log-marks/EDGE/EPOCH` | a `LogMark`: segments up to this number are delivered and gone |
@@ -37,10 +38,11 @@ use std::time::Duration;
 
 use prost::Message;
 use proto::distribution::{Invalid, validate};
-use proto::v1::{Distribution, Purge};
+use proto::v1::{Distribution, LogTarget, Purge};
 
 pub use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
 
+use crate::access_log::ledger::target_name;
 use crate::store::{ConfigStore, HEAD_KEY, StoreError, Transaction, random_text};
 
 /// Before a distribution's id.
@@ -70,6 +72,8 @@ pub const LOGS: &str = "log-";
 /// Before `ACCOUNT/BUCKET` of a bucket that the account's access logs may be written to. Apart from [`GRANTS`], which lend read access: shields, old ones
 /// too, must never take one for the other.
 pub const LOG_GRANTS: &str = "log-grants/";
+/// Before `DISTRIBUTION/TARGET` of a place that the distribution was told to log to; never deleted. See [`crate::access_log::permission`].
+pub const LOG_TARGETS: &str = "log-targets/";
 /// Before `EDGE/EPOCH/NUMBER` of a staged segment of access logs.
 pub const LOG_SEGMENTS: &str = "log-segments/";
 /// Before `DISTRIBUTION/HOUR/TARGET` of a group of access records.
@@ -139,6 +143,11 @@ pub async fn distribution(store: &dyn ConfigStore, id: &str) -> Result<Option<St
     Ok(Some(Stored { document, modified: entry.modified }))
 }
 
+/// The key of the document by which distribution `id` may log to `target`.
+pub fn log_target_key(id: &str, target: &LogTarget) -> String {
+    format!("{LOG_TARGETS}{id}/{}", target_name(target))
+}
+
 fn hosts(document: &Distribution) -> impl Iterator<Item = &String> {
     std::iter::once(&document.domain).chain(&document.aliases)
 }
@@ -151,6 +160,10 @@ pub fn put_distribution(known: Option<&Stored>, next: &Distribution) -> Result<T
         .when(&key, known.map_or(0, |k| k.modified))
         .put(key, next.encode_to_vec())
         .put(HEAD_KEY, "");
+    if let Some(target) = &next.logging {
+        // Before any node hears of it, so that what comes back is known.
+        transaction = transaction.put(log_target_key(&next.id, target), target.encode_to_vec());
+    }
     let had = |host: &String| known.is_some_and(|k| hosts(&k.document).any(|h| h == host));
     for host in hosts(next).filter(|h| !had(h)) {
         let name = format!("{NAMES}{host}");

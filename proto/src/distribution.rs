@@ -43,10 +43,7 @@ fn invalid<T>(field: &'static str, reason: impl Into<String>) -> Result<T, Inval
 
 /// Checks every field of a document.
 pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
-    let id_tail = doc.id.strip_prefix('E').unwrap_or("");
-    if !(12..=13).contains(&id_tail.len())
-        || !id_tail.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-    {
+    if !is_distribution_id(&doc.id) {
         return invalid("id", format!("'{}' is not E and 12 or 13 of [0-9A-Z]", doc.id));
     }
     let letter = match doc.kind() {
@@ -97,6 +94,13 @@ pub fn validate(doc: &Distribution) -> Result<(), Invalid> {
     check_signers(doc)?;
     check_logging(doc)?;
     check_swfs(doc)
+}
+
+/// Whether `id` may be a distribution's: `E` and 12 or 13 of `[0-9A-Z]`.
+pub fn is_distribution_id(id: &str) -> bool {
+    id.strip_prefix('E').is_some_and(|tail| {
+        (12..=13).contains(&tail.len()) && tail.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    })
 }
 
 fn check_logging(doc: &Distribution) -> Result<(), Invalid> {

@@ -24,7 +24,8 @@ use super::bucket::BucketError;
 use super::ledger::books::{ATTEMPT_LAST, Job, Step};
 use super::ledger::{self, Claim, Counted, Group, Known, LEASE};
 use super::merge::{Shared, lock};
-use super::{name, permission};
+use super::name;
+use super::permission::{self, Permission};
 use crate::store::StoreError;
 use body::{Body, SourceLoss};
 
@@ -133,9 +134,17 @@ impl Delivery<'_> {
         let buckets = &self.shared.buckets;
         // What names no bucket is none that could be granted; if any is, it refuses for itself and says why.
         let bucket = buckets.bucket_name(target).unwrap_or_default();
-        if !permission::may_deliver(&*self.shared.store, target, &bucket).await? {
-            let text = format!("account {} has no grant to log to bucket '{bucket}'", target.account);
-            return Ok(Err(Refusal { reason: "grant", text }));
+        let id = &self.group.distribution_id;
+        match permission::may_deliver(&*self.shared.store, id, target, &bucket).await? {
+            Permission::Given => (),
+            Permission::Unknown => {
+                let text = format!("unknown distribution or account: {id} was never told to log there");
+                return Ok(Err(Refusal { reason: "unknown", text }));
+            }
+            Permission::NoGrant => {
+                let text = format!("account {} has no grant to log to bucket '{bucket}'", target.account);
+                return Ok(Err(Refusal { reason: "grant", text }));
+            }
         }
         let put = buckets.open(target);
         let put = tokio::time::timeout(PUT, put.put(&self.file.key, body.bytes.clone())).await;

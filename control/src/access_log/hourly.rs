@@ -45,7 +45,8 @@ use super::bucket::{Bucket, BucketError, Buckets};
 use super::config::HourlyConfig;
 use super::format::{Format, stamp};
 use super::ledger::Group;
-use super::{name, permission};
+use super::name;
+use super::permission::{self, Permission};
 use crate::documents::LOG_HOURLY;
 use crate::store::{Entry, Store, StoreError, Transaction, random_id};
 
@@ -239,7 +240,8 @@ impl Hourly {
     async fn make(&self, group: &Group, lease: &str) -> Result<Made, HourlyError> {
         let Group { distribution_id, hour, target } = group;
         let bucket_name = self.buckets.bucket_name(target).unwrap_or_default();
-        if !permission::may_deliver(&*self.store, target, &bucket_name).await? {
+        let permission = permission::may_deliver(&*self.store, distribution_id, target, &bucket_name).await?;
+        if permission != Permission::Given {
             return Err(HourlyError::NotGranted);
         }
         let bucket = self.buckets.open(target);

@@ -16,7 +16,7 @@
 //! * a list is committed only if the group is as the merger knew it **and** each segment on it still has its document ([`commit`]): a merger
 //!   whose view is old can't take up a segment that is done with, even if the group's document is gone as well;
 //! * a file's name and bytes follow from the list, so a file may be uploaded any number of times by anybody;
-//! * marks rise in the transaction that clears the pending file ([`finish`]), so a segment is on one list of a group;
+//! * marks rise in the transaction that clears the pending file, so a segment is on one list of a group;
 //! * a list takes the segments of an epoch from the lowest number up without a gap ([`books`]), so a mark never passes over records that wait;
 //! * what retiring relies on (this group has that segment) never becomes untrue while the segment's document stands, so an old view is good
 //!   enough for it.
@@ -73,12 +73,7 @@ impl Group {
 
     /// `DISTRIBUTION/HOUR/TARGET`: the target as 16 hexadecimal digits of its hash.
     pub fn name(&self) -> String {
-        let mut hash = Sha256::new();
-        for text in [&self.target.bucket_host, &self.target.prefix, &self.target.account] {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text);
-        }
-        format!("{}/{}/{}", self.distribution_id, self.hour, hex::encode(&hash.finalize()[..8]))
+        format!("{}/{}/{}", self.distribution_id, self.hour, target_name(&self.target))
     }
 
     /// The key of its document.
@@ -100,6 +95,16 @@ impl Group {
             ..Default::default()
         }
     }
+}
+
+/// A target in keys: 16 hexadecimal digits of its hash.
+pub fn target_name(target: &LogTarget) -> String {
+    let mut hash = Sha256::new();
+    for text in [&target.bucket_host, &target.prefix, &target.account] {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    hex::encode(&hash.finalize()[..8])
 }
 
 /// The key of a segment's document.

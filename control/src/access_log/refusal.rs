@@ -5,6 +5,8 @@
 
 /// The operator has not lent the bucket.
 const NOT_GRANTED: &str = "NotGranted";
+/// Records name a place that control never had their distribution log to.
+const UNKNOWN: &str = "UnknownTarget";
 /// What was staged isn't there, or not as it was.
 const STAGING_LOST: &str = "StagingLost";
 
@@ -14,6 +16,11 @@ const MEANINGS: &[(&str, &str)] = &[
         NOT_GRANTED,
         "The operator has not allowed this account to have logs written to the bucket. Ask for a grant (penstock-control grants add ACCOUNT BUCKET --logs).",
     ),
+    (
+        UNKNOWN,
+        "An edge handed over records for a place that their distribution was never told to log to. The operator has to look at that edge.",
+    ),
+    ("StagingBucket", "It is the operator's own bucket for what waits to be delivered. Name another."),
     (
         STAGING_LOST,
         "It is not the bucket: what was staged for the file is gone or damaged. The operator has to look at the staging bucket.",
@@ -65,6 +72,7 @@ fn named(error: &str) -> &str {
         Some(code) => code,
         None if error.starts_with("there is no bucket") => "NoSuchBucket",
         None if error.starts_with("account ") && error.contains(" has no grant ") => NOT_GRANTED,
+        None if error.starts_with("unknown distribution or account") => UNKNOWN,
         None if error.starts_with("segment ") || error.ends_with(" from staging") => STAGING_LOST,
         None => "",
     }
@@ -96,6 +104,7 @@ mod tests {
             ("put logs/p/E.gz: refused (AccessDenied)", "s3:PutObject"),
             ("there is no bucket 'logs'", "Create it"),
             ("account 111122223333 has no grant to log to bucket 'logs'", "Ask for a grant"),
+            ("unknown distribution or account: E1 was never told to log there", "look at that edge"),
             ("the held file p/E.gz is gone from staging", "staging bucket"),
             ("put granted/AccessDenied/E.gz: refused (XOther)", "can't be reached"),
             ("the bucket did not answer in time", "can't be reached"),

@@ -1,6 +1,7 @@
 //! A shipped segment is verified, put into staging and entered in the ledger; then it is acknowledged.
 //!
-//! 1. Every frame's checksum, and the footer against the records: what is not exactly one sealed segment is refused for good.
+//! 1. Every frame's checksum, the footer against the records, and what it speaks of ([`admission`]): what is not exactly one sealed segment, as
+//!    an edge of this cluster writes them, is refused for good.
 //! 2. A number at or under the epoch's high-water mark, or one that the ledger has, was staged before: acknowledged as repeated.
 //! 3. The bytes go to the staging bucket under the segment's own name.
 //! 4. Its document goes into the ledger, if there still is none and the mark is as it was read.
@@ -25,6 +26,7 @@ use super::bucket::{Bucket, BucketError};
 use super::ledger::{self, Known};
 use crate::store::{Store, StoreError};
 
+mod admission;
 mod metrics;
 
 use metrics::StageMetrics;
@@ -92,14 +94,20 @@ impl Stage {
         Ok(Self { store, bucket, prefix, clock, metrics: StageMetrics::new(registry)? })
     }
 
-    /// Reads and checks a segment, away from the threads that serve.
+    /// Reads and checks a segment, away from the threads that serve. `place` is given up when that ends, also if nobody waits for it any more:
+    /// the bytes are held until then.
     ///
     /// # Errors
-    /// [`StageError::Invalid`] for anything but one sealed segment.
-    pub async fn verify(&self, file: Bytes) -> Result<Segment, StageError> {
-        let verified = tokio::task::spawn_blocking(move || Segment::verify(file)).await;
-        let verified = match verified {
-            Ok(verified) => verified.map_err(|e: SegmentError| e.to_string()),
+    /// [`StageError::Invalid`] for anything but one sealed segment that speaks of what it may.
+    pub async fn verify(&self, file: Bytes, place: impl Send + 'static) -> Result<Segment, StageError> {
+        let now_ms = self.clock.now_ms();
+        let verified = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let segment = Segment::verify(file).map_err(|e: SegmentError| e.to_string())?;
+            admission::check(&segment.footer.index, now_ms).map(|()| segment)
+        });
+        let verified = match verified.await {
+            Ok(verified) => verified,
             Err(broken) => Err(format!("it can't be read: {broken}")),
         };
         verified.map_err(|reason| self.count_failure(StageError::Invalid(format!("the segment: {reason}"))))

@@ -67,10 +67,22 @@ async fn grants_for_logs_are_the_operators_and_the_ledger_of_logs_is_not() {
         .put("grants/111122223333/media", "g")
         .put("log-segments/edge-1/0123456789abcdef/1", "s")
         .put("log-groups/E1/1/x", "l")
+        .put("log-targets/E1/x", "w")
         .put("log-totals/E1", "t");
     store.commit(write).await.unwrap();
     let keys: Vec<String> = config(&store).await.into_iter().map(|(key, _)| key).collect();
-    assert_eq!(keys, ["grants/111122223333/media", "log-grants/111122223333/logs"]);
+    assert_eq!(keys, ["grants/111122223333/media", "log-grants/111122223333/logs", "log-targets/E1/x"]);
+}
+
+#[tokio::test]
+async fn places_that_were_logged_to_stay_known_and_are_no_config_that_would_be_replaced() {
+    let to = memory::open().await.unwrap();
+    to.commit(Transaction::default().put("log-targets/E1/x", "w")).await.unwrap();
+    for replace in [false, true] {
+        let imported = import(&*to, &[], replace).await.unwrap();
+        assert_eq!(imported, Imported::default());
+        assert!(to.get("log-targets/E1/x").await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]

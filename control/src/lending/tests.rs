@@ -5,11 +5,13 @@ use proto::v1::{LogTarget, OriginSecret};
 
 use super::grants::Right;
 use super::*;
-use crate::access_log::permission::may_deliver;
+use crate::access_log::permission::{Permission, may_deliver};
 use crate::api::Version;
 use crate::api::held::bench::{ALICE, BOB, Bench, OTHER_PEM, PEM, principal};
 use crate::api::identity::{self, IdentityConfig};
+use crate::documents::log_target_key;
 use crate::seal::{Sealer, SealingKey};
+use crate::store::Transaction;
 
 fn reason(error: LendingError) -> String {
     error.to_string()
@@ -43,7 +45,10 @@ async fn a_grant_for_logs_lends_no_reading_and_one_for_reading_no_logs() {
     let bench = Bench::new().await;
     let store = &*bench.context.store;
     let target = LogTarget { account: ALICE.into(), ..Default::default() };
-    let may_log = async |bucket: &str| may_deliver(store, &target, bucket).await.unwrap();
+    let published = Transaction::default().put(log_target_key("E1", &target), target.encode_to_vec());
+    store.commit(published).await.unwrap();
+    let may_log =
+        async |bucket: &str| may_deliver(store, "E1", &target, bucket).await.unwrap() == Permission::Given;
     grants::add(store, ALICE, "media").await.unwrap();
     assert!(!may_log("media").await);
     let head = store.get("head").await.unwrap().unwrap().modified;

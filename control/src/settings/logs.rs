@@ -22,7 +22,8 @@ distributions name. Without logs.staging this control takes none, and edges keep
   logs.staging.endpoint   http(s)://HOST:PORT of its S3 endpoint; aws:
                           Amazon's, by the region                     [default: aws]
   logs.staging.region     its region                                  [default: us-east-1]
-  logs.staging.bucket     the operator's bucket; nobody else's files should be in the prefix
+  logs.staging.bucket     the operator's bucket; nobody else's files should be in the prefix, and
+                          no logs are delivered to a bucket of this name
   logs.staging.prefix     before each key                             [default: none]
   logs.staging.access_key_id          a key that may put, get, list and delete there
   logs.staging.secret_access_key      its secret; or
@@ -298,7 +299,7 @@ impl LogsSettings {
         let clients = Clients::new(Duration::from_millis(self.bucket_timeout_ms));
         let staging = clients.open(staged_at.named(bucket, Some(&staged_at.region)));
         let staging = staging.map_err(|e: BucketError| format!("logs.staging: {e}"))?;
-        let delivery = S3Buckets::new(delivered_to, clients);
+        let delivery = S3Buckets::new(delivered_to, clients).apart_from(bucket);
         Ok(Some(LogsConfig {
             staging_prefix: self.prefix(),
             ships: self.ships,

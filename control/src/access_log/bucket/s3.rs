@@ -247,13 +247,22 @@ impl Bucket for S3 {
 pub struct S3Buckets {
     places: Places,
     clients: Clients,
+    /// Refused, whatever its host.
+    staging: Option<String>,
     known: Mutex<BTreeMap<String, Arc<dyn Bucket>>>,
 }
 
 impl S3Buckets {
     /// Buckets are looked for by `places`.
     pub fn new(places: Places, clients: Clients) -> Self {
-        Self { places, clients, known: Mutex::default() }
+        Self { places, clients, staging: None, known: Mutex::default() }
+    }
+
+    /// Opens no bucket that is called `staging`: a customer's choice must not put files among those that wait there, nor have them read.
+    #[must_use]
+    pub fn apart_from(mut self, staging: &str) -> Self {
+        self.staging = Some(staging.to_owned());
+        self
     }
 }
 
@@ -264,6 +273,10 @@ impl Buckets for S3Buckets {
             return bucket.clone();
         }
         let opened = match self.places.resolve(&target.bucket_host) {
+            Ok(place) if self.staging.as_ref() == Some(&place.bucket) => {
+                let what = format!("bucket '{}'", place.bucket);
+                Err(BucketError::Refused { code: "StagingBucket".into(), what })
+            }
             Ok(place) => self.clients.open(place),
             Err(error) => {
                 let code = match error {

@@ -19,6 +19,7 @@ use crate::access_log::bucket::faulty::{Fault, Faults, FaultyBuckets};
 use crate::access_log::bucket::memory::{MemoryBucket, MemoryBuckets};
 use crate::access_log::merge::{MergeConfig, Merger};
 use crate::access_log::{format, ledger};
+use crate::documents::log_target_key;
 use crate::store::memory;
 
 const HOST: &str = "logs.s3.amazonaws.com";
@@ -64,6 +65,8 @@ struct Case {
 impl Case {
     async fn new(config: HourlyConfig) -> Self {
         let store = memory::open().await.unwrap();
+        let published = Transaction::default().put(log_target_key("E1", &target()), target().encode_to_vec());
+        store.commit(published).await.unwrap();
         let buckets = MemoryBuckets::new();
         let faults = Faults::new(1);
         let clock = SetClock::at_ms(u64::from(HOUR) * HOUR_MS + HOUR_MS / 2);
@@ -240,6 +243,8 @@ async fn an_account_without_leave_gets_no_file() {
     let case = Case::new(HourlyConfig::default()).await;
     let target = LogTarget { account: "111111111111".into(), ..target() };
     let group = Group { target, ..group() };
+    let key = log_target_key("E1", &group.target);
+    case.store.commit(Transaction::default().put(key, group.target.encode_to_vec())).await.unwrap();
     case.bucket().put(&name::key("E1", HOUR, &group.target, &[]), format::file(&[play(1)])).await.unwrap();
     let made = case.hourly.make(&group, "log-hourly-lease/x").await;
     assert!(matches!(made, Err(HourlyError::NotGranted)));

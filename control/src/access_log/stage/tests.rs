@@ -34,7 +34,7 @@ fn make(number: u64, records: u64) -> Bytes {
         let record = AccessRecord {
             time_ms: NOW_MS + n,
             event: AccessEvent::Connect.into(),
-            distribution_id: format!("E{}", n % 2),
+            distribution_id: format!("E00000000000{}", n % 2),
             target: Some(LogTarget { bucket_host: "logs.s3.amazonaws.com".into(), ..Default::default() }),
             client_id: format!("{number:08}{n:024x}"),
             ..Default::default()
@@ -59,7 +59,7 @@ impl Replica {
     }
 
     async fn take(&self, file: Bytes) -> Result<Staged, StageError> {
-        let segment = self.stage.verify(file.clone()).await?;
+        let segment = self.stage.verify(file.clone(), ()).await?;
         self.stage.stage(&segment, file).await
     }
 
@@ -104,7 +104,7 @@ async fn a_segment_stands_under_its_own_name_and_in_the_ledger_before_it_is_ackn
     assert_eq!((document.bytes, document.staged_ms), (file(7, 5).len() as u64, NOW_MS));
     let counts: Vec<_> =
         document.index.iter().map(|e| (e.distribution_id.as_str(), e.records, e.first_ms)).collect();
-    assert_eq!(counts, [("E0", 3, NOW_MS), ("E1", 2, NOW_MS + 1)]);
+    assert_eq!(counts, [("E000000000000", 3, NOW_MS), ("E000000000001", 2, NOW_MS + 1)]);
     assert_eq!(replica.counter("staged_records_total", None), 5);
 }
 

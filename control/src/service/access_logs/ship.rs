@@ -9,6 +9,7 @@ use proto::v1::{ShipRequest, ShipResponse};
 use tonic::{Request, Status};
 
 use super::Logs;
+use super::gate::Place;
 use crate::access_log::stage::{StageError, Staged};
 use crate::service::calls::{of_store, refused};
 use crate::service::rights;
@@ -22,8 +23,9 @@ pub(super) async fn ship(logs: &Logs, request: Request<ShipRequest>) -> Result<S
             "this control takes no access logs: it has no logs.staging",
         ));
     };
+    let place = request.extensions().get::<Place>().cloned();
     let file = request.into_inner().segment;
-    let segment = stage.verify(file.clone()).await.map_err(of_stage)?;
+    let segment = stage.verify(file.clone(), place).await.map_err(of_stage)?;
     rights::may_ship_for(&caller, &segment.id.edge_id, &logs.views.borrow())?;
     let staged = stage.stage(&segment, file).await.map_err(|error| {
         tracing::warn!(segment = %segment.id, %error, "a segment of access logs was not staged");

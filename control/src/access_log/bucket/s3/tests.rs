@@ -172,11 +172,14 @@ async fn hosts_that_name_no_bucket_open_one_that_says_so() {
         keys,
         hosts: BTreeMap::new(),
     };
-    let buckets = S3Buckets::new(places, Clients::new(Duration::from_secs(1)));
+    let buckets = S3Buckets::new(places, Clients::new(Duration::from_secs(1))).apart_from("penstock");
     let target = |host: &str| LogTarget { bucket_host: host.into(), ..Default::default() };
     let refused = buckets.open(&target("nowhere.example")).put("a", Bytes::new()).await.unwrap_err();
     assert_eq!(refused.code(), "UnknownHost");
     assert_eq!(buckets.bucket_name(&target("nowhere.example")), None);
+    let staging = buckets.open(&target("penstock.s3.eu-west-1.amazonaws.com"));
+    let refused = staging.put("a", Bytes::new()).await.unwrap_err();
+    assert!(refused.to_string().ends_with("refused (StagingBucket)"), "{refused}");
     let known = target("logs.s3.eu-west-1.amazonaws.com");
     assert_eq!(buckets.bucket_name(&known).as_deref(), Some("logs"));
     assert!(Arc::ptr_eq(&buckets.open(&known), &buckets.open(&known)), "opened once");

@@ -95,6 +95,7 @@ impl Play {
             let records = self.records();
             let file = segment(&name, epoch, number, &records);
             number += 1;
+            self.world.publish(&file).await;
             if self.chance.of_1000(40) {
                 // Dropped for want of room: nobody ever sees it.
                 continue;

@@ -16,7 +16,7 @@ use crate::access_log::bucket::memory::{MemoryBucket, MemoryBuckets};
 use crate::access_log::bucket::{Bucket, BucketError, Buckets};
 use crate::access_log::ledger::{self, Known};
 use crate::access_log::sweep;
-use crate::documents::{LOG_GRANTS, LOG_GROUPS, LOG_SEGMENTS, LOG_TOTALS};
+use crate::documents::{LOG_GRANTS, LOG_GROUPS, LOG_SEGMENTS, LOG_TOTALS, log_target_key};
 use crate::store::{ConfigStore, Entry, Head, Listing, WATCH_CHANGES, Watch, WatchEnd};
 
 /// 2019-11-14, 19:58 UTC: an hour ends soon.
@@ -270,7 +270,28 @@ impl World {
         (merger.unwrap(), registry)
     }
 
+    /// As if control had told the distributions in `file` to log where it says.
+    pub(super) async fn publish(&self, file: &Bytes) {
+        let index = Segment::verify(file.clone()).unwrap().footer.index;
+        let mut transaction = Transaction::default();
+        for entry in index {
+            let Some(target) = entry.target else { continue };
+            let key = log_target_key(&entry.distribution_id, &target);
+            if self.store.get(&key).await.unwrap().is_none() {
+                transaction = transaction.put(key, prost::Message::encode_to_vec(&target));
+            }
+        }
+        if !transaction.puts.is_empty() {
+            self.store.commit(transaction).await.unwrap();
+        }
+    }
+
     pub(super) async fn stage(&self, file: &Bytes) {
+        self.publish(file).await;
+        self.stage_unpublished(file).await;
+    }
+
+    pub(super) async fn stage_unpublished(&self, file: &Bytes) {
         // Retiring raises the mark meanwhile: then it is tried again, as staging does.
         loop {
             match stage(&*self.store, &self.staging, file, self.clock.now_ms()).await {
