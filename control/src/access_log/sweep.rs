@@ -4,6 +4,7 @@
 //! * One above the mark was put there by somebody who died (or is slow) before it was entered. The edge repeats itself, and it is entered then.
 //!   After [`ADOPT_AFTER`] it is entered here: the edge may have died too. It is delivered unless a later segment of its epoch was delivered
 //!   first, which cannot be while the edge lives.
+//! * A mark whose spool has been silent for long, see [`marks`]: it is deleted.
 //! * A held file that its group names neither as held nor as pending was delivered, or given up: it is deleted.
 //!
 //! **Another store's.** A store that was made anew, or got a backup, over staging that has an older one's objects (see [`crate::backup`]) knows nothing
@@ -30,6 +31,8 @@ use super::ledger::{self, Known};
 use super::merge::{Shared, lock};
 use crate::documents::{LOG_GROUPS, LOG_MARKS, LOG_SEGMENTS, LOG_SWEEPER};
 use crate::store::{ConfigStore, StoreError, Transaction};
+
+mod marks;
 
 /// How old an object that nobody entered must be before it is entered here.
 const ADOPT_AFTER: Duration = Duration::from_secs(600);
@@ -106,6 +109,7 @@ async fn sweep(shared: &Shared, orphans: &mut Orphans, adopt_after: Duration) ->
         }
     }
     *orphans = found;
+    marks::forget(shared, orphans).await?;
     Ok(())
 }
 

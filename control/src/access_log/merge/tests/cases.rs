@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use proto::clock::Clock;
-use proto::v1::{LogTarget, StagedSegment};
+use proto::v1::{LogMark, LogTarget, StagedSegment};
 
 use super::world::*;
 use super::*;
@@ -99,7 +99,7 @@ async fn f35_an_hour_that_ends_within_a_segment_and_records_that_come_late_go_in
 
 #[tokio::test(start_paused = true)]
 async fn records_go_where_their_event_said_though_logging_was_moved_or_the_distribution_is_gone() {
-    // No distribution is in the store at all.
+    // No distribution is in the store any more.
     let world = World::in_memory().await;
     let running = Running::start(world.merger(MergeConfig::default()).0);
     let targets = [in_a("old"), in_a("new"), Some(target("b.example", "old", "")), None];
@@ -237,6 +237,31 @@ async fn without_a_grant_an_accounts_records_wait_for_one() {
     world.grant("111111111111", "own").await;
     world.empties(10 * MINUTES).await;
     assert_eq!(world.arrived(&[BUCKET]).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_for_places_that_were_never_published_are_kept_shown_and_delivered_nowhere() {
+    let world = World::in_memory().await;
+    let config = MergeConfig { file_age: Duration::from_secs(1), ..MergeConfig::default() };
+    let running = Running::start(world.merger(config).0);
+    let file = segment("edge-1", 1, 1, &[record(1, "E1", BEGIN_MS, in_a("films"))]);
+    world.publish(&file).await;
+    // The operator's right for another place, another account's name, and a distribution that nobody made.
+    let forged = [
+        record(2, "E1", BEGIN_MS, in_a("other")),
+        record(3, "E1", BEGIN_MS, Some(target("b.example", "films", ""))),
+        record(4, "E1", BEGIN_MS, Some(target("a.example", "films", "111111111111"))),
+        record(5, "E2", BEGIN_MS, in_a("films")),
+    ];
+    world.grant("111111111111", "*").await;
+    world.stage_unpublished(&file).await;
+    world.stage_unpublished(&segment("edge-1", 1, 2, &forged)).await;
+    tokio::time::sleep(10 * MINUTES).await;
+    assert_eq!(world.arrived(&["a.example", "b.example"]).keys().copied().collect::<Vec<_>>(), [1]);
+    let waiting = groups(&*world.store).await;
+    assert_eq!(waiting.len(), 4);
+    assert!(waiting.iter().all(|group| group.last_error.contains("unknown distribution or account")));
+    assert!(running.metrics().refusals.with_label_values(&["unknown"]).get() >= 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -433,6 +458,45 @@ async fn a_new_store_over_older_staging_delivers_the_segments_there_and_deletes_
     assert!(arrived.values().all(|there| there.len() == 1), "{arrived:?}");
     assert_eq!(running.metrics().adopted.get(), 2);
     assert_eq!(new.staging.objects().into_keys().collect::<Vec<_>>(), held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_goes_when_its_spool_has_been_silent_for_thirty_days_unless_something_of_it_is_left() {
+    const DAYS: Duration = Duration::from_secs(86_400);
+    let world = World::in_memory().await;
+    // A month is many wakings: the marks have been quiet for most of one.
+    let quiet_ms = 29 * DAYS.as_millis() as u64 + 72_000_000;
+    let config = MergeConfig { sweep_every: DAYS / 48, ..MergeConfig::default() };
+    let id = |edge: &str, number| proto::access_log::SegmentId {
+        edge_id: edge.into(),
+        epoch: format!("{:016}", 1),
+        number,
+    };
+    let mark = |edge: &str| ledger::mark_key(edge, &format!("{:016}", 1));
+    let of = |edge: &str, n: u64| segment(edge, 1, n, &[record(n, "E1", world.clock.now_ms(), in_a(""))]);
+    let edges = ["gone", "lives", "refused", "older"];
+    for edge in edges {
+        let object = LogMark { number: 4, changed_ms: BEGIN_MS - quiet_ms, first: 3 };
+        world.store.commit(Transaction::default().put(mark(edge), object.encode_to_vec())).await.unwrap();
+    }
+    // A segment that waits, with a list that another replica holds for ever; an object from before the mark.
+    let waits =
+        StagedSegment { id: Some(id("refused", 3).header()), staged_ms: BEGIN_MS, ..Default::default() };
+    let nobodys = format!("{LOG_SEGMENTS}refused/{:016}/x", 1);
+    world.store.commit(Transaction::default().put(nobodys, waits.encode_to_vec())).await.unwrap();
+    world.staging.put(&ledger::object_key(STAGING, &id("older", 1)), of("older", 1)).await.unwrap();
+    let _running = Running::start(world.merger(config).0);
+    tokio::time::sleep(DAYS / 48).await;
+    world.stage(&of("lives", 5)).await;
+    tokio::time::sleep(DAYS / 24).await;
+    for edge in edges {
+        assert!(world.store.get(&mark(edge)).await.unwrap().is_some(), "{edge}");
+    }
+    tokio::time::sleep(DAYS / 6).await;
+    for edge in edges {
+        assert_eq!(world.store.get(&mark(edge)).await.unwrap().is_some(), edge != "gone", "{edge}");
+    }
+    assert_eq!(world.arrived(&["a.example"]).keys().copied().collect::<Vec<_>>(), [5]);
 }
 
 #[tokio::test(start_paused = true)]
