@@ -13,7 +13,7 @@
 //! What is promised, and by what:
 //!
 //! * An event that [`Written`] says [stands](Outcome::Stands) comes out in exactly one segment, whatever is killed afterwards: a record is
-//!   framed and checksummed, a torn end is cut off at the next start, a segment's number is never used twice, whatever becomes of the folder: each process has an epoch of its own ([`recover`]). If the machine loses its power, the last
+//!   framed and checksummed, a torn end is cut off at the next start, a segment's number is never used twice, whatever becomes of the folder: each process has an epoch of its own ([`mod@recover`]). If the machine loses its power, the last
 //!   `sync_ms` can be lost, unless the spool is `durable`.
 //! * A session that has a first event in the spool gets its end. If the process dies before, the next one writes the STOP of each stream that
 //!   played and the DISCONNECT, once, with the time and byte count last known: at most ten seconds old ([`sessions`], [`journal`], [`mod@recover`]).
