@@ -9,7 +9,7 @@ use crate::access_log::bucket::memory::{MemoryBucket, MemoryBuckets};
 use crate::access_log::config::LogsConfig;
 use crate::client::admin::{self, Admin};
 
-const FILMS: &str = "E0000000000FILMS";
+const FILMS: &str = "E00000000FILMS";
 
 fn admin(replica: &Replica, role: Role) -> Admin {
     Admin::new(&replica.url(), &master().token(role, None).into()).unwrap()
