@@ -1,3 +1,5 @@
+//! Segments and frames: whole, cut, changed, out of place.
+
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use prost::Message;
