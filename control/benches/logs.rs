@@ -192,12 +192,17 @@ async fn through_control(load: &Load, file_age_seconds: u64, figures: &mut Figur
     let _etcd = start("etcd", &etcd_args, &folder.path().join("etcd.log"))?;
     let buckets = Buckets::default();
     let s3 = buckets.serve().await?;
+    // Control takes records only of distributions that were told to log there.
+    let distributions = folder.path().join("distributions.yaml");
+    std::fs::write(&distributions, load.distributions_file())?;
     let file = folder.path().join("control.yaml");
     std::fs::write(
         &file,
         format!(
             "listen: {grpc}\nmetrics: {metrics}\ntoken: {MASTER}\nstore: {{etcd: {{endpoints: ['http://{clients}']}}}}\nlog: {{filter: warn}}\n\
-             logs:\n  file_age_seconds: {file_age_seconds}\n  staging: {{endpoint: 'http://{s3}', bucket: staging, access_key_id: bench, secret_access_key: bench}}\n"
+             distributions_file: {}\n\
+             logs:\n  file_age_seconds: {file_age_seconds}\n  staging: {{endpoint: 'http://{s3}', bucket: staging, access_key_id: bench, secret_access_key: bench}}\n",
+            distributions.display()
         ),
     )?;
     let control_args = ["--config".to_owned(), file.display().to_string()];

@@ -31,6 +31,19 @@ pub(crate) struct Load {
     pub(crate) segment_seconds: usize,
 }
 
+impl Load {
+    /// The distributions, as control's `distributions_file` declares them.
+    pub(crate) fn distributions_file(&self) -> String {
+        let one = |n: usize| {
+            format!(
+                "  - name: films-{n}\n    id: {}\n    origin: films.s3.amazonaws.com\n    logging: {{bucket: {BUCKET}.s3.amazonaws.com, prefix: log/{n}}}\n",
+                distribution_id(n)
+            )
+        };
+        format!("distributions:\n{}", (0..self.distributions).map(one).collect::<String>())
+    }
+}
+
 /// A viewer whose events are written.
 struct Viewer {
     client_id: String,
