@@ -19,6 +19,8 @@
 //! * [`permission`]: an account's logs go only into buckets that the operator lent it for logs; another is treated as one that refuses.
 //! * *Held* files: what a bucket keeps refusing is put, finished, into staging under `held/STORE/DISTRIBUTION/HOUR/TARGET/`, so that the segments it
 //!   was made of can go ([`deliver`]). It is delivered from there once its bucket takes it.
+//! * What is *lost from staging* (somebody deleted or damaged an object there) is given up after ten minutes, counted and named, and what it shared a
+//!   file with is delivered without it (`deliver::loss`).
 //! * [`refusal`] says in words why a bucket takes nothing, [`stats`] counts what was delivered, waits and is refused, and [`tail`] shows records as
 //!   they are staged. All three only read.
 //! * `hourly` (feature `parquet`): one Parquet file an hour, made from the delivered files.

@@ -48,7 +48,7 @@ use crate::api::auth::Verifier;
 use crate::door;
 use crate::lifecycle::Report;
 use crate::seal::SealError;
-use buckets::Buckets;
+use buckets::OfferedBuckets;
 pub use buckets::{BucketConfig, BucketSource};
 use session::Sessions;
 use throttle::Throttle;
@@ -159,7 +159,7 @@ pub fn routes(
         accounts,
         sessions: Sessions::new(&key, config.idle_seconds * 1000, config.session_seconds * 1000),
         throttle: Throttle::new(config.login_failures, Duration::from_secs(config.login_window_seconds)),
-        buckets: Buckets::of(config.buckets),
+        buckets: OfferedBuckets::of(config.buckets),
         players: config.players,
     }));
     let pages = Router::new()

@@ -70,6 +70,9 @@ fn is_throttling(code: &str) -> bool {
 /// A bucket, or the part of one below a prefix. Clones of the `Arc` are the same bucket.
 #[async_trait]
 pub trait Bucket: Send + Sync + 'static {
+    /// Where it is, endpoint and name, as it is configured: what was put into a bucket of one place is not looked for in another's.
+    fn place(&self) -> String;
+
     /// Stores `body` at `key`, over what may be there.
     async fn put(&self, key: &str, body: Bytes) -> Result<(), BucketError>;
 
@@ -111,6 +114,10 @@ impl Refusing {
 
 #[async_trait]
 impl Bucket for Refusing {
+    fn place(&self) -> String {
+        String::new()
+    }
+
     async fn put(&self, _: &str, _: Bytes) -> Result<(), BucketError> {
         self.refuse()
     }

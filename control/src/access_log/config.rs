@@ -30,6 +30,10 @@ pub struct LogsConfig {
     pub file_bytes: u64,
     /// A file whose bucket has refused it for so long is given up.
     pub undeliverable: Duration,
+    /// What staging has said for so long not to have any more, or has damaged, is lost: files are made without it,
+    pub lost_after: Duration,
+    /// if it has said so at least so many times.
+    pub lost_answers: u32,
     /// What merging may hold of staged segments, and again of files being built.
     pub merge_bytes: u64,
     /// A Parquet file an hour beside the log files; `None`: none. Only a build with the feature `parquet` makes them.
@@ -63,6 +67,8 @@ impl LogsConfig {
             file_age: Duration::from_secs(300),
             file_bytes: 64 << 20,
             undeliverable: Duration::from_secs(14 * 86_400),
+            lost_after: Duration::from_secs(600),
+            lost_answers: 5,
             merge_bytes: 128 << 20,
             hourly: None,
         }
@@ -82,6 +88,8 @@ impl LogsConfig {
             file_age: self.file_age,
             file_bytes: self.file_bytes,
             undeliverable: self.undeliverable,
+            lost_after: self.lost_after,
+            lost_answers: self.lost_answers,
             cache_bytes: self.merge_bytes,
             memory_bytes: self.merge_bytes,
             hourly: self.hourly,

@@ -14,6 +14,9 @@
 //! can go. While files are held, new ones join them unasked, and the first of them probes the bucket.
 //!
 //! A file that is given up is counted and logged, and its records are gone.
+//!
+//! A segment that is gone from staging, or damaged there, delays its file by ten minutes or so; then the file is delivered without it ([`loss`], which
+//! also says why nothing comes twice by that).
 
 use std::time::Duration;
 
@@ -26,10 +29,11 @@ use super::ledger::{self, Claim, Counted, Group, Known, LEASE};
 use super::merge::{Shared, lock};
 use super::name;
 use super::permission::{self, Permission};
-use crate::store::StoreError;
+use crate::store::{StoreError, Transaction};
 use body::{Body, SourceLoss};
 
 pub(crate) mod body;
+pub(crate) mod loss;
 pub(crate) mod segments;
 
 /// How long a bucket may take with a file; less than [`LEASE`], so that nobody else begins meanwhile. `logs.bucket_timeout_ms` is not let above it.
@@ -59,6 +63,12 @@ struct Refusal {
     reason: &'static str,
     /// For people.
     text: String,
+}
+
+impl Refusal {
+    fn of(error: &BucketError) -> Self {
+        Self { reason: error.kind(), text: error.to_string() }
+    }
 }
 
 /// A group's file that this replica may deliver.
@@ -102,12 +112,28 @@ pub(crate) async fn carry_out(shared: &Shared, key: &str, until: u64) -> Result<
 
 impl Delivery<'_> {
     async fn deliver(&mut self) -> Result<(), Setback> {
-        let body = match body::read(self.shared, self.group, &self.file, self.is_held).await {
-            Ok(body) => body,
-            Err(SourceLoss::Away(error)) => return Err(Setback::Staging(error)),
-            Err(SourceLoss::Lost(reason, text)) => return self.refused(Refusal { reason, text }, None).await,
+        let body = loop {
+            match body::read(self.shared, self.group, &self.file, self.is_held).await {
+                Ok(body) => break body,
+                Err(SourceLoss::Away(error)) => return Err(Setback::Staging(error)),
+                Err(SourceLoss::Unwritable(text)) => {
+                    return self.refused(Refusal { reason: "damaged", text }, None).await;
+                }
+                // Each turn gives up something that is on the list.
+                Err(SourceLoss::Lost(missing)) => {
+                    if !self.miss(&missing).await? {
+                        return Ok(());
+                    }
+                }
+            }
         };
+        // What was missing before has been found.
+        self.file.losses.retain(|loss| loss.given_up);
         self.renew().await?;
+        if body.records == 0 && !self.file.losses.is_empty() {
+            // All of it is lost, and counted.
+            return self.write(settled(self.without_the_file())).await;
+        }
         if !self.is_held && !self.known.document.held.is_empty() {
             return self.hold(&body, self.known.document.clone()).await;
         }
@@ -130,41 +156,40 @@ impl Delivery<'_> {
 
     /// Puts the file where it belongs.
     async fn put(&self, body: &Body) -> Result<Result<(), Refusal>, Setback> {
-        let Group { target, .. } = self.group;
-        let buckets = &self.shared.buckets;
+        if let Err(refusal) = self.may_put().await? {
+            return Ok(Err(refusal));
+        }
+        let bucket = self.shared.buckets.open(&self.group.target);
+        let put = tokio::time::timeout(PUT, bucket.put(&self.file.key, body.bytes.clone())).await;
+        Ok(put.unwrap_or_else(|_| Err(loss::late())).map_err(|error| Refusal::of(&error)))
+    }
+
+    /// Whether the file may be put there at all.
+    async fn may_put(&self) -> Result<Result<(), Refusal>, Setback> {
+        let Group { target, distribution_id: id, .. } = self.group;
         // What names no bucket is none that could be granted; if any is, it refuses for itself and says why.
-        let bucket = buckets.bucket_name(target).unwrap_or_default();
-        let id = &self.group.distribution_id;
-        match permission::may_deliver(&*self.shared.store, id, target, &bucket).await? {
-            Permission::Given => (),
+        let bucket = self.shared.buckets.bucket_name(target).unwrap_or_default();
+        Ok(match permission::may_deliver(&*self.shared.store, id, target, &bucket).await? {
+            Permission::Given => Ok(()),
             Permission::Unknown => {
                 let text = format!("unknown distribution or account: {id} was never told to log there");
-                return Ok(Err(Refusal { reason: "unknown", text }));
+                Err(Refusal { reason: "unknown", text })
             }
             Permission::NoGrant => {
                 let text = format!("account {} has no grant to log to bucket '{bucket}'", target.account);
-                return Ok(Err(Refusal { reason: "grant", text }));
+                Err(Refusal { reason: "grant", text })
             }
-        }
-        let put = buckets.open(target);
-        let put = tokio::time::timeout(PUT, put.put(&self.file.key, body.bytes.clone())).await;
-        Ok(match put {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Refusal { reason: error.kind(), text: error.to_string() }),
-            Err(_) => Err(Refusal { reason: "away", text: "the bucket did not answer in time".into() }),
         })
     }
 
     /// The file stands.
     async fn finish(&self, body: &Body) -> Result<(), Setback> {
         let bytes = body.bytes.len() as u64;
-        let mut next = self.without_the_file();
-        (next.attempts, next.next_try_ms) = (0, 0);
-        next.last_error.clear();
+        let mut next = settled(self.without_the_file());
         next.files += 1;
         next.records += body.records;
         next.bytes += bytes;
-        self.count(next, &Counted::Stands(self.file.key.clone(), body.records, bytes)).await?;
+        self.count_and_leave(next, &Counted::Stands(self.file.key.clone(), body.records, bytes)).await?;
         let metrics = &self.shared.metrics;
         metrics.files.inc();
         metrics.records.inc_by(body.records);
@@ -172,6 +197,17 @@ impl Delivery<'_> {
         tracing::debug!(key = %self.file.key, records = body.records, bytes, "a log file stands");
         self.forget_held().await;
         Ok(())
+    }
+
+    /// The group's document with what is known of the file now.
+    fn document(&self) -> LogGroup {
+        let mut next = self.known.document.clone();
+        if !self.is_held {
+            next.pending = Some(self.file.clone());
+        } else if let Some(held) = next.held.iter_mut().find(|held| held.key == self.file.key) {
+            held.clone_from(&self.file);
+        }
+        next
     }
 
     /// The group's document when the file is done with.
@@ -186,26 +222,37 @@ impl Delivery<'_> {
         next
     }
 
-    /// Writes `next` and the distribution's totals.
-    async fn count(&self, next: LogGroup, counted: &Counted) -> Result<(), Setback> {
+    /// Writes `next` and the distribution's totals, and gives the group up to others.
+    async fn count_and_leave(&self, next: LogGroup, counted: &Counted) -> Result<(), Setback> {
+        let transaction = ledger::put(self.group, self.known.modified, &next);
+        self.count(transaction, next, counted).await.map(drop)
+    }
+
+    /// Commits `transaction`, which writes `next`, with the distribution's totals. Returns its revision.
+    async fn count(
+        &self,
+        transaction: Transaction,
+        next: LogGroup,
+        counted: &Counted,
+    ) -> Result<u64, Setback> {
         let shared = self.shared;
         let totals_key = ledger::totals_key(&self.group.distribution_id);
         let mut tries = COUNTS;
         loop {
             let mut totals: Known<LogTotals> = ledger::read(&*shared.store, &totals_key).await?;
             counted.add_to(&mut totals.document, shared.clock.now_ms());
-            let transaction = ledger::put(self.group, self.known.modified, &next);
+            let transaction = transaction.clone();
             #[cfg(feature = "parquet")]
             let transaction = match (counted, shared.config.hourly) {
                 (Counted::Stands(..), Some(hourly)) => {
-                    super::hourly::mark(transaction, self.group, hourly.grace, shared.clock.now_ms())
+                    super::hourly::add_ticket(transaction, self.group, hourly.grace, shared.clock.now_ms())
                 }
                 _ => transaction,
             };
             match shared.store.commit(ledger::counting(transaction, self.group, &totals)).await {
                 Ok(modified) => {
                     shared.learn(next, modified);
-                    return Ok(());
+                    return Ok(modified);
                 }
                 Err(StoreError::Conflict { key }) if key == totals_key && tries > 0 => tries -= 1,
                 Err(error) => {
@@ -227,7 +274,7 @@ impl Delivery<'_> {
     async fn refused(&self, refusal: Refusal, body: Option<&Body>) -> Result<(), Setback> {
         let shared = self.shared;
         shared.metrics.refusals.with_label_values(&[refusal.reason]).inc();
-        let (now_ms, known) = (shared.clock.now_ms(), &self.known.document);
+        let (now_ms, known) = (shared.clock.now_ms(), self.document());
         let attempts = known.attempts + 1;
         let age_ms = now_ms.saturating_sub(self.file.committed_ms);
         if attempts >= GIVEN_UP_AFTER && u128::from(age_ms) >= shared.config.undeliverable.as_millis() {
@@ -237,9 +284,12 @@ impl Delivery<'_> {
         if attempts.is_power_of_two() {
             tracing::warn!(%key, bucket = %host, error = %text, attempts, "a log file was refused");
         }
-        let wait = ATTEMPT_FIRST.saturating_mul(1 << (attempts - 1).min(16)).min(ATTEMPT_LAST);
+        // While it is staging that is asked, often enough to be sure in time.
+        let sure = shared.config.lost_after / shared.config.lost_answers.max(1);
+        let most = if body.is_none() { ATTEMPT_LAST.min(sure) } else { ATTEMPT_LAST };
+        let wait = ATTEMPT_FIRST.saturating_mul(1 << (attempts - 1).min(16)).min(most);
         let wait = shared.about(wait, 0.8);
-        let next = ledger::postponed(known, text, now_ms + wait.as_millis() as u64);
+        let next = ledger::postponed(&known, text, now_ms + wait.as_millis() as u64);
         match body {
             Some(body) if !self.is_held && attempts >= HELD_AFTER => {
                 match self.hold(body, next.clone()).await {
@@ -264,7 +314,9 @@ impl Delivery<'_> {
         next.pending = None;
         ledger::raise(&mut next, &self.file.segments);
         let file = self.file.clone();
-        next.held.push(LogFile { segments: Vec::new(), records: body.records, held_key, ..file });
+        let place = shared.place.clone();
+        let (segments, losses) = (Vec::new(), Vec::new());
+        next.held.push(LogFile { segments, losses, records: body.records, held_key, place, ..file });
         self.write(next).await?;
         shared.metrics.held.inc();
         Ok(())
@@ -272,11 +324,11 @@ impl Delivery<'_> {
 
     /// The file has been refused for too long.
     async fn give_up(&self, refusal: &Refusal) -> Result<(), Setback> {
-        let (records, metrics) = (self.file.records, &self.shared.metrics);
+        let (records, metrics) = (loss::records_left(&self.file), &self.shared.metrics);
         let mut next = self.without_the_file();
         // The next file, if any, is asked for at once: it may be as old.
         next.next_try_ms = 0;
-        self.count(next, &Counted::Dropped(records)).await?;
+        self.count_and_leave(next, &Counted::Dropped(records)).await?;
         metrics.dropped_files.inc();
         metrics.dropped_records.inc_by(records);
         let (key, host) = (&self.file.key, &self.group.target.bucket_host);
@@ -294,4 +346,9 @@ impl Delivery<'_> {
             }
         }
     }
+}
+
+/// `document` of a group that nobody refuses.
+fn settled(document: LogGroup) -> LogGroup {
+    LogGroup { attempts: 0, next_try_ms: 0, last_error: String::new(), ..document }
 }

@@ -1,7 +1,7 @@
 //! How records are written in log files: CloudFront's formats, gzipped.
 //!
 //! [`rtmp`] writes the 17 fields of streaming distributions, [`web`] the 33 of web distributions; [`escape`] makes any text a field,
-//! [`stamp`] writes dates, [`gzip`] packs. A [`LogFile`] joins them: records go in one by one, formatted text never stands in memory whole.
+//! [`stamp`] writes dates, [`gzip`] packs, [`count`] counts what a file holds. A [`LogFile`] joins them: records go in one by one, formatted text never stands in memory whole.
 //!
 //! ```text
 //! #Version: 1.0
@@ -19,6 +19,7 @@
 //!
 //! What cannot be told apart, as in CloudFront's files: a value that is `-` and no value.
 
+pub mod count;
 pub mod escape;
 pub mod gzip;
 mod line;

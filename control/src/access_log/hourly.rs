@@ -10,9 +10,9 @@
 //! order of the files' keys, in the [`columns`] that a query engine wants. A file that is delivered later has it made anew. So the log files
 //! are the truth and this is a copy: it can be deleted, and nothing that goes wrong with it holds up a log file.
 //!
-//! **State.** One document a group, `log-hourly/DISTRIBUTION/HOUR/TARGET`, says that there is work. [`mark`] puts it into the transaction by which a
-//! log file is known to stand; it is deleted once the hour's file is made, unless it was marked again in between. Whoever dies on the way leaves it
-//! to the next. A lease keeps two replicas from the same hour; should one lose it and write late, it finds its mark gone and marks the hour again,
+//! **State.** One document a group, `log-hourly/DISTRIBUTION/HOUR/TARGET`, says that there is work: the hour's *ticket*. [`add_ticket`] puts it into the transaction by which a
+//! log file is known to stand; it is deleted once the hour's file is made, unless there is another by then. Whoever dies on the way leaves it
+//! to the next. A lease keeps two replicas from the same hour; should one lose it and write late, it finds its ticket gone and adds it again,
 //! so that an old copy does not stay.
 //!
 //! **Memory.** One hour is made at a time, from one log file at a time, a row group at a time; the finished groups wait in memory up to
@@ -97,19 +97,19 @@ pub struct Made {
     pub skipped: u64,
 }
 
-/// The key of a group's mark.
-pub fn mark_key(group: &Group) -> String {
+/// The key of a group's ticket.
+pub fn ticket_key(group: &Group) -> String {
     format!("{LOG_HOURLY}{}", group.name())
 }
 
 /// Adds to `transaction`, by which a log file of `group` is known to stand, that the hour's file is to be made (anew) when it is due: `grace` after
 /// the hour, or soon if that is over.
-pub fn mark(transaction: Transaction, group: &Group, grace: Duration, now_ms: u64) -> Transaction {
+pub fn add_ticket(transaction: Transaction, group: &Group, grace: Duration, now_ms: u64) -> Transaction {
     let grace_ms = grace.as_millis() as u64;
     let over_ms = hour_starts_ms(group.hour.saturating_add(1)).saturating_add(grace_ms);
     let due_ms = over_ms.max(now_ms.saturating_add(SETTLE_MS.min(grace_ms)));
     let document = LogGroup { next_try_ms: due_ms, ..group.document() };
-    transaction.put(mark_key(group), document.encode_to_vec())
+    transaction.put(ticket_key(group), document.encode_to_vec())
 }
 
 /// Makes hourly files. One a replica.
@@ -123,7 +123,7 @@ pub struct Hourly {
 }
 
 impl Hourly {
-    /// Over the store that has the marks and the buckets that have the log files.
+    /// Over the store that has the tickets and the buckets that have the log files.
     ///
     /// # Errors
     /// When its metrics are registered already.
@@ -148,10 +148,10 @@ impl Hourly {
         }
     }
 
-    /// Makes what is due now, and returns how many hours were made. An hour that fails is marked for another try.
+    /// Makes what is due now, and returns how many hours were made. An hour that fails keeps its ticket, for another try.
     ///
     /// # Errors
-    /// When the marks can't be listed.
+    /// When the tickets can't be listed.
     pub async fn make_due(&self) -> Result<u64, StoreError> {
         let (mut after, mut made, mut waiting) = (String::new(), 0, 0);
         loop {
@@ -197,14 +197,14 @@ impl Hourly {
             Err(error) => self.failed(entry, job, error).await,
         };
         if let Err(error) = after {
-            tracing::warn!(key = entry.key, %error, "the mark of an hourly file was not changed");
+            tracing::warn!(key = entry.key, %error, "the ticket of an hourly file was not changed");
         }
         // Best effort: it lapses by itself.
         let _ = self.store.commit(Transaction::default().delete(&lease)).await;
         made.is_ok()
     }
 
-    /// Takes the mark away, unless it is another by now.
+    /// Takes the ticket away, unless it is another by now.
     async fn done(&self, entry: &Entry) -> Result<(), StoreError> {
         let done = Transaction::default().when(&entry.key, entry.modified).delete(&entry.key);
         match self.store.commit(done).await {
@@ -303,8 +303,8 @@ fn is_unique(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
-fn lease_key(mark_key: &str) -> String {
-    format!("log-hourly-lease/{}", mark_key.strip_prefix(LOG_HOURLY).unwrap_or(mark_key))
+fn lease_key(ticket_key: &str) -> String {
+    format!("log-hourly-lease/{}", ticket_key.strip_prefix(LOG_HOURLY).unwrap_or(ticket_key))
 }
 
 /// That somebody else was first is no failure.

@@ -15,13 +15,16 @@
 //!
 //! * a list is committed only if the group is as the merger knew it **and** each segment on it still has its document ([`commit`]): a merger
 //!   whose view is old can't take up a segment that is done with, even if the group's document is gone as well;
-//! * a file's name and bytes follow from the list, so a file may be uploaded any number of times by anybody;
+//! * a file's name follows from the list, and its bytes from the list and from what is known to be lost of it, so a file may be uploaded any
+//!   number of times by anybody;
 //! * marks rise in the transaction that clears the pending file, so a segment is on one list of a group;
 //! * a list takes the segments of an epoch from the lowest number up without a gap ([`books`]), so a mark never passes over records that wait;
 //! * what retiring relies on (this group has that segment) never becomes untrue while the segment's document stands, so an old view is good
 //!   enough for it.
 //!
-//! The lease only keeps two mergers from doing the same work. Nothing is wrong when both do.
+//! The lease only keeps two mergers from doing the same work. Nothing is wrong when both do, nor when one does it long after.
+//!
+//! What is lost from staging changes neither a list nor a name, see [`super::deliver`].
 //!
 //! [`books`] is a replica's copy of all this, and [`follow`] keeps it true.
 
@@ -34,6 +37,7 @@ use proto::v1::{
 };
 use sha2::{Digest, Sha256};
 
+use super::bucket::Bucket;
 use crate::documents::{LOG_GROUPS, LOG_MARKS, LOG_MERGERS, LOG_SEGMENTS, LOG_TOTALS};
 use crate::store::{ConfigStore, StoreError, Transaction};
 
@@ -117,6 +121,11 @@ pub fn object_key(prefix: &str, id: &SegmentId) -> String {
     format!("{prefix}{}/{}-{:020}.seg", id.edge_id, id.epoch, id.number)
 }
 
+/// Where the objects below `prefix` of staging are.
+pub(crate) fn place(staging: &dyn Bucket, prefix: &str) -> String {
+    format!("{}/{prefix}", staging.place())
+}
+
 /// The key of an epoch's mark.
 pub fn mark_key(edge_id: &str, epoch: &str) -> String {
     format!("{LOG_MARKS}{edge_id}/{epoch}")
@@ -187,6 +196,12 @@ pub(crate) fn put(group: &Group, modified: u64, next: &LogGroup) -> Transaction 
         .delete(group.lease_key())
 }
 
+/// Replaces the document of `group` by `next`, and goes on claiming it.
+pub(crate) fn revise(group: &Group, modified: u64, next: &LogGroup, claim: &Claim<'_>) -> Transaction {
+    claiming(Transaction::default().when(group.key(), modified), group, claim)
+        .put(group.key(), next.encode_to_vec())
+}
+
 /// Raises the marks of `group` over `segments`.
 pub(crate) fn raise(group: &mut LogGroup, segments: &[SegmentHeader]) {
     for segment in segments {
@@ -208,13 +223,15 @@ pub(crate) fn postponed(known: &LogGroup, error: &str, next_try_ms: u64) -> LogG
     }
 }
 
-/// What a file that stands, or was given up, adds to its distribution's totals.
+/// What a file that stands, was given up, or has lost records adds to its distribution's totals.
 #[derive(Clone, Debug)]
 pub(crate) enum Counted {
     /// It stands: its key, records, and bytes as they are in the bucket.
     Stands(String, u64, u64),
     /// It was given up with so many records.
     Dropped(u64),
+    /// So many of its records are lost, with what has these names.
+    Lost(u64, String),
 }
 
 impl Counted {
@@ -229,6 +246,11 @@ impl Counted {
                 totals.last_ms = now_ms;
             }
             Self::Dropped(records) => totals.dropped_records += records,
+            Self::Lost(records, names) => {
+                totals.lost_records += records;
+                totals.last_lost.clone_from(names);
+                totals.last_lost_ms = now_ms;
+            }
         }
     }
 }
@@ -262,15 +284,15 @@ pub(crate) fn retire(segments: &[(SegmentId, u64)], mark: &Known<LogMark>, now_m
     }
 }
 
-/// The document of `segment`, whose object has so many bytes. Its index has an order of its own: a writer's follows from its memory, and the
-/// same segment must give the same document.
-pub(crate) fn staged(segment: &Segment, bytes: u64, staged_ms: u64) -> StagedSegment {
+/// The document of `segment`, whose object has so many bytes and was put into `place`. Its index has an order of its own: a writer's follows from its
+/// memory, and the same segment must give the same document.
+pub(crate) fn staged(segment: &Segment, bytes: u64, staged_ms: u64, place: String) -> StagedSegment {
     let mut index = segment.footer.index.clone();
     let target = |t: &LogTarget| (t.bucket_host.clone(), t.prefix.clone(), t.account.clone());
     index.sort_by_cached_key(|e: &SegmentEntry| {
         (e.distribution_id.clone(), e.hour, e.target.as_ref().map(target))
     });
-    StagedSegment { id: Some(segment.id.header()), index, bytes, staged_ms }
+    StagedSegment { id: Some(segment.id.header()), index, bytes, staged_ms, place }
 }
 
 /// Enters a segment whose object stands in staging, unless it is there or was; `mark` is its epoch's.

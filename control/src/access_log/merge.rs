@@ -34,7 +34,7 @@ use super::hourly::Hourly;
 use super::ledger::books::{Books, Due, Limits};
 use super::ledger::follow;
 use super::metrics::MergeMetrics;
-use super::{retire, sweep};
+use super::{ledger, retire, sweep};
 use crate::store::{Store, StoreError, Transaction, random_text};
 
 /// How often a merger looks for work; while it flushes, [`LOOK_EVERY_FLUSHING`].
@@ -56,6 +56,10 @@ pub struct MergeConfig {
     pub file_bytes: u64,
     /// A file that its bucket has refused for so long is given up.
     pub undeliverable: Duration,
+    /// What staging has said for so long not to have is lost,
+    pub lost_after: Duration,
+    /// if it has said so at least so many times.
+    pub lost_answers: u32,
     /// Bytes of staged segments kept in memory.
     pub cache_bytes: u64,
     /// Bytes of files being built.
@@ -78,6 +82,8 @@ impl Default for MergeConfig {
             file_age: Duration::from_secs(300),
             file_bytes: 64 << 20,
             undeliverable: Duration::from_secs(14 * 86_400),
+            lost_after: Duration::from_secs(600),
+            lost_answers: 5,
             cache_bytes: 128 << 20,
             memory_bytes: 256 << 20,
             concurrency: 16,
@@ -95,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) staging: Arc<dyn Bucket>,
     /// Before every key in staging: empty, or with a slash at its end.
     pub(crate) prefix: String,
+    /// Where that is, as segments' documents say it.
+    pub(crate) place: String,
     pub(crate) buckets: Arc<dyn Buckets>,
     pub(crate) clock: SharedClock,
     pub(crate) config: MergeConfig,
@@ -214,6 +222,7 @@ impl Merger {
         let shared = Shared {
             segments: Segments::new(config.cache_bytes, metrics.clone()),
             store,
+            place: ledger::place(&*staging, &prefix),
             staging,
             prefix,
             buckets,

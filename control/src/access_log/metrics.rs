@@ -14,6 +14,8 @@ pub(crate) struct MergeMetrics {
     pub(crate) held: IntCounter,
     pub(crate) dropped_files: IntCounter,
     pub(crate) dropped_records: IntCounter,
+    pub(crate) lost_segments: IntCounter,
+    pub(crate) lost_records: IntCounter,
     pub(crate) unreadable: IntCounter,
     pub(crate) conflicts: IntCounter,
     pub(crate) retired: IntCounter,
@@ -65,6 +67,14 @@ impl MergeMetrics {
                 "Log files given up because their bucket refused for too long",
             )?,
             dropped_records: counter("undeliverable_records_total", "Access records in log files given up")?,
+            lost_segments: counter(
+                "lost_segments_total",
+                "Staged segments, and held files, that log files go without because staging has them no more, or damaged; once a file",
+            )?,
+            lost_records: counter(
+                "lost_records_total",
+                "Access records in them: at most so many are in no log file",
+            )?,
             unreadable: counter(
                 "unreadable_segments_total",
                 "Reads of staged segments that found none, or a damaged one",

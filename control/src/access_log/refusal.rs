@@ -23,7 +23,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("StagingBucket", "It is the operator's own bucket for what waits to be delivered. Name another."),
     (
         STAGING_LOST,
-        "It is not the bucket: what was staged for the file is gone or damaged. The operator has to look at the staging bucket.",
+        "It is not the bucket: something that was staged for the file is gone or damaged. If it stays so, the file is delivered without it, and what is lost is counted. The operator has to look at the staging bucket.",
     ),
     ("NoSuchBucket", "There is no such bucket. Create it, or name another."),
     ("InvalidBucketName", "The name can't be a bucket's. Name another."),
@@ -73,7 +73,7 @@ fn named(error: &str) -> &str {
         None if error.starts_with("there is no bucket") => "NoSuchBucket",
         None if error.starts_with("account ") && error.contains(" has no grant ") => NOT_GRANTED,
         None if error.starts_with("unknown distribution or account") => UNKNOWN,
-        None if error.starts_with("segment ") || error.ends_with(" from staging") => STAGING_LOST,
+        None if error.starts_with("segment ") || error.starts_with("the held file ") => STAGING_LOST,
         None => "",
     }
 }
@@ -106,6 +106,7 @@ mod tests {
             ("account 111122223333 has no grant to log to bucket 'logs'", "Ask for a grant"),
             ("unknown distribution or account: E1 was never told to log there", "look at that edge"),
             ("the held file p/E.gz is gone from staging", "staging bucket"),
+            ("segment e/0/1 is gone from staging, and 3 more", "delivered without it"),
             ("put granted/AccessDenied/E.gz: refused (XOther)", "can't be reached"),
             ("the bucket did not answer in time", "can't be reached"),
             ("put logs/p/E.gz: refused (SlowDown)", "Nothing needs to be done"),

@@ -103,8 +103,7 @@ impl Stage {
         let now_ms = self.clock.now_ms();
         let verified = tokio::task::spawn_blocking(move || {
             let _place = place;
-            let segment = Segment::verify(file).map_err(|e: SegmentError| e.to_string())?;
-            admission::check(&segment.footer.index, now_ms).map(|()| segment)
+            admitted(file, now_ms)
         });
         let verified = match verified.await {
             Ok(verified) => verified,
@@ -139,7 +138,8 @@ impl Stage {
     async fn stage_counted(&self, segment: &Segment, file: Bytes) -> Result<Staged, StageError> {
         let id = &segment.id;
         // Encoded hardly more than the footer, which is one frame: 1 MiB at most, and etcd takes one and a half.
-        let document = ledger::staged(segment, file.len() as u64, self.clock.now_ms());
+        let place = ledger::place(&*self.bucket, &self.prefix);
+        let document = ledger::staged(segment, file.len() as u64, self.clock.now_ms(), place);
         let (document_key, mark_key) = (ledger::segment_key(id), ledger::mark_key(&id.edge_id, &id.epoch));
         let mut stands = false;
         for _ in 0..ATTEMPTS {
@@ -163,6 +163,12 @@ impl Stage {
         }
         Err(StoreError::Conflict { key: document_key }.into())
     }
+}
+
+/// The segment in `file`, if it is whole and speaks only of what it may: for edges that hand it over, and for the sweeper that finds it in staging.
+pub(super) fn admitted(file: Bytes, now_ms: u64) -> Result<Segment, String> {
+    let segment = Segment::verify(file).map_err(|e: SegmentError| e.to_string())?;
+    admission::check(&segment.footer.index, now_ms).map(|()| segment)
 }
 
 /// A repeat, or another segment of the same name: of a spool that was copied with its folder, or set back. That one must not be acknowledged,

@@ -3,7 +3,9 @@
 //! * A segment not above its epoch's mark was delivered and retired: it is deleted.
 //! * One above the mark was put there by somebody who died (or is slow) before it was entered. The edge repeats itself, and it is entered then.
 //!   After [`ADOPT_AFTER`] it is entered here: the edge may have died too. It is delivered unless a later segment of its epoch was delivered
-//!   first, which cannot be while the edge lives.
+//!   first, which cannot be while the edge lives. It must be what staging would have taken from an edge ([`stage::admitted`]): who can write
+//!   into staging can do no more than who has an edge's token. Anything else is left alone, and said. (That its records go only where
+//!   control had their distribution log to is asked when they are delivered, [`super::permission`], however they came.)
 //! * A mark whose spool has been silent for long, see [`marks`]: it is deleted.
 //! * A held file that its group names neither as held nor as pending was delivered, or given up: it is deleted.
 //!
@@ -20,7 +22,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proto::access_log::{Segment, SegmentId};
+use proto::access_log::SegmentId;
 use proto::v1::{LogGroup, LogMark, StagedSegment};
 use tokio::time::Instant;
 
@@ -29,6 +31,7 @@ use super::deliver::body::{HELD, name_of};
 use super::deliver::segments::on_its_own_thread;
 use super::ledger::{self, Known};
 use super::merge::{Shared, lock};
+use super::stage;
 use crate::documents::{LOG_GROUPS, LOG_MARKS, LOG_SEGMENTS, LOG_SWEEPER};
 use crate::store::{ConfigStore, StoreError, Transaction};
 
@@ -171,15 +174,15 @@ async fn look_at_segment(
     }
     let Some(file) = shared.staging.get(key).await? else { return Ok(None) };
     let document = match on_its_own_thread(file.len(), {
-        let (id, now_ms) = (id.clone(), shared.clock.now_ms());
-        move || document_of(&id, file, now_ms)
+        let (id, now_ms, place) = (id.clone(), shared.clock.now_ms(), shared.place.clone());
+        move || document_of(&id, file, now_ms, place)
     })
     .await
     {
         Ok(document) => document,
         Err(reason) => {
             shared.metrics.unreadable.inc();
-            tracing::error!(%key, %reason, "an object in staging that nobody entered is no segment: it is left alone");
+            tracing::error!(%key, %reason, "an object in staging that nobody entered is no segment that an edge may ship: it is left alone");
             return Ok(Some(id));
         }
     };
@@ -195,14 +198,19 @@ async fn look_at_segment(
     }
 }
 
-/// The document of the segment in `file`, as staging would have written it.
-pub(crate) fn document_of(id: &SegmentId, file: Bytes, staged_ms: u64) -> Result<StagedSegment, String> {
+/// The document of the segment in `file`, found in `place`, as staging would have written it, and unless staging would have refused it.
+pub(crate) fn document_of(
+    id: &SegmentId,
+    file: Bytes,
+    staged_ms: u64,
+    place: String,
+) -> Result<StagedSegment, String> {
     let bytes = file.len() as u64;
-    let segment = Segment::verify(file).map_err(|e| e.to_string())?;
+    let segment = stage::admitted(file, staged_ms)?;
     if segment.id != *id {
         return Err(format!("it is segment {}", segment.id));
     }
-    Ok(ledger::staged(&segment, bytes, staged_ms))
+    Ok(ledger::staged(&segment, bytes, staged_ms, place))
 }
 
 /// Deletes a held file of this store, `DISTRIBUTION/HOUR/TARGET/FILE`, that its group does not name.

@@ -128,6 +128,10 @@ fn table(all: &[LogStats]) {
         if delivered.dropped_records > 0 {
             println!("    given up, undelivered: {} records", delivered.dropped_records);
         }
+        if delivered.lost_records > 0 {
+            let (records, last) = (delivered.lost_records, &delivered.last_lost);
+            println!("    lost from staging: {records} records, the last of {last}");
+        }
         for refusal in &stats.refusals {
             println!("    {}", refused(refusal));
         }
@@ -172,6 +176,9 @@ fn to_json(stats: &LogStats) -> serde_json::Value {
             "last_key": delivered.last_key,
             "last_ms": delivered.last_ms,
             "dropped_records": delivered.dropped_records,
+            "lost_records": delivered.lost_records,
+            "last_lost": delivered.last_lost,
+            "last_lost_ms": delivered.last_lost_ms,
         },
         "waiting": {
             "records": stats.waiting_records,

@@ -28,10 +28,10 @@ use super::dial::Dialer;
 use super::spool::SealedSegment;
 
 mod metrics;
-mod sealed;
+mod source;
 
 use metrics::ShipMetrics;
-pub use sealed::Sealed;
+pub use source::SegmentSource;
 
 /// Every field with its unit and default, for the reference of whoever has this section.
 pub const REFERENCE: &str = "\
@@ -103,7 +103,7 @@ pub struct Route {
     pub credentials: Credentials,
 }
 
-impl<S: Sealed> Shipping<S> {
+impl<S: SegmentSource> Shipping<S> {
     /// Starts handing over what `spool` has sealed, through `dialer` if there is one. Must be called inside a runtime. Metrics begin
     /// with `penstock_edge_log_ship`.
     ///
@@ -196,7 +196,7 @@ struct Shipper<S> {
     failing: bool,
 }
 
-impl<S: Sealed> Shipper<S> {
+impl<S: SegmentSource> Shipper<S> {
     async fn run(mut self) {
         loop {
             if self.draining.is_cancelled() && self.spool.waiting() == 0 {

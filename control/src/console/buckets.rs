@@ -123,7 +123,7 @@ impl BucketSource for Endpoint {
 type Answer = Result<Arc<Vec<String>>, ()>;
 
 /// The offered buckets.
-pub(super) struct Buckets {
+pub(super) struct OfferedBuckets {
     source: Option<Box<dyn BucketSource>>,
     kept_for: Duration,
     known: Mutex<Option<(Instant, Answer)>>,
@@ -138,7 +138,7 @@ pub(super) struct Offer {
     pub(super) incomplete: bool,
 }
 
-impl Buckets {
+impl OfferedBuckets {
     /// Those of the configured endpoint.
     pub(super) fn of(config: BucketConfig) -> Self {
         let seconds = if config.cache_seconds == 0 { 30 } else { config.cache_seconds };
@@ -216,10 +216,10 @@ mod tests {
         View { grants: Arc::new(grants.iter().map(grant).collect()), ..View::default() }
     }
 
-    fn asked(result: Result<Vec<String>, String>) -> (Buckets, Arc<AtomicUsize>) {
+    fn asked(result: Result<Vec<String>, String>) -> (OfferedBuckets, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let source = Counted(asked.clone(), result);
-        (Buckets::from_source(Some(Box::new(source)), Duration::from_secs(30)), asked)
+        (OfferedBuckets::from_source(Some(Box::new(source)), Duration::from_secs(30)), asked)
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::buckets::Buckets;
+use super::buckets::OfferedBuckets;
 use super::form::Fields;
 use super::page::see_other;
 use super::session::{Session, Sessions, cookie_value, set_cookie};
@@ -47,7 +47,7 @@ pub(super) struct SiteParts {
     pub(super) accounts: Accounts,
     pub(super) sessions: Sessions,
     pub(super) throttle: Throttle,
-    pub(super) buckets: Buckets,
+    pub(super) buckets: OfferedBuckets,
     pub(super) players: PlayerConfig,
 }
 

@@ -45,6 +45,11 @@ distributions name. Without logs.staging this control takes none, and edges keep
                           records for one file                        [default: 67108864]
   logs.undeliverable_days a file that its bucket has refused for so
                           long is given up, in days                   [default: 14]
+  logs.lost_after_seconds  a staged segment that its own staging
+                          bucket says for so long not to have, or has
+                          damaged, is lost: files go without it, and
+                          its records are counted, in seconds         [default: 600]
+  logs.lost_answers       if it has said so at least so many times    [default: 5]
   logs.merge_bytes        memory for staged segments being merged, and
                           as much again for files being built         [default: 134217728]
   logs.ships              segments taken at a time; each needs up to
@@ -77,6 +82,8 @@ pub struct LogsSettings {
     pub file_age_seconds: u64,
     pub file_bytes: u64,
     pub undeliverable_days: u64,
+    pub lost_after_seconds: u64,
+    pub lost_answers: u32,
     pub merge_bytes: u64,
     pub ships: usize,
     pub ship_timeout_ms: u64,
@@ -93,6 +100,8 @@ impl Default for LogsSettings {
             file_age_seconds: 300,
             file_bytes: 64 << 20,
             undeliverable_days: 14,
+            lost_after_seconds: 600,
+            lost_answers: 5,
             merge_bytes: 128 << 20,
             ships: 8,
             ship_timeout_ms: 45_000,
@@ -225,6 +234,8 @@ impl LogsSettings {
             ("file_age_seconds", self.file_age_seconds, 1, 86_400),
             ("file_bytes", self.file_bytes, 64 << 10, 1 << 30),
             ("undeliverable_days", self.undeliverable_days, 1, 3650),
+            ("lost_after_seconds", self.lost_after_seconds, 10, 3650 * 86_400),
+            ("lost_answers", u64::from(self.lost_answers), 2, 100),
             ("merge_bytes", self.merge_bytes, 32 << 20, 1 << 40),
             ("ships", self.ships as u64, 1, 1024),
             ("ship_timeout_ms", self.ship_timeout_ms, 100, 600_000),
@@ -307,6 +318,8 @@ impl LogsSettings {
             file_age: Duration::from_secs(self.file_age_seconds),
             file_bytes: self.file_bytes,
             undeliverable: Duration::from_secs(self.undeliverable_days * 86_400),
+            lost_after: Duration::from_secs(self.lost_after_seconds),
+            lost_answers: self.lost_answers,
             merge_bytes: self.merge_bytes,
             hourly: self.parquet.then(|| HourlyConfig {
                 grace: Duration::from_secs(self.parquet_grace_seconds),
@@ -407,6 +420,8 @@ mod tests {
             ("staging: {bucket: l, access_key_id: A, secret_access_key: B, colour: red}", "colour"),
             ("delivery: {endpoint: aws}", "logs.delivery:"),
             ("file_age_seconds: 0", "logs.file_age_seconds:"),
+            ("lost_after_seconds: 9", "logs.lost_after_seconds:"),
+            ("lost_answers: 1", "logs.lost_answers:"),
             ("ships: 0", "logs.ships:"),
             ("bucket_timeout_ms: 30001", "logs.bucket_timeout_ms:"),
         ];

@@ -156,6 +156,10 @@ impl FaultyBucket {
 
 #[async_trait]
 impl Bucket for FaultyBucket {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
     async fn put(&self, key: &str, body: Bytes) -> Result<(), BucketError> {
         let (inner, key) = (self.inner.clone(), key.to_owned());
         self.faults.befall(async move { inner.put(&key, body).await }).await

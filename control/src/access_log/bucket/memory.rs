@@ -54,6 +54,10 @@ impl MemoryBucket {
 
 #[async_trait]
 impl Bucket for MemoryBucket {
+    fn place(&self) -> String {
+        format!("memory/{}", self.name)
+    }
+
     async fn put(&self, key: &str, body: Bytes) -> Result<(), BucketError> {
         let mut held = self.held()?;
         *held.puts.entry(key.to_owned()).or_default() += 1;

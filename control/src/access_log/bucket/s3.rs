@@ -187,6 +187,10 @@ impl S3 {
 
 #[async_trait]
 impl Bucket for S3 {
+    fn place(&self) -> String {
+        format!("{}/{}", self.place.endpoint.as_deref().unwrap_or("aws"), self.place.bucket)
+    }
+
     async fn put(&self, key: &str, body: Bytes) -> Result<(), BucketError> {
         match self.put_once(self.client(), key, body.clone()).await {
             Ok(()) => Ok(()),

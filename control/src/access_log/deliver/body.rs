@@ -1,14 +1,19 @@
 //! The content of a log file: the group's records of the listed segments, by time.
 //!
 //! The order is that of the records' times, and among equal times that of the list and of the segment; so it follows from the list alone, and
-//! any replica writes the same bytes.
+//! any replica writes the same bytes. Segments that the ledger has given up ([`super::loss`]) are left out: the bytes follow from the list and from that.
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use prost::Message;
 use proto::access_log::SegmentId;
 use proto::v1::{AccessRecord, LogFile};
+use tokio::sync::SemaphorePermit;
 
-use super::segments::{SegmentLoss, on_its_own_thread};
+use super::loss::{self, Missing};
+use super::segments::{Parsed, SegmentLoss, on_its_own_thread};
 use crate::access_log::bucket::BucketError;
 use crate::access_log::format;
 use crate::access_log::ledger::{self, Group};
@@ -26,20 +31,14 @@ pub(crate) struct Body {
 pub(crate) enum SourceLoss {
     /// Staging does not answer.
     Away(BucketError),
-    /// Something that should be in staging isn't, or not as it was: for the metric's label, and for people.
-    Lost(&'static str, String),
+    /// All of this should be in staging and isn't, or not as it was.
+    Lost(Vec<Missing>),
+    /// The records were read, and no file can be made of them: a fault of ours.
+    Unwritable(String),
 }
 
-impl From<SegmentLoss> for SourceLoss {
-    fn from(loss: SegmentLoss) -> Self {
-        let text = loss.to_string();
-        match loss {
-            SegmentLoss::Staging(error) => Self::Away(error),
-            SegmentLoss::Gone(_) => Self::Lost("lost", text),
-            SegmentLoss::Damaged(..) => Self::Lost("damaged", text),
-        }
-    }
-}
+/// Segments asked for at a time by one file; over all files there is a bound too.
+const READS: usize = 4;
 
 /// The key in staging, without staging's prefix, of a file that is held there: below the id that the store has when it is put there, and the group's
 /// name, by which the sweeper finds who holds it. A store that finds an older one's files is so never taken for the one that knows of them.
@@ -55,6 +54,13 @@ pub(crate) fn name_of(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or(key)
 }
 
+/// Room in memory for what is read of `file` and what is made of it; waited for.
+pub(super) async fn room<'a>(shared: &'a Shared, file: &LogFile) -> Option<SemaphorePermit<'a>> {
+    let permits = (2 * file.bytes / PERMIT_BYTES).clamp(1, shared.permits());
+    // Never closed.
+    shared.memory.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX)).await.ok()
+}
+
 /// Reads `file` of `group`: from what is held, or from its segments.
 pub(crate) async fn read(
     shared: &Shared,
@@ -62,24 +68,58 @@ pub(crate) async fn read(
     file: &LogFile,
     is_held: bool,
 ) -> Result<Body, SourceLoss> {
-    // What is read and what is made of it.
-    let permits = (2 * file.bytes / PERMIT_BYTES).clamp(1, shared.permits());
-    let _room = shared.memory.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX)).await;
+    let _room = room(shared, file).await;
     if is_held {
         let key = format!("{}{}", shared.prefix, file.held_key);
         let bytes = shared.staging.get(&key).await.map_err(SourceLoss::Away)?;
-        let lost = || SourceLoss::Lost("lost", format!("the held file {key} is gone from staging"));
-        return Ok(Body { bytes: bytes.ok_or_else(lost)?, records: file.records });
+        let lost = |reason, text| SourceLoss::Lost(vec![Missing { segment: None, reason, text }]);
+        let bytes = bytes.ok_or_else(|| lost("lost", format!("the held file {key} is gone from staging")))?;
+        if records_in(&bytes, file.records).await != Some(file.records) {
+            return Err(lost("damaged", format!("the held file {key} in staging is damaged")));
+        }
+        return Ok(Body { bytes, records: file.records });
     }
-    let mut gathered = Gathered::default();
-    for header in &file.segments {
-        let Some(id) = SegmentId::of(header) else { continue };
-        let key = ledger::object_key(&shared.prefix, &id);
-        let parsed = shared.segments.get(&id, &*shared.staging, &key).await?;
-        parsed.records(group).iter().for_each(|(time_ms, record)| gathered.add(*time_ms, record));
+    let ids = file.segments.iter().filter(|header| !loss::is_given_up(file, header));
+    let mut reads = Vec::with_capacity(file.segments.len());
+    for id in ids.filter_map(SegmentId::of) {
+        reads.push(segment(shared, id));
+    }
+    // In the order of the list.
+    let mut reads = futures::stream::iter(reads).buffered(READS);
+    let (mut gathered, mut missing) = (Gathered::default(), Vec::new());
+    while let Some((id, read)) = reads.next().await {
+        let parsed = match read {
+            Ok(parsed) => parsed,
+            Err(SegmentLoss::Staging(error)) => return Err(SourceLoss::Away(error)),
+            // The others are asked for all the same: all that is missing is to be known at once.
+            Err(loss) => {
+                let reason = if matches!(loss, SegmentLoss::Gone(_)) { "lost" } else { "damaged" };
+                missing.push(Missing { segment: Some(id), reason, text: loss.to_string() });
+                continue;
+            }
+        };
+        if missing.is_empty() {
+            parsed.records(group).iter().for_each(|(time_ms, record)| gathered.add(*time_ms, record));
+        }
+    }
+    if !missing.is_empty() {
+        return Err(SourceLoss::Lost(missing));
     }
     let written = on_its_own_thread(gathered.bytes.len(), move || gathered.write());
-    written.await.map_err(|text| SourceLoss::Lost("damaged", text))
+    written.await.map_err(SourceLoss::Unwritable)
+}
+
+async fn segment(shared: &Shared, id: SegmentId) -> (SegmentId, Result<Arc<Parsed>, SegmentLoss>) {
+    let key = ledger::object_key(&shared.prefix, &id);
+    let parsed = shared.segments.get(&id, &*shared.staging, &key).await;
+    (id, parsed)
+}
+
+/// The records in a log file that can have `most`; `None`: it is none, or a damaged one.
+pub(super) async fn records_in(file: &Bytes, most: u64) -> Option<u64> {
+    let file = file.clone();
+    let counted = on_its_own_thread(file.len(), move || Ok(format::count::records(&file, most)));
+    counted.await.ok().flatten()
 }
 
 /// Encoded records, copied so that no whole segment stays in memory for a few of them.

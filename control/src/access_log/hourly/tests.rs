@@ -86,17 +86,17 @@ impl Case {
         let list = [SegmentHeader { edge_id: "e".into(), epoch, number: self.files }];
         let key = name::key("E1", HOUR, &target(), &list);
         self.bucket().put(&key, format::file(records)).await.unwrap();
-        self.mark().await;
+        self.add_ticket().await;
     }
 
-    async fn mark(&self) {
+    async fn add_ticket(&self) {
         let now_ms = self.clock.now_ms();
-        let mark = mark(Transaction::default(), &group(), GRACE, now_ms);
-        self.store.commit(mark).await.unwrap();
+        let ticket = add_ticket(Transaction::default(), &group(), GRACE, now_ms);
+        self.store.commit(ticket).await.unwrap();
     }
 
-    async fn marked(&self) -> Option<LogGroup> {
-        let entry = self.store.get(&mark_key(&group())).await.unwrap()?;
+    async fn ticket(&self) -> Option<LogGroup> {
+        let entry = self.store.get(&ticket_key(&group())).await.unwrap()?;
         Some(LogGroup::decode(entry.value).unwrap())
     }
 
@@ -108,6 +108,19 @@ impl Case {
     fn rows(&self, part: u64) -> Vec<Row> {
         read(&self.bucket().objects()[&key(&group(), part)])
     }
+}
+
+/// How long what a merger does by itself may take.
+const WITHIN: Duration = Duration::from_secs(600);
+
+/// Returns once `holds`.
+async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(WITHIN, wait).await.unwrap_or_else(|_| panic!("not within {WITHIN:?}: {what}"));
 }
 
 type Row = BTreeMap<String, Field>;
@@ -163,7 +176,7 @@ async fn an_hours_log_files_become_one_file_of_typed_columns_once_the_hour_is_ov
     assert_eq!(case.hourly.make_due().await.unwrap(), 0, "nor the grace");
     case.wait();
     assert_eq!(case.hourly.make_due().await.unwrap(), 1);
-    assert_eq!(case.marked().await, None);
+    assert_eq!(case.ticket().await, None);
     assert!(case.bucket().objects().contains_key("log/parquet/E1.2019-11-19-20.parquet"));
 
     let mut rows = case.rows(1);
@@ -203,7 +216,7 @@ async fn a_late_file_has_the_hour_made_anew_and_the_same_files_give_the_same_byt
 
     let key = key(&group(), 1);
     let before = case.bucket().objects()[&key].clone();
-    case.mark().await;
+    case.add_ticket().await;
     case.clock.advance_ms(SETTLE_MS);
     assert_eq!(case.hourly.make_due().await.unwrap(), 1);
     assert_eq!(case.bucket().objects()[&key], before);
@@ -219,11 +232,11 @@ async fn a_bucket_that_refuses_is_asked_again_with_backoff_and_at_last_given_up(
     let mut delay_ms = BACKOFF_MS;
     for attempt in 1..=3 {
         assert_eq!(case.hourly.make_due().await.unwrap(), 0);
-        let marked = case.marked().await.unwrap();
-        assert_eq!((marked.attempts, marked.next_try_ms), (attempt, case.clock.now_ms() + delay_ms));
-        assert!(marked.last_error.contains("AccessDenied"), "{}", marked.last_error);
+        let ticket = case.ticket().await.unwrap();
+        assert_eq!((ticket.attempts, ticket.next_try_ms), (attempt, case.clock.now_ms() + delay_ms));
+        assert!(ticket.last_error.contains("AccessDenied"), "{}", ticket.last_error);
         assert_eq!(case.hourly.make_due().await.unwrap(), 0);
-        assert_eq!(case.marked().await.unwrap().attempts, attempt, "not before its time");
+        assert_eq!(case.ticket().await.unwrap().attempts, attempt, "not before its time");
         case.clock.advance_ms(delay_ms);
         delay_ms *= 2;
     }
@@ -232,10 +245,10 @@ async fn a_bucket_that_refuses_is_asked_again_with_backoff_and_at_last_given_up(
     assert_eq!(case.rows(1).len(), 1);
 
     case.faults.always(Some(Fault::denied()));
-    case.mark().await;
+    case.add_ticket().await;
     case.clock.advance_ms(GIVE_UP.as_millis() as u64 + HOUR_MS);
     assert_eq!(case.hourly.make_due().await.unwrap(), 0);
-    assert_eq!(case.marked().await, None, "given up");
+    assert_eq!(case.ticket().await, None, "given up");
 }
 
 #[tokio::test]
@@ -282,7 +295,7 @@ async fn what_is_no_log_file_is_left_out_and_counted() {
 #[tokio::test]
 async fn an_hour_without_log_files_writes_nothing() {
     let case = Case::new(HourlyConfig::default()).await;
-    case.mark().await;
+    case.add_ticket().await;
     case.wait();
     assert_eq!(case.hourly.make_due().await.unwrap(), 1);
     assert_eq!(case.bucket().objects().len(), 0);
@@ -315,18 +328,18 @@ async fn a_large_hour_is_several_files_and_each_row_is_in_one() {
 }
 
 #[tokio::test]
-async fn who_made_an_hour_while_it_was_marked_anew_or_made_by_another_leaves_a_mark() {
+async fn who_made_an_hour_while_a_file_came_or_another_made_it_leaves_a_ticket() {
     let mut case = Case::new(HourlyConfig::default()).await;
     case.deliver(&[play(1)]).await;
-    let key = mark_key(&group());
+    let key = ticket_key(&group());
     let seen = case.store.get(&key).await.unwrap().unwrap();
     case.deliver(&[play(2)]).await;
     case.hourly.done(&seen).await.unwrap();
-    assert!(case.marked().await.is_some(), "the late file's mark stays");
+    assert!(case.ticket().await.is_some(), "the late file's ticket stays");
 
     case.store.commit(Transaction::default().delete(&key)).await.unwrap();
     case.hourly.done(&seen).await.unwrap();
-    assert!(case.marked().await.is_some(), "it may have written over a newer file");
+    assert!(case.ticket().await.is_some(), "it may have written over a newer file");
 }
 
 #[tokio::test]
@@ -334,7 +347,7 @@ async fn an_hour_that_another_replica_makes_is_left_to_it_until_its_lease_ends()
     let mut case = Case::new(HourlyConfig::default()).await;
     case.deliver(&[play(1)]).await;
     case.wait();
-    let lease = lease_key(&mark_key(&group()));
+    let lease = lease_key(&ticket_key(&group()));
     let other = Transaction::default().put_for(&lease, "other", LEASE);
     case.store.commit(other).await.unwrap();
     assert_eq!(case.hourly.make_due().await.unwrap(), 0);
@@ -387,7 +400,8 @@ async fn a_merger_that_is_told_to_makes_the_hours_of_the_files_it_delivers() {
     let index = Segment::open(bytes.clone().freeze()).unwrap().footer.index;
     let staging = MemoryBucket::new("staging");
     staging.put(&ledger::object_key("", &id), bytes.clone().freeze()).await.unwrap();
-    let staged = StagedSegment { id: Some(id.header()), index, bytes: bytes.len() as u64, staged_ms: 0 };
+    let staged =
+        StagedSegment { id: Some(id.header()), index, bytes: bytes.len() as u64, ..StagedSegment::default() };
     case.store.commit(ledger::enter(&id, &staged, &ledger::Known::default())).await.unwrap();
 
     let config = MergeConfig { hourly: Some(HourlyConfig::default()), ..MergeConfig::default() };
@@ -401,14 +415,10 @@ async fn a_merger_that_is_told_to_makes_the_hours_of_the_files_it_delivers() {
         let stop = stop.clone();
         async move { running.run(stop).await }
     });
-    while case.marked().await.is_none() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually("the delivered file's hour has a ticket", async || case.ticket().await.is_some()).await;
     case.clock.advance_ms(SETTLE_MS);
-    while case.marked().await.is_some() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually("the hour is made", async || case.ticket().await.is_none()).await;
     assert_eq!(case.rows(1).len(), 5);
     stop.cancel();
-    running.await.unwrap();
+    tokio::time::timeout(WITHIN, running).await.expect("the merger stops").unwrap();
 }

@@ -3,6 +3,8 @@
 use super::*;
 
 mod cases;
+mod losses;
+mod saboteur;
 mod simulation;
 mod stores;
 mod world;

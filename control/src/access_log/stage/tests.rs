@@ -167,9 +167,13 @@ async fn a_segment_that_is_delivered_while_another_replica_still_stages_it_is_no
         (Replica::new(&store, Arc::new(slow)), Replica::new(&store, Arc::new(memory.clone())));
     faults.next([Some(Fault::Delays(std::time::Duration::from_secs(60)))]);
     let late = tokio::spawn(async move { slow.take(file(1, 4)).await.unwrap() });
-    while faults.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let asked = async {
+        while faults.calls() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    // Half of what its bucket then takes.
+    tokio::time::timeout(std::time::Duration::from_secs(30), asked).await.expect("the slow replica puts it");
     assert_eq!(quick.take(file(1, 4)).await.unwrap(), Staged::New);
     retire(&store, &memory, 1).await;
     assert_eq!(late.await.unwrap(), Staged::Repeated);

@@ -33,7 +33,8 @@ fn entry(id: &str, bucket: &str, records: u64, age_ms: u64) -> SegmentEntry {
 }
 
 fn staged(transaction: Transaction, number: u64, index: Vec<SegmentEntry>) -> Transaction {
-    let document = StagedSegment { id: Some(header(number)), index, bytes: 1, staged_ms: NOW_MS };
+    let document =
+        StagedSegment { id: Some(header(number)), index, bytes: 1, staged_ms: NOW_MS, ..Default::default() };
     let key = format!("{LOG_SEGMENTS}edge-1/0123456789abcdef/{number:020}");
     transaction.put(key, document.encode_to_vec())
 }

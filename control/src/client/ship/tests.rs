@@ -132,7 +132,7 @@ impl Folder {
     }
 }
 
-impl Sealed for Folder {
+impl SegmentSource for Folder {
     async fn next_sealed(&self) -> SealedSegment {
         loop {
             if let Some(first) = self.sealed.lock().unwrap().front() {

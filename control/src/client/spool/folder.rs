@@ -28,7 +28,7 @@ const FIRST_LINE: &str = "penstock access-log spool 1";
 
 /// What a segment's file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum FileState {
     /// Being written.
     Part,
     /// Sealed.
@@ -37,7 +37,7 @@ pub(crate) enum Stage {
     Damaged,
 }
 
-impl Stage {
+impl FileState {
     fn extension(self) -> &'static str {
         match self {
             Self::Part => "part",
@@ -47,33 +47,34 @@ impl Stage {
     }
 }
 
-fn path(folder: &Path, id: &SegmentId, stage: Stage) -> PathBuf {
-    folder.join(format!("{}-{:020}.{}", id.epoch, id.number, stage.extension()))
+fn path(folder: &Path, id: &SegmentId, state: FileState) -> PathBuf {
+    folder.join(format!("{}-{:020}.{}", id.epoch, id.number, state.extension()))
 }
 
 /// Where a segment stands while it is written.
 pub(crate) fn part_path(folder: &Path, id: &SegmentId) -> PathBuf {
-    path(folder, id, Stage::Part)
+    path(folder, id, FileState::Part)
 }
 
 /// Where it stands once sealed.
 pub(crate) fn sealed_path(folder: &Path, id: &SegmentId) -> PathBuf {
-    path(folder, id, Stage::Sealed)
+    path(folder, id, FileState::Sealed)
 }
 
 /// Where it stands if it can't be shipped.
 pub(crate) fn damaged_path(folder: &Path, id: &SegmentId) -> PathBuf {
-    path(folder, id, Stage::Damaged)
+    path(folder, id, FileState::Damaged)
 }
 
-/// Reads a segment's file name: epoch, number, stage.
-pub(crate) fn parse(name: &str) -> Option<(String, u64, Stage)> {
+/// Reads a segment's file name: epoch, number, state.
+pub(crate) fn parse(name: &str) -> Option<(String, u64, FileState)> {
     let (stem, extension) = name.split_once('.')?;
-    let stage =
-        [Stage::Part, Stage::Sealed, Stage::Damaged].into_iter().find(|s| s.extension() == extension)?;
+    let state = [FileState::Part, FileState::Sealed, FileState::Damaged]
+        .into_iter()
+        .find(|s| s.extension() == extension)?;
     let (epoch, digits) = stem.split_once('-')?;
     let number = digits.parse().ok().filter(|n| *n > 0 && digits == format!("{n:020}"))?;
-    is_epoch(epoch).then(|| (epoch.to_owned(), number, stage))
+    is_epoch(epoch).then(|| (epoch.to_owned(), number, state))
 }
 
 fn is_epoch(text: &str) -> bool {
@@ -171,13 +172,13 @@ mod tests {
     #[test]
     fn names_of_files_are_read_as_they_were_made() {
         let id = SegmentId { edge_id: "e".into(), epoch: draw_epoch(), number: 7 };
-        for (path, stage) in [
-            (part_path(Path::new("f"), &id), Stage::Part),
-            (sealed_path(Path::new("f"), &id), Stage::Sealed),
-            (damaged_path(Path::new("f"), &id), Stage::Damaged),
+        for (path, state) in [
+            (part_path(Path::new("f"), &id), FileState::Part),
+            (sealed_path(Path::new("f"), &id), FileState::Sealed),
+            (damaged_path(Path::new("f"), &id), FileState::Damaged),
         ] {
             let name = path.file_name().unwrap().to_str().unwrap();
-            assert_eq!(parse(name), Some((id.epoch.clone(), 7, stage)), "{name}");
+            assert_eq!(parse(name), Some((id.epoch.clone(), 7, state)), "{name}");
         }
         for name in
             ["lock", "sessions", "0123456789abcdef-7.seg", "0123456789abcdef-00000000000000000000.seg"]

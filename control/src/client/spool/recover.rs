@@ -35,7 +35,7 @@ use tokio::time::Instant;
 use super::SpoolError;
 use super::config::SpoolConfig;
 use super::disk::{Disk, Found, is_full, replace};
-use super::folder::{self, Epochs, Stage};
+use super::folder::{self, Epochs, FileState};
 use super::journal::{self, Journal, Kept, Mark};
 use super::log::DropReason;
 use super::queue::Event;
@@ -47,7 +47,7 @@ use super::writer::{Shared, Writer, count_records};
 #[derive(Debug)]
 struct File {
     id: SegmentId,
-    stage: Stage,
+    state: FileState,
     bytes: u64,
     modified_ms: u64,
 }
@@ -204,15 +204,15 @@ fn epochs(mut epochs: Epochs, found: &[Found], mark: Option<&Mark>) -> Epochs {
 /// The segments' files in the order in which they were begun.
 fn files(found: Vec<Found>, edge_id: &str, epochs: &Epochs) -> Vec<File> {
     let file = |found: Found| {
-        let (epoch, number, stage) = folder::parse(&found.name)?;
+        let (epoch, number, state) = folder::parse(&found.name)?;
         let id = SegmentId { edge_id: edge_id.into(), epoch, number };
-        Some(File { id, stage, bytes: found.bytes, modified_ms: found.modified_ms })
+        Some(File { id, state, bytes: found.bytes, modified_ms: found.modified_ms })
     };
     let mut files: Vec<File> = found.into_iter().filter_map(file).collect();
     // A sealed one comes before the part it was rescued from.
     let order = |file: &File| {
         let id = &file.id;
-        (epochs.rank(&id.epoch), id.epoch.clone(), id.number, file.stage == Stage::Part)
+        (epochs.rank(&id.epoch), id.epoch.clone(), id.number, file.state == FileState::Part)
     };
     files.sort_by_cached_key(order);
     files
@@ -272,13 +272,13 @@ impl Replay {
 impl Writer {
     /// Reads a file, and puts what is sealed on the shelf; gives a part that is still to be sealed.
     fn take_over(&mut self, file: File, replay: &mut Replay) -> io::Result<Option<Left>> {
-        match file.stage {
-            Stage::Damaged => Ok(None),
-            Stage::Sealed if file.bytes == 0 => {
+        match file.state {
+            FileState::Damaged => Ok(None),
+            FileState::Sealed if file.bytes == 0 => {
                 self.emptied.push(file.id);
                 Ok(None)
             }
-            Stage::Sealed => {
+            FileState::Sealed => {
                 if replay.passed(&file.id).is_some() {
                     self.replay_sealed(&file, replay);
                 }
@@ -287,7 +287,7 @@ impl Writer {
                 self.shared.shelf.push(Sealed { path, id, records: None, bytes, first_ms });
                 Ok(None)
             }
-            Stage::Part => self.read_left(&file, replay),
+            FileState::Part => self.read_left(&file, replay),
         }
     }
 

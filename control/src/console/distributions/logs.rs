@@ -64,6 +64,14 @@ fn figures(stats: &LogStats) -> Markup {
             dt { "Given up" }
             dd { (count(delivered.dropped_records, "record")) ": the bucket refused them for too long" }
         }
+        // By which names is the operator's concern.
+        @if delivered.lost_records > 0 {
+            dt { "Lost" }
+            dd {
+                "At most " (count(delivered.lost_records, "record"))
+                ": they were gone or damaged in the operator's staging bucket, last " (moment(delivered.last_lost_ms))
+            }
+        }
     }
 }
 
@@ -152,6 +160,9 @@ mod tests {
             last_key: "p/<E>.gz".into(),
             last_ms: 1_795_258_800_000,
             dropped_records: 4,
+            lost_records: 1,
+            last_lost: "edge-7/0123456789abcdef/1".into(),
+            last_lost_ms: 1_795_345_200_000,
             ..LogTotals::default()
         };
         let stats = LogStats {
@@ -168,5 +179,7 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.contains("4 records: the bucket refused them"));
+        assert!(text.contains("At most 1 record: they were gone") && text.contains("2026-11-22"), "{text}");
+        assert!(!text.contains("edge-7"), "{text}");
     }
 }

@@ -27,7 +27,7 @@ fn staged(id: &SegmentId, groups: &[(&str, u64)], modified: u64) -> Entry {
         first_ms: modified,
     };
     let index = groups.iter().map(entry).collect();
-    let document = StagedSegment { id: Some(id.header()), index, bytes: 500, staged_ms: 0 };
+    let document = StagedSegment { id: Some(id.header()), index, bytes: 500, ..StagedSegment::default() };
     Entry { key: super::super::segment_key(id), value: document.encode_to_vec().into(), modified }
 }
 

@@ -1,6 +1,9 @@
 //! Whole histories by seed: edges ship, mergers die and come back, the store and all buckets fail before and after the fact; at the end every record
 //! that was acknowledged has arrived once.
 //!
+//! In every second history somebody also deletes and damages what is staged ([`super::saboteur`]). Its outcome: no record arrives twice; those that were
+//! acknowledged and don't arrive were in what was destroyed, and are counted as lost; nothing else is.
+//!
 //! `PENSTOCK_LOG_SEED=7` runs that seed alone; `PENSTOCK_LOG_SEEDS=2000` runs so many, from `PENSTOCK_LOG_FROM` on.
 
 use std::collections::BTreeSet;
@@ -8,19 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use proto::clock::Clock;
 
+use super::saboteur::sabotage;
 use super::world::*;
 use super::*;
 use crate::access_log::bucket::faulty::{Fault, Faults, FaultyBucket, FaultyBuckets};
 use crate::access_log::bucket::{BucketError, Buckets};
 
 const SEEDS: u64 = 60;
-const BUCKETS: [&str; 3] = ["a.example", "b.example", "refuses.example"];
+const BUCKETS: [&str; 3] = ["one.example", "two.example", "refuses.example"];
 /// How long edges write and things fail.
 const TROUBLE: Duration = Duration::from_secs(420);
 
 /// What became of the records that edges wrote.
 #[derive(Default)]
-struct Written {
+struct Shipped {
     /// Acknowledged: to arrive once.
     surely: BTreeSet<u64>,
     /// Their edge died before it heard: to arrive once or not at all.
@@ -33,7 +37,7 @@ struct Play {
     calm: Arc<AtomicBool>,
     faults: Faults,
     world: Arc<World>,
-    written: Arc<Mutex<Written>>,
+    shipped: Arc<Mutex<Shipped>>,
     ids: Arc<Mutex<u64>>,
 }
 
@@ -116,11 +120,11 @@ impl Play {
             }
             let ids = records.iter().filter(|r| r.target.is_some());
             let ids = ids.map(|r| r.uri_query[2..].parse::<u64>().unwrap());
-            let mut written = self.written.lock().unwrap();
+            let mut shipped = self.shipped.lock().unwrap();
             if stands {
-                written.surely.extend(ids)
+                shipped.surely.extend(ids)
             } else {
-                written.perhaps.extend(ids)
+                shipped.perhaps.extend(ids)
             }
             if dies {
                 // With its disk.
@@ -136,6 +140,8 @@ impl Play {
             cache_bytes: 1500 + self.chance.below(50_000),
             memory_bytes: 2048 + self.chance.below(100_000),
             concurrency: 2 + self.chance.below(8) as usize,
+            lost_after: Duration::from_secs(20 + self.chance.below(100)),
+            lost_answers: 2 + self.chance.below(3) as u32,
             compare_every: Duration::from_secs(10 + self.chance.below(60)),
             sweep_every: Duration::from_secs(20 + self.chance.below(40)),
             ..MergeConfig::default()
@@ -206,7 +212,7 @@ pub(super) async fn history(seed: u64, store: Store) {
         calm: Arc::default(),
         faults: faults.clone(),
         world: world.clone(),
-        written: Arc::default(),
+        shipped: Arc::default(),
         ids: Arc::default(),
     };
     let edges: Vec<_> =
@@ -214,6 +220,13 @@ pub(super) async fn history(seed: u64, store: Store) {
     let replicas: Vec<_> = (0..1 + chance.below(3))
         .map(|i| AbortOnDrop(tokio::spawn(play.clone().replica(seed * 8 + i, refusing.clone()))))
         .collect();
+    let destroyed = Arc::<Mutex<BTreeSet<u64>>>::default();
+    let is_sabotaged = seed % 4 < 2;
+    world.checked.may_lose.store(is_sabotaged, Ordering::Relaxed);
+    let saboteur = is_sabotaged.then(|| {
+        let (chance, calm) = (chance.clone(), play.calm.clone());
+        tokio::spawn(sabotage(chance, calm, world.clone(), destroyed.clone()))
+    });
     let granted = TROUBLE.mul_f64(0.5);
     tokio::time::sleep(granted).await;
     world.grant("111111111111", "*").await;
@@ -221,22 +234,33 @@ pub(super) async fn history(seed: u64, store: Store) {
     play.calm.store(true, Ordering::Relaxed);
     faults.end();
     refusing.end();
-    for edge in edges {
-        edge.await.unwrap();
+    for task in edges.into_iter().chain(saboteur) {
+        task.await.unwrap();
     }
     world.empties(Duration::from_secs(3600)).await;
     drop(replicas);
     let arrived = world.arrived(&BUCKETS);
-    let written = std::mem::take(&mut *play.written.lock().unwrap());
+    let shipped = std::mem::take(&mut *play.shipped.lock().unwrap());
+    let destroyed = std::mem::take(&mut *destroyed.lock().unwrap());
     for (id, there) in &arrived {
         assert_eq!(there.len(), 1, "record {id} arrived more than once: {there:?}");
-        assert!(written.surely.contains(id) || written.perhaps.contains(id), "record {id} was never written");
+        assert!(shipped.surely.contains(id) || shipped.perhaps.contains(id), "record {id} was never shipped");
     }
-    let lost: Vec<u64> = written.surely.iter().copied().filter(|id| !arrived.contains_key(id)).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?} of {}", written.surely.len());
+    let lost: BTreeSet<u64> = shipped.surely.iter().copied().filter(|id| !arrived.contains_key(id)).collect();
+    let spared: Vec<&u64> = lost.difference(&destroyed).collect();
+    assert!(spared.is_empty(), "acknowledged and lost: {spared:?} of {}", shipped.surely.len());
     let totals = world.totals().await;
-    assert_eq!((totals.records, totals.dropped_records), (arrived.len() as u64, 0));
-    assert!(written.surely.len() > 30, "a history of {} records is none", written.surely.len());
+    let (arrived, counted) = (arrived.len() as u64, totals.records + totals.lost_records);
+    // An upload of before may bring what is counted as lost.
+    assert!(totals.records <= arrived && arrived <= counted, "{arrived} arrived: {totals:?}");
+    let (missed, most) = (lost.len() as u64, destroyed.len() as u64);
+    assert!(missed <= totals.lost_records && totals.lost_records <= most, "{missed}, {most}: {totals:?}");
+    assert_eq!(totals.dropped_records, 0);
+    println!(
+        "seed {seed}: {arrived} records arrived, {} of {most} that were destroyed are lost",
+        totals.lost_records
+    );
+    assert!(shipped.surely.len() > 30, "a history of {} records is none", shipped.surely.len());
 }
 
 pub(super) fn paused() -> tokio::runtime::Runtime {

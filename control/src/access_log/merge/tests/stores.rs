@@ -43,7 +43,7 @@ async fn f34_mergers_that_die_over_etcd_lose_nothing_and_double_nothing() {
                 let now_ms = world.clock.now_ms();
                 let of = |i: u64| {
                     let id = first + number * 10 + i;
-                    record(id, &format!("E{}", i % 4), now_ms, Some(target("a.example", "log", "")))
+                    record(id, &format!("E{}", i % 4), now_ms, Some(target("one.example", "log", "")))
                 };
                 world.stage(&segment(name, 1, number, &(0..8).map(of).collect::<Vec<_>>())).await;
                 tokio::time::sleep(Duration::from_millis(60)).await;
@@ -64,7 +64,7 @@ async fn f34_mergers_that_die_over_etcd_lose_nothing_and_double_nothing() {
     world.empties(3 * LEASE).await;
     mergers.0.abort();
     mergers.1.abort();
-    let arrived = world.arrived(&["a.example"]);
+    let arrived = world.arrived(&["one.example"]);
     assert_eq!(arrived.len() as u64, 2 * SEGMENTS * 8);
     assert!(arrived.values().all(|there| there.len() == 1), "{arrived:?}");
     assert_eq!(world.totals().await.records, 2 * SEGMENTS * 8);

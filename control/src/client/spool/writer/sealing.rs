@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{PAUSE, Writer};
 use crate::client::spool::disk::{is_full, replace};
-use crate::client::spool::folder::{self, Stage};
+use crate::client::spool::folder::{self, FileState};
 use crate::client::spool::journal::Mark;
 use crate::client::spool::log::DropReason;
 use crate::client::spool::part::{Part, Short};
@@ -169,7 +169,8 @@ impl Writer {
             self.failed("rename", &error);
         }
         let Ok(found) = self.disk.list(&self.folder) else { return };
-        let is_aside = |name: &str| folder::parse(name).is_some_and(|(_, _, stage)| stage == Stage::Damaged);
+        let is_aside =
+            |name: &str| folder::parse(name).is_some_and(|(_, _, state)| state == FileState::Damaged);
         let mut kept: Vec<_> = found.into_iter().filter(|file| is_aside(&file.name)).collect();
         kept.sort_by_key(|file| file.modified_ms);
         for file in kept.iter().rev().skip(DAMAGED_KEPT) {

@@ -5,7 +5,7 @@ use proto::access_log::SegmentId;
 use crate::client::spool::{SealedSegment, Spool};
 
 /// A spool, as far as shipping has to do with it.
-pub trait Sealed: Send + Sync + 'static {
+pub trait SegmentSource: Send + Sync + 'static {
     /// The oldest sealed segment, waited for; the same one until it is done with. May be dropped at any point.
     fn next_sealed(&self) -> impl Future<Output = SealedSegment> + Send;
 
@@ -22,7 +22,7 @@ pub trait Sealed: Send + Sync + 'static {
     fn seal(&self) -> impl Future<Output = bool> + Send;
 }
 
-impl Sealed for Spool {
+impl SegmentSource for Spool {
     fn next_sealed(&self) -> impl Future<Output = SealedSegment> + Send {
         Self::next_sealed(self)
     }
