@@ -3,6 +3,7 @@
 use super::*;
 
 mod cases;
+mod clocks;
 mod simulation;
 mod stores;
 mod world;
