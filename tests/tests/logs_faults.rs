@@ -313,7 +313,9 @@ fn f35_an_edge_and_a_control_whose_clocks_are_days_apart_lose_nothing_and_keep_t
     let apart = 30 * HOUR_S;
     let mut told = Vec::new();
     let mut seen = Vec::new();
-    for (edge, control) in [(0, -apart), (0, apart), (apart, -apart), (-apart, apart), (apart, 0), (-apart, 0)] {
+    for (edge, control) in
+        [(0, -apart), (0, apart), (apart, -apart), (-apart, apart), (apart, 0), (-apart, 0)]
+    {
         of_edge.set(edge);
         of_control.set(control);
         let id = format!("s{}", told.len());
@@ -321,9 +323,9 @@ fn f35_an_edge_and_a_control_whose_clocks_are_days_apart_lose_nothing_and_keep_t
         seen.push(session(&cluster, 0, &id));
         told.push((id, edge, began));
         // Longer than a segment is written to, so that it is shipped by these clocks.
-        let waits = || spooled_bytes(&cluster.spool(0)) == 0;
+        let is_shipped = || spooled_bytes(&cluster.spool(0)) == 0;
         let until = Instant::now() + Duration::from_secs(5);
-        while !waits() && Instant::now() < until {
+        while !is_shipped() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(100));
         }
     }

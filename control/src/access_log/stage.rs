@@ -120,9 +120,7 @@ impl Stage {
             admitted(file)
         });
         let verified = match verified.await {
-            Ok(verified) => {
-                verified.map_err(|reason| StageError::Invalid(format!("the segment: {reason}")))
-            }
+            Ok(verified) => verified.map_err(|reason| StageError::Invalid(format!("the segment: {reason}"))),
             Err(broken) => Err(StageError::Unverified(broken.to_string())),
         };
         verified.map_err(|error| self.count_failure(error))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use proto::access_log::SegmentId;
+use proto::access_log::{SegmentId, is_plausible_ms};
 use proto::v1::{LogFile, LogGroup, SegmentHeader, StagedSegment};
 use tokio::time::Instant;
 
@@ -363,7 +363,10 @@ impl Books {
             }
             slot.live += 1;
             if id.number > slot.mark(&id) {
-                let (records, bytes, first_ms) = (entry.records, entry.bytes, entry.first_ms);
+                let (records, bytes) = (entry.records, entry.bytes);
+                // An edge whose clock was not set has not kept it waiting since 1970.
+                let is_set = is_plausible_ms(entry.first_ms);
+                let first_ms = if is_set { entry.first_ms } else { document.staged_ms };
                 let waiting = Waiting { modified, records, bytes, first_ms, since };
                 slot.sums.add(&waiting);
                 slot.waiting.insert(id.clone(), waiting);

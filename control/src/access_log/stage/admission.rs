@@ -105,7 +105,10 @@ mod tests {
         let unset = with(|e, _| e.hour = 0);
         let far = with(|e, _| e.hour = u32::MAX);
         let short = with(|e, _| e.distribution_id = "EDFDVBD632BHD".into());
-        assert_eq!(check(&[entry(), untold, of_account, bare, own, tomorrow, old, unset, far, short]), Ok(()));
+        assert_eq!(
+            check(&[entry(), untold, of_account, bare, own, tomorrow, old, unset, far, short]),
+            Ok(())
+        );
         assert_eq!(check(&vec![entry(); ENTRIES_MAX]), Ok(()));
     }
 
@@ -139,6 +142,9 @@ mod tests {
         let index = [of(now), of(now + 27), of(3), of(now + 900)];
         assert_eq!(far_off(&index, NOW_MS), Some(FarOff { records: 6, hours: 3..=now + 900 }));
         // The same edge, to a replica whose own clock is the wrong one.
-        assert_eq!(far_off(&[of(now)], NOW_MS - 30 * 3_600_000), Some(FarOff { records: 2, hours: now..=now }));
+        assert_eq!(
+            far_off(&[of(now)], NOW_MS - 30 * 3_600_000),
+            Some(FarOff { records: 2, hours: now..=now })
+        );
     }
 }

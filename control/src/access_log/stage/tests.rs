@@ -243,7 +243,8 @@ async fn f35_one_record_of_an_implausible_hour_costs_its_segment_nothing() {
     }
     writer.seal(&mut out);
     assert_eq!(replica.take(out.freeze()).await.unwrap(), Staged::New);
-    let hours: Vec<_> = document(&store, 1).await.unwrap().index.iter().map(|e| (e.hour, e.records)).collect();
+    let hours: Vec<_> =
+        document(&store, 1).await.unwrap().index.iter().map(|e| (e.hour, e.records)).collect();
     assert_eq!(hours, [(0, 1), (hour_of(NOW_MS), 2), (u32::MAX, 1)]);
     assert_eq!(replica.counter("far_off_records_total", None), 2);
 }
@@ -261,7 +262,8 @@ async fn a_segment_whose_verification_breaks_off_is_not_refused_for_good() {
     let replica = Replica::new(&store, Arc::new(bucket));
     let error = replica.stage.verify(file(1, 1), Breaks).await.unwrap_err();
     assert!(matches!(error, StageError::Unverified(_)), "{error}");
-    let failures = ["unverified", "invalid"].map(|reason| replica.counter("stage_failures_total", Some(reason)));
+    let failures =
+        ["unverified", "invalid"].map(|reason| replica.counter("stage_failures_total", Some(reason)));
     assert_eq!(failures, [1, 0]);
     assert!(replica.stage.verify(file(1, 1), ()).await.is_ok());
 }

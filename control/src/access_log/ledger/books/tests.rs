@@ -152,7 +152,8 @@ async fn an_attempt_in_a_future_that_no_clock_meant_is_made_now_by_a_replica_tha
 async fn an_attempt_comes_neither_at_once_nor_much_late_whatever_clock_said_when_it_is_due() {
     let now_ms = 1_000_000_000;
     let day_ms = 86_400_000;
-    for (at, due_after_s) in [(now_ms - day_ms, 5), (now_ms, 5), (now_ms + day_ms, 5), (now_ms + 500_000, 20)] {
+    for (at, due_after_s) in [(now_ms - day_ms, 5), (now_ms, 5), (now_ms + day_ms, 5), (now_ms + 500_000, 20)]
+    {
         let mut books = Books::default();
         put(&mut books, refused(at, 2));
         let is_due = |books: &Books| books.job(&group("E1").key(), &LIMITS, "me", 0, now_ms, false).is_some();

@@ -102,7 +102,8 @@ impl Play {
         let (mut epoch, mut number) = (self.chance.below(1000), 1);
         // Its own, and that of the control it ships to.
         let (clock, staging_clock) = (self.world.clock_apart(0), self.world.clock_apart(0));
-        let _steps = [&clock, &staging_clock].map(|c| AbortOnDrop(tokio::spawn(self.clone().steps(c.clone()))));
+        let _steps =
+            [&clock, &staging_clock].map(|c| AbortOnDrop(tokio::spawn(self.clone().steps(c.clone()))));
         while !self.calm.load(Ordering::Relaxed) {
             tokio::time::sleep(self.chance.ms(12_000)).await;
             let records = self.records(clock.now_ms());
