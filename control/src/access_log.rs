@@ -14,6 +14,9 @@
 //! segment is a repeat. Nothing is done by memory alone: any replica can die at any line and another finishes the work, under the same names
 //! and with the same bytes.
 //!
+//! **Hours are the edges'.** A record goes into the hour it says. No replica refuses, delays or gives anything up because of what its own clock says alone
+//! ([`stage`], [`deliver`], [`sweep`]): where wall time decides, elapsed time has to have come to as much.
+//!
 //! Beside that way:
 //!
 //! * [`permission`]: an account's logs go only into buckets that the operator lent it for logs; another is treated as one that refuses.

@@ -20,6 +20,16 @@
 //!   after all has that name there already, with the same bytes. In a cluster that has imported a backup, first wait until
 //!   `penstock-control logs stats` shows nothing refused: what still lies below an old id then is a leftover.
 //!
+//! An older state of *the same* store that was put back (a snapshot of etcd, a copy of a folder) knows less than the staging bucket beside it:
+//!
+//! * What was acknowledged after the snapshot and not delivered before it was put back stands in staging. It is entered again before any later
+//!   segment of its spool is (`access_log::stage::gap`), or ten minutes after control has found it, and is delivered. No such
+//!   segment is deleted: a mark never rises over one that was not entered.
+//! * What was delivered in between, and whose object is deleted, is not delivered again; the ledger waits for it for a while and then says that it is
+//!   lost. What was delivered to some of a segment's groups only, or right before the store was lost, is delivered twice to these.
+//! * *Held files* that were put into staging after the snapshot are named by no group: the sweeper takes them for delivered and deletes them, a few
+//!   minutes after control starts. Copy `held/` out of the staging bucket before that, and deliver from there as above.
+//!
 //! [`mod@file`] is the form it has on disk.
 
 pub mod file;

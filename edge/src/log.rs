@@ -25,8 +25,9 @@
 //! carries them is not counted: TCP, TLS records, HTTP heads and polling bytes of a tunnel, what a tunnel sends twice. Nothing is sent after
 //! the disconnect's. A viewer that breaks its connection off may not have received the last of them.
 //!
-//! Time is the wall time of the session's connect and what has elapsed since, so a clock that is set disorders no session. Each event goes
-//! to what the distribution's logging says when it happens (off: nowhere); of a distribution that was deleted, to what it said last.
+//! Time is the wall time of the session's connect and what has elapsed since, so a clock that is set disorders no session. Only where the two have
+//! come more than a day apart, or the connect is from before 2009 (the edge was started before its clock was set), the session goes on by the
+//! clock's time, unless that is from before 2009 itself. Control takes every record into the hour it says. Each event goes to what the distribution's logging says when it happens (off: nowhere); of a distribution that was deleted, to what it said last.
 
 use std::sync::{Arc, OnceLock};
 

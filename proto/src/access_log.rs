@@ -21,6 +21,16 @@ pub use segment::{Segment, SegmentError, SegmentId, SegmentWriter};
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
+/// 2009-01-01T00:00:00Z, in hours since 1970. No edge ran before that: a clock that says less was never set.
+pub const FIRST_HOUR: u32 = 341_880;
+/// The last hour of the year 9999: dates have four digits.
+const LAST_HOUR: u32 = 70_389_527;
+
+/// Whether a clock that was set can say so.
+pub fn is_plausible_ms(time_ms: u64) -> bool {
+    (FIRST_HOUR..=LAST_HOUR).contains(&hour_of(time_ms))
+}
+
 /// The UTC hour of a time, in hours since 1970.
 pub fn hour_of(time_ms: u64) -> u32 {
     u32::try_from(time_ms / HOUR_MS).unwrap_or(u32::MAX)

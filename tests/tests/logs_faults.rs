@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::log_chaos::boxes::{LogCluster, LogSetup, spooled_bytes};
 use tests::log_chaos::check::{STRICT, Strictness, check};
@@ -297,6 +297,52 @@ fn f35_clocks_that_jump_across_log_rotations_lose_and_double_nothing() {
     open.stop();
     seen.push(open.leave());
     settle(&mut cluster, seen, ANY_TIME);
+}
+
+/// Outcome: edges' and control's clocks may be days apart, either way. Control refuses no segment for that: it takes them as soon as the S3 server
+/// takes control's signatures, and each record is in the hour that its edge's clock said when its session began.
+#[test]
+fn f35_an_edge_and_a_control_whose_clocks_are_days_apart_lose_nothing_and_keep_the_edges_hours() {
+    let (of_edge, of_control) = (Clock::new(), Clock::new());
+    let mut cluster = LogCluster::start(&LogSetup {
+        before_edge: of_edge.words(),
+        before_control: of_control.words(),
+        ..Default::default()
+    });
+    pickup::wait_empty(&cluster, LONG);
+    let apart = 30 * HOUR_S;
+    let mut told = Vec::new();
+    let mut seen = Vec::new();
+    for (edge, control) in
+        [(0, -apart), (0, apart), (apart, -apart), (-apart, apart), (apart, 0), (-apart, 0)]
+    {
+        of_edge.set(edge);
+        of_control.set(control);
+        let id = format!("s{}", told.len());
+        let began = now_ms();
+        seen.push(session(&cluster, 0, &id));
+        told.push((id, edge, began));
+        // Longer than a segment is written to, so that it is shipped by these clocks.
+        let is_shipped = || spooled_bytes(&cluster.spool(0)) == 0;
+        let until = Instant::now() + Duration::from_secs(5);
+        while !is_shipped() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    of_edge.set(0);
+    of_control.set(0);
+    let took_s = (now_ms() - told[0].2) / 1000 + 2;
+    let files = settle(&mut cluster, seen, ANY_TIME);
+    for (id, edge, began) in told {
+        let entries = of(&files, &id);
+        assert_eq!(entries.len(), 7, "{id}");
+        for entry in entries {
+            let off = apart_s(entry, began) - edge;
+            assert!((-2..=took_s).contains(&off), "{id}: {:?} is {off} s off", entry.event);
+        }
+    }
+    assert_eq!(cluster.edges[0].metric("penstock_edge_log_ship_refused_segments_total"), 0.0);
+    assert!(cluster.controls[0].metric("penstock_control_log_far_off_records_total") > 0.0);
 }
 
 /// Outcome: what its viewers did until they were put out is delivered, to where its Logging said last; who comes later is refused and not recorded.

@@ -9,7 +9,9 @@
 //! again, or turns out to have been done.
 //!
 //! A bucket that does not take the file (a 403, a 404, "slow down", silence; or there is no grant for it) is asked again after 5 s, 10 s and so on
-//! up to 5 minutes, for [`MergeConfig::undeliverable`](super::merge::MergeConfig::undeliverable) in all. After [`HELD_AFTER`] times the file
+//! up to 5 minutes, for [`MergeConfig::undeliverable`](super::merge::MergeConfig::undeliverable) in all. No clock says alone when that is over: the
+//! waits between attempts are added up in the ledger (`refused_ms`), each by the elapsed time of the replica that saw it begin and end, and a file
+//! is given up only when they come to that as well. After [`HELD_AFTER`] times the file
 //! is put into *staging* and finished as if it stood: the group's `held` files wait there, and the segments, which others' records are in too,
 //! can go. While files are held, new ones join them unasked, and the first of them probes the bucket.
 //!
@@ -24,7 +26,7 @@ use proto::v1::{LogFile, LogGroup, LogTotals};
 use tokio::time::Instant;
 
 use super::bucket::BucketError;
-use super::ledger::books::{ATTEMPT_LAST, Job, Step};
+use super::ledger::books::{ATTEMPT_LAST, Job, Step, wait_after};
 use super::ledger::{self, Claim, Counted, Group, Known, LEASE};
 use super::merge::{Shared, lock};
 use super::name;
@@ -38,10 +40,9 @@ pub(crate) mod segments;
 
 /// How long a bucket may take with a file; less than [`LEASE`], so that nobody else begins meanwhile. `logs.bucket_timeout_ms` is not let above it.
 pub(crate) const PUT: Duration = Duration::from_secs(30);
-const ATTEMPT_FIRST: Duration = Duration::from_secs(5);
 /// Refusals after which a file is put into staging.
 pub(crate) const HELD_AFTER: u32 = 3;
-/// Refusals before which no file is given up, however old it seems: a clock may be wrong.
+/// Refusals before which no file is given up, however old it is.
 const GIVEN_UP_AFTER: u32 = 8;
 /// Times a transaction is tried again because another file of the distribution was counted in between.
 const COUNTS: usize = 16;
@@ -76,6 +77,8 @@ struct Delivery<'a> {
     shared: &'a Shared,
     group: &'a Group,
     known: Known<LogGroup>,
+    /// Since when that is known.
+    seen: Instant,
     file: LogFile,
     /// It stands in staging already, and is one of the group's held files.
     is_held: bool,
@@ -89,25 +92,34 @@ pub(crate) async fn carry_out(shared: &Shared, key: &str, until: u64) -> Result<
         let (now_ms, is_flushing) = (shared.clock.now_ms(), shared.is_flushing());
         lock(&shared.books).job(key, &shared.limits(), &shared.holder, until, now_ms, is_flushing)
     };
-    let Some(Job { group, known, step, replaces }) = job else { return Ok(()) };
+    let Some(Job { group, mut known, seen, step, replaces }) = job else { return Ok(()) };
     let claim = Claim { holder: &shared.holder, replaces };
     let since = Instant::now();
     let mut delivery = match step {
         Step::Commit(mut file, list) => {
             file.key = name::key(&group.distribution_id, group.hour, &group.target, &file.segments);
+            known.document.refused_ms = refused_ms(&known.document, seen);
+            file.refused_ms = known.document.refused_ms;
             let (document, transaction) = ledger::commit(&group, &known, file.clone(), &list, &claim);
             let modified = shared.commit(transaction).await?;
             shared.learn(document.clone(), modified);
             let (known, lease) = (Known { document, modified }, (modified, since));
-            Delivery { shared, group: &group, known, file, is_held: false, lease }
+            Delivery { shared, group: &group, known, seen: Instant::now(), file, is_held: false, lease }
         }
         Step::Deliver(file) | Step::Redeliver(file) => {
             let is_held = known.document.pending.is_none();
             let modified = shared.commit(ledger::claim(&group, &known, &claim)).await?;
-            Delivery { shared, group: &group, known, file, is_held, lease: (modified, since) }
+            Delivery { shared, group: &group, known, seen, file, is_held, lease: (modified, since) }
         }
     };
     delivery.deliver().await
+}
+
+/// `refused_ms` of a group whose document has been known since `seen`, with the wait that ends now: as much of it as this replica has seen, and no
+/// more than a wait may be. (So the time when staging or the store was away and nobody could try is left out.)
+fn refused_ms(document: &LogGroup, seen: Instant) -> u64 {
+    let wait = if document.attempts > 0 { seen.elapsed().min(2 * ATTEMPT_LAST) } else { Duration::ZERO };
+    document.refused_ms.saturating_add(wait.as_millis() as u64)
 }
 
 impl Delivery<'_> {
@@ -276,9 +288,11 @@ impl Delivery<'_> {
         shared.metrics.refusals.with_label_values(&[refusal.reason]).inc();
         let (now_ms, known) = (shared.clock.now_ms(), self.document());
         let attempts = known.attempts + 1;
+        let refused_ms = refused_ms(&known, self.seen);
         let age_ms = now_ms.saturating_sub(self.file.committed_ms);
-        if attempts >= GIVEN_UP_AFTER && u128::from(age_ms) >= shared.config.undeliverable.as_millis() {
-            return self.give_up(&refusal).await;
+        let tried_ms = age_ms.min(refused_ms.saturating_sub(self.file.refused_ms));
+        if attempts >= GIVEN_UP_AFTER && u128::from(tried_ms) >= shared.config.undeliverable.as_millis() {
+            return self.give_up(&refusal, refused_ms).await;
         }
         let (key, text, host) = (&self.file.key, &refusal.text, &self.group.target.bucket_host);
         if attempts.is_power_of_two() {
@@ -287,9 +301,9 @@ impl Delivery<'_> {
         // While it is staging that is asked, often enough to be sure in time.
         let sure = shared.config.lost_after / shared.config.lost_answers.max(1);
         let most = if body.is_none() { ATTEMPT_LAST.min(sure) } else { ATTEMPT_LAST };
-        let wait = ATTEMPT_FIRST.saturating_mul(1 << (attempts - 1).min(16)).min(most);
-        let wait = shared.about(wait, 0.8);
-        let next = ledger::postponed(&known, text, now_ms + wait.as_millis() as u64);
+        let wait = shared.about(wait_after(attempts).min(most), 0.8);
+        let mut next = ledger::postponed(&known, text, now_ms + wait.as_millis() as u64);
+        next.refused_ms = refused_ms;
         match body {
             Some(body) if !self.is_held && attempts >= HELD_AFTER => {
                 match self.hold(body, next.clone()).await {
@@ -323,11 +337,11 @@ impl Delivery<'_> {
     }
 
     /// The file has been refused for too long.
-    async fn give_up(&self, refusal: &Refusal) -> Result<(), Setback> {
+    async fn give_up(&self, refusal: &Refusal, refused_ms: u64) -> Result<(), Setback> {
         let (records, metrics) = (loss::records_left(&self.file), &self.shared.metrics);
         let mut next = self.without_the_file();
         // The next file, if any, is asked for at once: it may be as old.
-        next.next_try_ms = 0;
+        (next.next_try_ms, next.refused_ms) = (0, refused_ms);
         self.count_and_leave(next, &Counted::Dropped(records)).await?;
         metrics.dropped_files.inc();
         metrics.dropped_records.inc_by(records);

@@ -56,6 +56,8 @@ pub const GIVE_UP: Duration = Duration::from_secs(7 * 24 * 3600);
 const LEASE: Duration = Duration::from_secs(120);
 /// Between looks for hours that are due.
 const LOOK: Duration = Duration::from_secs(30);
+/// The longest wait for an hour to be over: its end, by a clock that is as wrong as a time zone.
+const AHEAD_MS: u64 = 27 * 3_600_000;
 /// After the delivery of a late file; more may come.
 const SETTLE_MS: u64 = 60_000;
 const BACKOFF_MS: u64 = 30_000;
@@ -106,8 +108,9 @@ pub fn ticket_key(group: &Group) -> String {
 /// the hour, or soon if that is over.
 pub fn add_ticket(transaction: Transaction, group: &Group, grace: Duration, now_ms: u64) -> Transaction {
     let grace_ms = grace.as_millis() as u64;
-    let over_ms = hour_starts_ms(group.hour.saturating_add(1)).saturating_add(grace_ms);
-    let due_ms = over_ms.max(now_ms.saturating_add(SETTLE_MS.min(grace_ms)));
+    // An hour that only a wrong clock says, the edge's or ours, is not waited for.
+    let over_ms = hour_starts_ms(group.hour.saturating_add(1)).min(now_ms.saturating_add(AHEAD_MS));
+    let due_ms = over_ms.saturating_add(grace_ms).max(now_ms.saturating_add(SETTLE_MS.min(grace_ms)));
     let document = LogGroup { next_try_ms: due_ms, ..group.document() };
     transaction.put(ticket_key(group), document.encode_to_vec())
 }

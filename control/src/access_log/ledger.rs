@@ -274,7 +274,7 @@ pub(crate) fn retire(segments: &[(SegmentId, u64)], mark: &Known<LogMark>, now_m
         next.number = next.number.max(id.number);
         next.first = next.first.min(id.number);
     }
-    next.changed_ms = now_ms;
+    (next.changed_ms, next.quiet_ms) = (now_ms, 0);
     match segments.first() {
         Some((id, _)) => {
             let key = mark_key(&id.edge_id, &id.epoch);

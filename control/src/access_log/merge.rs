@@ -54,7 +54,7 @@ pub struct MergeConfig {
     pub file_age: Duration,
     /// Bytes of records (before they are formatted) in a file; more make another.
     pub file_bytes: u64,
-    /// A file that its bucket has refused for so long is given up.
+    /// A file that its bucket has refused for so long, by elapsed time and by the wall clock, is given up.
     pub undeliverable: Duration,
     /// What staging has said for so long not to have is lost,
     pub lost_after: Duration,

@@ -37,6 +37,8 @@ use crate::store::{ConfigStore, StoreError, Transaction};
 
 mod marks;
 
+use marks::Watched;
+
 /// How old an object that nobody entered must be before it is entered here.
 const ADOPT_AFTER: Duration = Duration::from_secs(600);
 /// Between two questions to a store that does not answer.
@@ -61,7 +63,7 @@ pub(crate) type Orphans = HashMap<SegmentId, Instant>;
 /// Sweeps for ever.
 pub(crate) async fn run(shared: &Shared) {
     let every = shared.config.sweep_every;
-    let mut orphans = Orphans::new();
+    let (mut orphans, mut watched) = (Orphans::new(), Watched::default());
     let is_new = loop {
         match is_new(&*shared.store).await {
             Ok(is_new) => break is_new,
@@ -72,7 +74,7 @@ pub(crate) async fn run(shared: &Shared) {
         if is_new { (Duration::ZERO, Duration::ZERO) } else { (shared.about(every, 0.5), ADOPT_AFTER) };
     loop {
         tokio::time::sleep(wait).await;
-        match sweep(shared, &mut orphans, adopt_after).await {
+        match sweep(shared, &mut orphans, &mut watched, adopt_after).await {
             Ok(()) => adopt_after = ADOPT_AFTER,
             Err(error) => tracing::warn!(%error, "staging can't be swept now"),
         }
@@ -86,7 +88,12 @@ async fn is_new(store: &dyn ConfigStore) -> Result<bool, StoreError> {
 }
 
 /// Sweeps once, if no other replica is about it.
-async fn sweep(shared: &Shared, orphans: &mut Orphans, adopt_after: Duration) -> Result<(), SweepError> {
+async fn sweep(
+    shared: &Shared,
+    orphans: &mut Orphans,
+    watched: &mut Watched,
+    adopt_after: Duration,
+) -> Result<(), SweepError> {
     if !takes_turn(shared).await? {
         return Ok(());
     }
@@ -112,7 +119,7 @@ async fn sweep(shared: &Shared, orphans: &mut Orphans, adopt_after: Duration) ->
         }
     }
     *orphans = found;
-    marks::forget(shared, orphans).await?;
+    marks::forget(shared, orphans, watched).await?;
     Ok(())
 }
 
@@ -135,7 +142,7 @@ async fn takes_turn(shared: &Shared) -> Result<bool, StoreError> {
 }
 
 /// The id of the segment that `EDGE/EPOCH-NUMBER.seg` names.
-fn segment_of(name: &str) -> Option<SegmentId> {
+pub(super) fn segment_of(name: &str) -> Option<SegmentId> {
     let (edge, rest) = name.split_once('/')?;
     let (epoch, number) = rest.strip_suffix(".seg")?.split_once('-')?;
     ledger::books::parse(&format!("{edge}/{epoch}/{number}"))
@@ -206,7 +213,7 @@ pub(crate) fn document_of(
     place: String,
 ) -> Result<StagedSegment, String> {
     let bytes = file.len() as u64;
-    let segment = stage::admitted(file, staged_ms)?;
+    let segment = stage::admitted(file)?;
     if segment.id != *id {
         return Err(format!("it is segment {}", segment.id));
     }

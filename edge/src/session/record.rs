@@ -9,6 +9,8 @@ use std::future::poll_fn;
 use std::task::{Poll, ready};
 
 use futures::future::FutureExt;
+use proto::access_log::is_plausible_ms;
+use proto::clock::Clock;
 use proto::v1::{AccessEvent, AccessRecord, Distribution, DistributionKind};
 use rand::Rng;
 use tokio::time::{Duration, Instant};
@@ -24,6 +26,8 @@ mod allowance;
 
 /// How often the log is told an open connection's bytes, where there are more. With what it takes to save them, they are at most ten seconds old.
 const PROGRESS: Duration = Duration::from_secs(8);
+/// A session whose time has come so far apart from the wall clock goes on by the clock's.
+const APART_MS: u64 = 24 * 3_600_000;
 /// Unwritten records of a viewer that commands faster than the disk writes: with so many its commands are left unread.
 const WAITED_FOR: usize = 64;
 
@@ -47,7 +51,7 @@ struct Play {
 struct Logged {
     /// What all its records say; their target is the newest that is known.
     common: AccessRecord,
-    /// Its connect, by both kinds of time.
+    /// Its connect, by both kinds of time; or when it was set anew.
     since: Instant,
     since_ms: u64,
     plays: Vec<Play>,
@@ -151,9 +155,24 @@ impl Logged {
         })
     }
 
-    fn time_ms(&self, at: Instant) -> u64 {
-        let elapsed_ms = at.saturating_duration_since(self.since).as_millis();
-        self.since_ms.saturating_add(u64::try_from(elapsed_ms).unwrap_or(u64::MAX))
+    /// The wall time of something that happened at `at`, until now: the connect's and what has elapsed since. Where the clock says now that it was
+    /// not set then, or is a day away, the session goes on by the clock (unless it's the clock that isn't set).
+    fn time_ms(&mut self, at: Instant, clock: &dyn Clock) -> u64 {
+        let (now, clock_ms) = (Instant::now(), clock.now_ms());
+        let now_ms = self.told_ms(now);
+        let is_wrong = !is_plausible_ms(now_ms) || now_ms.abs_diff(clock_ms) > APART_MS;
+        if is_wrong && is_plausible_ms(clock_ms) {
+            (self.since, self.since_ms) = (now, clock_ms);
+        }
+        self.told_ms(at)
+    }
+
+    fn told_ms(&self, at: Instant) -> u64 {
+        let ms = |elapsed: Duration| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        match at.checked_duration_since(self.since) {
+            Some(elapsed) => self.since_ms.saturating_add(ms(elapsed)),
+            None => self.since_ms.saturating_sub(ms(self.since.duration_since(at))),
+        }
     }
 }
 
@@ -178,7 +197,7 @@ impl Trail {
             return;
         }
         let mut record = AccessRecord {
-            time_ms: logged.time_ms(moment.at),
+            time_ms: logged.time_ms(moment.at, &*shared.clock),
             event: event.into(),
             sc_bytes: moment.sc_bytes,
             status: status.to_owned(),
@@ -413,7 +432,8 @@ impl Session {
         }
         logged.told = (now, sent_bytes);
         let sink = self.shared.log.sink()?;
-        sink.progress(&logged.common.client_id, logged.time_ms(now), sent_bytes);
+        let time_ms = logged.time_ms(now, &*self.shared.clock);
+        sink.progress(&logged.common.client_id, time_ms, sent_bytes);
         None
     }
 }

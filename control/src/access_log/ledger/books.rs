@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use proto::access_log::SegmentId;
+use proto::access_log::{SegmentId, is_plausible_ms};
 use proto::v1::{LogFile, LogGroup, SegmentHeader, StagedSegment};
 use tokio::time::Instant;
 
@@ -17,8 +17,13 @@ use super::{Group, Known, LIST_SEGMENTS};
 use crate::documents::{LOG_GROUPS, LOG_MERGERS, LOG_SEGMENTS};
 use crate::store::{Change, Entry, Listing};
 
-/// The longest wait between two attempts to deliver. An attempt that is further off was written by a clock that has since been set back.
+/// Waits between attempts to deliver to a bucket that refuses: the first, and the longest.
+pub(crate) const ATTEMPT_FIRST: Duration = Duration::from_secs(5);
 pub(crate) const ATTEMPT_LAST: Duration = Duration::from_secs(300);
+/// A replica that has seen a group be refused waits at least so much of that, whatever its clock says of when the next attempt is due:
+/// replicas whose clocks are apart would otherwise ask by turns and at once.
+const ATTEMPT_LEAST: f64 = 0.25;
+const ATTEMPT_LEAST_MOST: Duration = Duration::from_secs(60);
 /// Files that a group may have held in staging; more segments then wait in the ledger.
 const HELD_MAX: usize = 64;
 
@@ -43,11 +48,26 @@ struct Waiting {
     since: Instant,
 }
 
+/// Since when a replica has known a document as it is.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at: Instant,
+    /// It was there when this replica began to look: how long before that it was written is not known.
+    is_old: bool,
+}
+
+/// How long a group is left alone after so many refusals on end.
+pub(crate) fn wait_after(attempts: u32) -> Duration {
+    ATTEMPT_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(ATTEMPT_LAST)
+}
+
 #[derive(Debug)]
 struct Slot {
     group: Arc<Group>,
     lease_key: String,
     known: Known<LogGroup>,
+    /// Since when that is known here, by elapsed time: not before it was written.
+    seen: Seen,
     /// Staged segments that have records of it, waiting or not.
     live: usize,
     waiting: BTreeMap<Arc<SegmentId>, Waiting>,
@@ -122,6 +142,8 @@ pub(crate) enum Step {
 pub(crate) struct Job {
     pub(crate) group: Arc<Group>,
     pub(crate) known: Known<LogGroup>,
+    /// Since when that is known, at the latest since when it is so.
+    pub(crate) seen: Instant,
     pub(crate) step: Step,
     /// The revision of a lease this replica has already; 0: none.
     pub(crate) replaces: u64,
@@ -165,8 +187,18 @@ impl Slot {
         (is_old || is_large) && !self.waiting.is_empty() && self.known.document.held.len() < HELD_MAX
     }
 
+    /// Whether an attempt is due: by the wall clock, if what it says can be; and in any case not at once after a refusal, nor much later than
+    /// its wait.
     fn may_try(&self, now_ms: u64) -> bool {
-        let at = self.known.document.next_try_ms;
+        let LogGroup { next_try_ms: at, attempts, .. } = self.known.document;
+        let (elapsed, wait) = (self.seen.at.elapsed(), wait_after(attempts));
+        if at == 0 || elapsed >= wait {
+            return true;
+        }
+        if !self.seen.is_old && elapsed < wait.mul_f64(ATTEMPT_LEAST).min(ATTEMPT_LEAST_MOST) {
+            return false;
+        }
+        // One that is further off than any wait was written by another clock.
         at <= now_ms || at > now_ms + 2 * ATTEMPT_LAST.as_millis() as u64
     }
 
@@ -206,9 +238,15 @@ impl Books {
         }
         let mut since: HashMap<Arc<SegmentId>, Instant> =
             std::mem::take(&mut self.segments).into_iter().map(|(id, staged)| (id, staged.since)).collect();
+        let (is_first, slots) = (self.store_id != head.store_id, std::mem::take(&mut self.slots));
         *self = Self { store_id: head.store_id.clone(), revision: head.revision, ..Self::default() };
         for entry in &listing.entries {
             self.set(entry, &mut since, now_ms);
+        }
+        for (key, slot) in &mut self.slots {
+            slot.seen.is_old = is_first;
+            let same = slots.get(key).filter(|old| old.known.modified == slot.known.modified);
+            slot.seen = same.map_or(slot.seen, |old| old.seen);
         }
     }
 
@@ -289,6 +327,7 @@ impl Books {
             lease_key: group.lease_key(),
             known: Known { document: group.document(), modified: 0 },
             group: Arc::new(group),
+            seen: Seen { at: Instant::now(), is_old: false },
             live: 0,
             waiting: BTreeMap::new(),
             sums: Sums::default(),
@@ -324,7 +363,10 @@ impl Books {
             }
             slot.live += 1;
             if id.number > slot.mark(&id) {
-                let (records, bytes, first_ms) = (entry.records, entry.bytes, entry.first_ms);
+                let (records, bytes) = (entry.records, entry.bytes);
+                // An edge whose clock was not set has not kept it waiting since 1970.
+                let is_set = is_plausible_ms(entry.first_ms);
+                let first_ms = if is_set { entry.first_ms } else { document.staged_ms };
                 let waiting = Waiting { modified, records, bytes, first_ms, since };
                 slot.sums.add(&waiting);
                 slot.waiting.insert(id.clone(), waiting);
@@ -356,6 +398,7 @@ impl Books {
             return true;
         }
         slot.known = Known { document, modified };
+        slot.seen = Seen { at: Instant::now(), is_old: false };
         let done: Vec<Arc<SegmentId>> =
             slot.waiting.keys().filter(|id| id.number <= slot.mark(id)).cloned().collect();
         for id in &done {
@@ -463,7 +506,8 @@ impl Books {
                 }
             }
         };
-        Some(Job { group: slot.group.clone(), known: slot.known.clone(), step, replaces })
+        let (group, known, seen) = (slot.group.clone(), slot.known.clone(), slot.seen.at);
+        Some(Job { group, known, seen, step, replaces })
     }
 
     /// Segments that every group has, by epoch, with their revisions; at most `most` of an epoch.

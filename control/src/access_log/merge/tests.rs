@@ -5,6 +5,7 @@ use super::*;
 mod cases;
 mod losses;
 mod saboteur;
+mod clocks;
 mod simulation;
 mod stores;
 mod world;

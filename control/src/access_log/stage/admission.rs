@@ -1,30 +1,32 @@
 //! What a segment may speak of.
 //!
 //! Its footer's entries become keys and documents of the store, and groups that are merged; whoever has an edge's token writes them. So each must be
-//! of the form that control itself publishes and a node takes, at an hour that a clock can be wrong by, and there may not be more of them than
-//! edges ever write. What is refused here is refused for good: the edge sets the segment aside and counts it.
+//! of the form that control itself publishes and a node takes, and there may not be more of them than edges ever write. What is refused here is
+//! refused for good (the edge sets the segment aside and counts it), so it is form alone that is judged: the same bytes get the same answer
+//! from every replica at any time.
+//!
+//! **Hours are not judged.** A segment has records of many viewers, and no clock is sure to be right, the replica's own least of all: records go into
+//! the hour they say, be that of 1970 (an edge that was started before its clock was set) or of next year. What that makes of groups is
+//! bounded by the entries of a segment, and by what was published: a group whose distribution never logged there is delivered nowhere
+//! ([`super::super::permission`]). An hour that no two right clocks can disagree about is told, with both clocks: [`far_off`].
 
-use proto::access_log::hour_of;
+use std::ops::RangeInclusive;
+
+use proto::access_log::{FIRST_HOUR, hour_of};
 use proto::distribution::{is_account, is_distribution_id, is_log_prefix, is_origin_host};
 use proto::v1::{LogTarget, SegmentEntry};
 
 /// Entries of a segment. Edges end one at 512.
 const ENTRIES_MAX: usize = 4096;
-/// An hour may begin so much after now: no time zone taken for UTC is more wrong.
+/// An hour that begins so much after now is told: no time zone taken for UTC is more wrong.
 const AHEAD_MS: u64 = 26 * 3_600_000;
-/// 2009-01-01, UTC: no edge is that old.
-const FIRST_HOUR: u32 = 341_880;
 
 /// Refuses an index that no edge of ours has written, and says why.
-pub(super) fn check(index: &[SegmentEntry], now_ms: u64) -> Result<(), String> {
+pub(super) fn check(index: &[SegmentEntry]) -> Result<(), String> {
     if index.len() > ENTRIES_MAX {
         return Err(format!("{} distributions, hours and targets, over {ENTRIES_MAX}", index.len()));
     }
-    let last = hour_of(now_ms.saturating_add(AHEAD_MS));
     for entry in index {
-        if !(FIRST_HOUR..=last).contains(&entry.hour) {
-            return Err(format!("records of hour {} since 1970: is the edge's clock right?", entry.hour));
-        }
         if !is_distribution_id(&entry.distribution_id) {
             return Err("records of what is no distribution's id".into());
         }
@@ -33,6 +35,26 @@ pub(super) fn check(index: &[SegmentEntry], now_ms: u64) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Records whose hour says that a clock is wrong, the edge's or this replica's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FarOff {
+    pub(super) records: u64,
+    /// Their first and last hour.
+    pub(super) hours: RangeInclusive<u32>,
+}
+
+/// Those of `index`, if there are any, by this replica's clock. (Old ones are no such sign: an edge ships what waited for weeks.)
+pub(super) fn far_off(index: &[SegmentEntry], now_ms: u64) -> Option<FarOff> {
+    let right = FIRST_HOUR..=hour_of(now_ms.saturating_add(AHEAD_MS));
+    let mut found: Option<FarOff> = None;
+    for SegmentEntry { hour, records, .. } in index.iter().filter(|entry| !right.contains(&entry.hour)) {
+        let (sum, first, last) =
+            found.map_or((0, *hour, *hour), |f| (f.records, *f.hours.start(), *f.hours.end()));
+        found = Some(FarOff { records: sum + records, hours: first.min(*hour)..=last.max(*hour) });
+    }
+    found
 }
 
 /// The field that no published target has like this.
@@ -80,9 +102,14 @@ mod tests {
         let own = with(|_, t| t.bucket_host = "logs.buckets.example".into());
         let tomorrow = with(|e, _| e.hour += 26);
         let old = with(|e, _| e.hour = FIRST_HOUR);
+        let unset = with(|e, _| e.hour = 0);
+        let far = with(|e, _| e.hour = u32::MAX);
         let short = with(|e, _| e.distribution_id = "EDFDVBD632BHD".into());
-        assert_eq!(check(&[entry(), untold, of_account, bare, own, tomorrow, old, short], NOW_MS), Ok(()));
-        assert_eq!(check(&vec![entry(); ENTRIES_MAX], NOW_MS), Ok(()));
+        assert_eq!(
+            check(&[entry(), untold, of_account, bare, own, tomorrow, old, unset, far, short]),
+            Ok(())
+        );
+        assert_eq!(check(&vec![entry(); ENTRIES_MAX]), Ok(()));
     }
 
     #[test]
@@ -94,18 +121,30 @@ mod tests {
             (with(|e, _| e.distribution_id = "EGTXBD79H29TRA/1/x".into()), "id"),
             (with(|e, _| e.distribution_id = "egtxbd79h29tra".into()), "id"),
             (SegmentEntry { target: None, distribution_id: "E".into(), ..entry() }, "id"),
-            (with(|e, _| e.hour += 27), "clock"),
-            (with(|e, _| e.hour = FIRST_HOUR - 1), "clock"),
-            (with(|e, _| e.hour = 0), "clock"),
             (with(|_, t| t.bucket_host.clear()), "bucket"),
             (with(|_, t| t.bucket_host = "s3.amazonaws.com/logs".into()), "bucket"),
             (with(|_, t| t.prefix = "../films".into()), "prefix"),
             (with(|_, t| t.prefix.clone_from(&long)), "prefix"),
             (with(|_, t| t.account = "x/y".into()), "account"),
         ] {
-            let reason = check(&[entry(), bad], NOW_MS).unwrap_err();
+            let reason = check(&[entry(), bad]).unwrap_err();
             assert!(reason.contains(says), "{reason}");
         }
-        assert!(check(&vec![entry(); ENTRIES_MAX + 1], NOW_MS).unwrap_err().contains("over"));
+        assert!(check(&vec![entry(); ENTRIES_MAX + 1]).unwrap_err().contains("over"));
+    }
+
+    #[test]
+    fn an_hour_that_no_right_clock_says_is_told_with_its_records() {
+        let of = |hour: u32| SegmentEntry { hour, records: 2, ..entry() };
+        let now = hour_of(NOW_MS);
+        let weeks_old = now - 24 * 60;
+        assert_eq!(far_off(&[of(now), of(now + 26), of(weeks_old), of(FIRST_HOUR)], NOW_MS), None);
+        let index = [of(now), of(now + 27), of(3), of(now + 900)];
+        assert_eq!(far_off(&index, NOW_MS), Some(FarOff { records: 6, hours: 3..=now + 900 }));
+        // The same edge, to a replica whose own clock is the wrong one.
+        assert_eq!(
+            far_off(&[of(now)], NOW_MS - 30 * 3_600_000),
+            Some(FarOff { records: 2, hours: now..=now })
+        );
     }
 }

@@ -9,6 +9,8 @@ pub(super) struct StageMetrics {
     bytes: IntCounter,
     records: IntCounter,
     pub(super) repeated: IntCounter,
+    pub(super) rejoined: IntCounter,
+    pub(super) far_off: IntCounter,
     pub(super) failures: IntCounterVec,
 }
 
@@ -21,12 +23,12 @@ impl StageMetrics {
         };
         let failures = Opts::new(
             "penstock_control_log_stage_failures_total",
-            "Segments of access logs that were not staged, by what was in the way: invalid, bucket, store, conflict",
+            "Segments of access logs that were not staged, by what was in the way: invalid, unverified, bucket, store, conflict",
         );
         let failures = IntCounterVec::new(failures, &["reason"])?;
         registry.register(Box::new(failures.clone()))?;
         // There from the start: an alarm on a rate needs the zero before the one.
-        for reason in ["invalid", "bucket", "store", "conflict"] {
+        for reason in ["invalid", "unverified", "bucket", "store", "conflict"] {
             failures.with_label_values(&[reason]);
         }
         Ok(Self {
@@ -34,6 +36,14 @@ impl StageMetrics {
             bytes: counter("staged_bytes_total", "Bytes of segments staged")?,
             records: counter("staged_records_total", "Access records in segments staged")?,
             repeated: counter("repeated_segments_total", "Segments that edges handed over again")?,
+            rejoined: counter(
+                "rejoined_segments_total",
+                "Segments that stood in staging and in no ledger when a later one of their spool came, and were entered before it",
+            )?,
+            far_off: counter(
+                "far_off_records_total",
+                "Access records staged whose hour is before 2009 or more than 26 h after this replica's: one of the two clocks is wrong",
+            )?,
             failures,
         })
     }

@@ -52,8 +52,13 @@ struct Replica {
 
 impl Replica {
     fn new(store: &Store, bucket: Arc<dyn Bucket>) -> Self {
+        Self::at(NOW_MS, store, bucket)
+    }
+
+    /// One whose clock says that.
+    fn at(now_ms: u64, store: &Store, bucket: Arc<dyn Bucket>) -> Self {
         let registry = Registry::new();
-        let clock = SetClock::at_ms(NOW_MS);
+        let clock = SetClock::at_ms(now_ms);
         let stage = Stage::new(store.clone(), bucket, "p/".into(), clock, &registry).unwrap();
         Self { stage, registry }
     }
@@ -85,7 +90,7 @@ async fn retire(store: &Store, bucket: &MemoryBucket, number: u64) {
     let had = known.as_ref().map_or(0, |e| LogMark::decode(e.value.clone()).unwrap().number);
     let mut transaction = Transaction::default().delete(segment_key(&id(number)));
     if number > had {
-        let mark = LogMark { number, changed_ms: NOW_MS, first: 1 };
+        let mark = LogMark { number, changed_ms: NOW_MS, first: 1, ..LogMark::default() };
         transaction = transaction.when(&key, known.map_or(0, |e| e.modified)).put(&key, mark.encode_to_vec());
     }
     store.commit(transaction).await.unwrap();
@@ -207,6 +212,121 @@ async fn another_segment_of_the_same_name_is_not_taken_for_a_repeat() {
     let error = replica.take(file(1, 4)).await.unwrap_err();
     assert!(matches!(&error, StageError::Invalid(text) if text.contains("copied")), "{error}");
     assert_eq!(bucket.objects().values().next(), Some(&file(1, 3)));
+}
+
+#[tokio::test]
+async fn f35_a_replica_with_a_wrong_clock_takes_what_any_other_takes_and_says_that_one_is_wrong() {
+    let (store, bucket) = (memory::open().await.unwrap(), MemoryBucket::new("staging"));
+    const DAY_MS: u64 = 86_400_000;
+    // Its clock is unset; 30 hours, a year behind; right; a year ahead.
+    let clocks = [0, NOW_MS - DAY_MS * 5 / 4, NOW_MS - 365 * DAY_MS, NOW_MS, NOW_MS + 365 * DAY_MS];
+    for (number, now_ms) in (1..).zip(clocks) {
+        let replica = Replica::at(now_ms, &store, Arc::new(bucket.clone()));
+        assert_eq!(replica.take(file(number, 3)).await.unwrap(), Staged::New, "{now_ms}");
+        let told = if now_ms < NOW_MS { 3 } else { 0 };
+        assert_eq!(replica.counter("far_off_records_total", None), told, "{now_ms}");
+        assert_eq!(replica.counter("stage_failures_total", None), 0);
+    }
+}
+
+#[tokio::test]
+async fn f35_one_record_of_an_implausible_hour_costs_its_segment_nothing() {
+    let (store, bucket) = (memory::open().await.unwrap(), MemoryBucket::new("staging"));
+    let replica = Replica::new(&store, Arc::new(bucket.clone()));
+    let mut out = BytesMut::new();
+    let mut writer = SegmentWriter::new(id(1), &mut out);
+    for time_ms in [NOW_MS, 7, NOW_MS + 1, u64::MAX] {
+        let target = LogTarget { bucket_host: "logs.s3.amazonaws.com".into(), ..Default::default() };
+        let record = AccessRecord {
+            time_ms,
+            distribution_id: "E000000000000".into(),
+            target: Some(target),
+            ..Default::default()
+        };
+        writer.put(&record, &mut out);
+    }
+    writer.seal(&mut out);
+    assert_eq!(replica.take(out.freeze()).await.unwrap(), Staged::New);
+    let hours: Vec<_> =
+        document(&store, 1).await.unwrap().index.iter().map(|e| (e.hour, e.records)).collect();
+    assert_eq!(hours, [(0, 1), (hour_of(NOW_MS), 2), (u32::MAX, 1)]);
+    assert_eq!(replica.counter("far_off_records_total", None), 2);
+}
+
+#[tokio::test]
+async fn a_segment_whose_verification_breaks_off_is_not_refused_for_good() {
+    /// Breaks the task that gives it up.
+    struct Breaks;
+    impl Drop for Breaks {
+        fn drop(&mut self) {
+            panic!("as ordered");
+        }
+    }
+    let (store, bucket) = (memory::open().await.unwrap(), MemoryBucket::new("staging"));
+    let replica = Replica::new(&store, Arc::new(bucket));
+    let error = replica.stage.verify(file(1, 1), Breaks).await.unwrap_err();
+    assert!(matches!(error, StageError::Unverified(_)), "{error}");
+    let failures =
+        ["unverified", "invalid"].map(|reason| replica.counter("stage_failures_total", Some(reason)));
+    assert_eq!(failures, [1, 0]);
+    assert!(replica.stage.verify(file(1, 1), ()).await.is_ok());
+}
+
+/// The store as it is now, in another.
+async fn copy_of(store: &Store) -> Store {
+    let copy = memory::open().await.unwrap();
+    for entry in store.list("").await.unwrap().entries {
+        copy.commit(Transaction::default().put(entry.key, entry.value)).await.unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn what_the_store_forgot_of_an_epoch_is_entered_before_what_comes_next() {
+    let (store, bucket) = (memory::open().await.unwrap(), MemoryBucket::new("staging"));
+    let of = |store: &Store| Replica::new(store, Arc::new(bucket.clone()));
+    for number in 1..=2 {
+        of(&store).take(file(number, 2)).await.unwrap();
+    }
+    retire(&store, &bucket, 1).await;
+    let snapshot = copy_of(&store).await;
+    for number in 3..=7 {
+        of(&store).take(file(number, 2)).await.unwrap();
+    }
+    // Delivered since, and gone; and one that somebody has damaged.
+    retire(&store, &bucket, 4).await;
+    bucket.put(&object_key("p/", &id(5)), "damaged".into()).await.unwrap();
+    bucket.put(&object_key("p/", &SegmentId { epoch: "f".repeat(16), ..id(6) }), file(6, 2)).await.unwrap();
+
+    let replica = of(&snapshot);
+    assert_eq!(replica.take(file(8, 2)).await.unwrap(), Staged::New);
+    let mut known = Vec::new();
+    for number in 1..=9 {
+        if document(&snapshot, number).await.is_some() {
+            known.push(number);
+        }
+    }
+    assert_eq!(known, [2, 3, 6, 7, 8]);
+    assert_eq!(replica.counter("rejoined_segments_total", None), 3);
+    // A gap that the edge made is none of that.
+    assert_eq!(replica.take(file(11, 2)).await.unwrap(), Staged::New);
+    assert_eq!(replica.counter("rejoined_segments_total", None), 3);
+}
+
+#[tokio::test]
+async fn a_segment_is_not_entered_while_those_before_it_can_not_be_looked_for() {
+    let (store, memory) = (memory::open().await.unwrap(), MemoryBucket::new("staging"));
+    let faults = Faults::new(1);
+    let replica = Replica::new(&store, Arc::new(FaultyBucket::new(Arc::new(memory.clone()), faults.clone())));
+    memory.put(&object_key("p/", &id(3)), file(3, 1)).await.unwrap();
+    // It is put; then listed; then the one before it is read.
+    for faulty in [vec![None, Some(Fault::away())], vec![None, None, Some(Fault::denied())]] {
+        faults.next(faulty);
+        assert!(matches!(replica.take(file(4, 1)).await, Err(StageError::Bucket(_))));
+        assert!(document(&store, 4).await.is_none());
+    }
+    assert_eq!(replica.take(file(4, 1)).await.unwrap(), Staged::New);
+    assert!(document(&store, 3).await.is_some());
 }
 
 /// What happens next in a cluster of two replicas, one edge, and a merger.

@@ -1,7 +1,7 @@
 //! An edge hands over a segment.
 //!
-//! Refused as invalid is only what will never do, for the edge then sets the segment aside; for all else it tries again, here or at another
-//! replica. Who may speak for the segment's edge is asked before anything is written.
+//! Refused as invalid is only what will never do, at no replica and at no time, for the edge then sets the segment aside; for all else it tries again,
+//! here or at another replica. Who may speak for the segment's edge is asked before anything is written.
 
 use proto::status::Reason;
 use proto::token::Caller;
@@ -38,7 +38,26 @@ pub(super) async fn ship(logs: &Logs, request: Request<ShipRequest>) -> Result<S
 fn of_stage(error: StageError) -> Status {
     match error {
         StageError::Invalid(reason) => refused(Reason::Invalid, reason),
-        StageError::Bucket(_) => refused(Reason::Unavailable, error.to_string()),
+        StageError::Bucket(_) | StageError::Unverified(_) => refused(Reason::Unavailable, error.to_string()),
         StageError::Store(error) => of_store(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::status::RemoteError;
+
+    use super::*;
+    use crate::access_log::bucket::BucketError;
+    use crate::store::StoreError;
+
+    #[test]
+    fn only_a_segments_form_makes_an_edge_set_it_aside() {
+        let reason = |error: StageError| RemoteError::from(of_stage(error)).reason;
+        assert_eq!(reason(StageError::Invalid("no footer".into())), Reason::Invalid);
+        assert_eq!(reason(StageError::Unverified("panic".into())), Reason::Unavailable);
+        assert_eq!(reason(StageError::Bucket(BucketError::Away("x".into()))), Reason::Unavailable);
+        assert_eq!(reason(StageError::Store(StoreError::Away("x".into()))), Reason::Unavailable);
+        assert_eq!(reason(StageError::Store(StoreError::Conflict { key: "x".into() })), Reason::Overloaded);
     }
 }

@@ -11,7 +11,7 @@ use crate::session::fuzz::{distribution, records};
 
 mod viewer;
 
-use viewer::{Bench, Viewer};
+use viewer::{Bench, START_MS, Viewer};
 
 fn label(event: AccessEvent) -> &'static str {
     match event {
@@ -390,6 +390,49 @@ async fn a_clock_that_is_set_back_an_hour_disorders_no_session() {
     // Whoever comes now has the new time.
     Viewer::connect(&bench).await.leave().await;
     assert_eq!(bench.sink.records()[4].time_ms, viewer::START_MS - 3_600_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f35_a_session_begun_before_the_clock_was_set_goes_on_by_the_clock() {
+    let bench = Bench::new(LogConfig::default());
+    // Forty seconds after 1970 began; then set.
+    bench.clock.set_ms(40_000);
+    let mut viewer = Viewer::connect(&bench).await;
+    viewer.wait(1000).await;
+    viewer.command(1, "play", &play("long.flv")).await;
+    viewer.until("NetStream.Play.Start").await;
+    bench.clock.set_ms(START_MS);
+    viewer.command(1, "pause", &pause(true, 0.0)).await;
+    viewer.until("NetStream.Pause.Notify").await;
+    viewer.wait(5000).await;
+    // A battery is empty: that is no time to go by.
+    bench.clock.set_ms(0);
+    viewer.command(1, "pause", &pause(false, 0.0)).await;
+    viewer.until("NetStream.Unpause.Notify").await;
+    viewer.leave().await;
+    let times: Vec<u64> = bench.sink.records().iter().map(|record| record.time_ms).collect();
+    assert_eq!(times[..2], [40_000, 41_000]);
+    assert!((START_MS..START_MS + 100).contains(&times[2]), "{times:?}");
+    assert!(times[3..].iter().all(|time| (START_MS + 5000..START_MS + 6000).contains(time)), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f35_a_session_goes_on_by_a_clock_that_is_more_than_a_day_away_and_by_its_own_time_until_then() {
+    const HOUR_MS: u64 = 3_600_000;
+    let bench = Bench::new(LogConfig::default());
+    let mut viewer = Viewer::connect(&bench).await;
+    viewer.command(1, "play", &play("long.flv")).await;
+    viewer.until("NetStream.Play.Start").await;
+    let mut apart = Vec::new();
+    for hours in [23, 30, 1, -30, 0] {
+        bench.clock.set_ms(START_MS.saturating_add_signed(hours * HOUR_MS as i64));
+        viewer.command(1, "seek", &[Value::Null, 5000.0.into()]).await;
+        viewer.until("NetStream.Seek.Notify").await;
+        let told = bench.sink.records().last().unwrap().time_ms;
+        apart.push((told as i64 - START_MS as i64 + 60_000).div_euclid(HOUR_MS as i64));
+    }
+    viewer.leave().await;
+    assert_eq!(apart, [0, 30, 1, -30, 0]);
 }
 
 #[tokio::test(start_paused = true)]

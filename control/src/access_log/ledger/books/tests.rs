@@ -129,20 +129,41 @@ async fn segments_are_listed_by_as_much_as_fits_in_memory() {
     assert_eq!(until, 10, "one at least");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_attempt_in_a_future_that_no_clock_meant_is_made_now() {
-    let mut books = Books::default();
+/// A group whose file was refused three times, and is to be tried again then.
+fn refused(at: u64, modified: u64) -> Entry {
     let pending = LogFile { segments: vec![id(1, 1).header()], ..LogFile::default() };
+    let document =
+        LogGroup { pending: Some(pending), attempts: 3, next_try_ms: at, ..group("E1").document() };
+    Entry { key: group("E1").key(), value: document.encode_to_vec().into(), modified }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_in_a_future_that_no_clock_meant_is_made_now_by_a_replica_that_starts() {
     let now_ms = 1_000_000_000;
     for (at, is_due) in [(now_ms, true), (now_ms + 300_000, false), (now_ms + 3_600_000, true)] {
-        let document = LogGroup {
-            pending: Some(pending.clone()),
-            attempts: 3,
-            next_try_ms: at,
-            ..group("E1").document()
-        };
-        books.learn(document, at);
+        let mut books = Books::default();
+        let head = Head { store_id: "s".into(), revision: 3 };
+        books.replace(&Listing { head, entries: vec![refused(at, 2)] }, now_ms);
         assert_eq!(books.job(&group("E1").key(), &LIMITS, "me", 0, now_ms, false).is_some(), is_due, "{at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_comes_neither_at_once_nor_much_late_whatever_clock_said_when_it_is_due() {
+    let now_ms = 1_000_000_000;
+    let day_ms = 86_400_000;
+    for (at, due_after_s) in [(now_ms - day_ms, 5), (now_ms, 5), (now_ms + day_ms, 5), (now_ms + 500_000, 20)]
+    {
+        let mut books = Books::default();
+        put(&mut books, refused(at, 2));
+        let is_due = |books: &Books| books.job(&group("E1").key(), &LIMITS, "me", 0, now_ms, false).is_some();
+        tokio::time::advance(Duration::from_millis(due_after_s * 1000 - 1)).await;
+        // A list of the whole ledger in between changes nothing.
+        let head = Head { store_id: String::new(), revision: 3 };
+        books.replace(&Listing { head, entries: vec![refused(at, 2)] }, now_ms);
+        assert!(!is_due(&books), "{at}");
+        tokio::time::advance(Duration::from_millis(2)).await;
+        assert!(is_due(&books), "{at}");
     }
 }
 

@@ -511,7 +511,7 @@ async fn a_mark_goes_when_its_spool_has_been_silent_for_thirty_days_unless_somet
     let of = |edge: &str, n: u64| segment(edge, 1, n, &[record(n, "E1", world.clock.now_ms(), in_a(""))]);
     let edges = ["gone", "lives", "refused", "older"];
     for edge in edges {
-        let object = LogMark { number: 4, changed_ms: BEGIN_MS - quiet_ms, first: 3 };
+        let object = LogMark { number: 4, changed_ms: BEGIN_MS - quiet_ms, first: 3, quiet_ms };
         world.store.commit(Transaction::default().put(mark(edge), object.encode_to_vec())).await.unwrap();
     }
     // A segment that waits, with a list that another replica holds for ever; an object from before the mark.

@@ -1,5 +1,6 @@
-//! Whole histories by seed: edges ship, mergers die and come back, the store and all buckets fail before and after the fact; at the end every record
-//! that was acknowledged has arrived once.
+//! Whole histories by seed: edges ship, mergers die and come back, the store and all buckets fail before and after the fact, and each box's clock
+//! steps back and forth by hours, days and years, to stay wrong at the end; every record that was acknowledged has arrived once, in the
+//! hour that its edge's clock said.
 //!
 //! In every second history somebody also deletes and damages what is staged ([`super::saboteur`]). Its outcome: no record arrives twice; those that were
 //! acknowledged and don't arrive were in what was destroyed, and are counted as lost; nothing else is.
@@ -67,8 +68,17 @@ impl Play {
         Arc::new(Both(at_random, FaultyBuckets::new(checked, refusing)))
     }
 
-    fn records(&self) -> Vec<proto::v1::AccessRecord> {
-        let now_ms = self.world.clock.now_ms();
+    /// Sets a box's clock every now and then.
+    async fn steps(self, clock: Arc<Apart>) {
+        const HOUR_MS: i64 = 3_600_000;
+        let apart = [0, 0, 0, HOUR_MS, -HOUR_MS, 30 * HOUR_MS, -30 * HOUR_MS, 960 * HOUR_MS, -9600 * HOUR_MS];
+        while !self.calm.load(Ordering::Relaxed) {
+            clock.set(apart[self.chance.below(apart.len() as u64) as usize]);
+            tokio::time::sleep(self.chance.ms(90_000)).await;
+        }
+    }
+
+    fn records(&self, now_ms: u64) -> Vec<proto::v1::AccessRecord> {
         let targets = [
             Some(target(BUCKETS[0], "log", "")),
             Some(target(BUCKETS[0], "", "111111111111")),
@@ -94,9 +104,13 @@ impl Play {
     /// An edge: it hands over segment after segment, each until it is acknowledged; drops some, loses its spool, and dies at the end.
     async fn edge(self, name: String) {
         let (mut epoch, mut number) = (self.chance.below(1000), 1);
+        // Its own, and that of the control it ships to.
+        let (clock, staging_clock) = (self.world.clock_apart(0), self.world.clock_apart(0));
+        let _steps =
+            [&clock, &staging_clock].map(|c| AbortOnDrop(tokio::spawn(self.clone().steps(c.clone()))));
         while !self.calm.load(Ordering::Relaxed) {
             tokio::time::sleep(self.chance.ms(12_000)).await;
-            let records = self.records();
+            let records = self.records(clock.now_ms());
             let file = segment(&name, epoch, number, &records);
             number += 1;
             self.world.publish(&file).await;
@@ -111,7 +125,7 @@ impl Play {
                 let patience = self.chance.ms(if self.chance.of_1000(300) { 200 } else { 120_000 });
                 let store = self.store();
                 let staging = self.staging();
-                let now_ms = self.world.clock.now_ms();
+                let now_ms = staging_clock.now_ms();
                 let staging = stage(&*store, &staging, &file, now_ms);
                 stands = matches!(tokio::time::timeout(patience, staging).await, Ok(Ok(true)));
                 if dies {
@@ -150,10 +164,12 @@ impl Play {
 
     /// One replica's place: a merger that is stopped, or dies at any await, and is there again.
     async fn replica(self, seed: u64, refusing: Faults) {
+        let clock = self.world.clock_apart(0);
+        let _steps = AbortOnDrop(tokio::spawn(self.clone().steps(clock.clone())));
         for life in 0.. {
-            let buckets = self.buckets(refusing.clone());
+            let (buckets, staging) = (self.buckets(refusing.clone()), Arc::new(self.staging()));
             let (merger, _) =
-                self.world.merger_with(self.store(), Arc::new(self.staging()), buckets, self.config());
+                self.world.merger_by(clock.clone(), self.store(), staging, buckets, self.config());
             let merger = merger.seeded(seed.wrapping_mul(1000) + life);
             let stop = CancellationToken::new();
             let running = tokio::spawn({

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -36,6 +36,25 @@ impl Ticking {
 impl Clock for Ticking {
     fn now_ms(&self) -> u64 {
         BEGIN_MS + self.0.elapsed().as_millis() as u64
+    }
+}
+
+/// A clock that is apart from another, by as much as it is told.
+#[derive(Debug)]
+pub(super) struct Apart {
+    right: Arc<Ticking>,
+    by_ms: AtomicI64,
+}
+
+impl Apart {
+    pub(super) fn set(&self, by_ms: i64) {
+        self.by_ms.store(by_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Apart {
+    fn now_ms(&self) -> u64 {
+        self.right.now_ms().saturating_add_signed(self.by_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -280,8 +299,24 @@ impl World {
         buckets: Arc<dyn Buckets>,
         config: MergeConfig,
     ) -> (Merger, Registry) {
+        self.merger_by(self.clock.clone(), store, staging, buckets, config)
+    }
+
+    /// A clock so far apart from this world's.
+    pub(super) fn clock_apart(&self, by_ms: i64) -> Arc<Apart> {
+        Arc::new(Apart { right: self.clock.clone(), by_ms: AtomicI64::new(by_ms) })
+    }
+
+    /// A merger that goes by `clock`.
+    pub(super) fn merger_by(
+        &self,
+        clock: SharedClock,
+        store: Store,
+        staging: Arc<dyn Bucket>,
+        buckets: Arc<dyn Buckets>,
+        config: MergeConfig,
+    ) -> (Merger, Registry) {
         let registry = Registry::new();
-        let clock = self.clock.clone();
         let merger = Merger::new(store, staging, STAGING.into(), buckets, clock, config, &registry);
         (merger.unwrap(), registry)
     }
