@@ -85,7 +85,9 @@ pub enum SealError {
     #[error("the sealed secret is no sealed secret")]
     Malformed,
     /// Sealed under a key that is not among those configured.
-    #[error("the secret is sealed under key {0}, which this control does not have: give it in secrets.old_key_files or secrets.old_keys")]
+    #[error(
+        "the secret is sealed under key {0}, which this control does not have: give it in secrets.old_key_files or secrets.old_keys"
+    )]
     OtherKey(KeyId),
     /// Changed since, or the secret of another document.
     #[error("the sealed secret was changed or belongs to another document")]

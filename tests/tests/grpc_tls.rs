@@ -59,7 +59,8 @@ fn node<'a>(cluster: &'a Cluster, name: &str) -> &'a Node {
 fn reloads(node: &Node, outcome: &str) -> f64 {
     let found = http::metrics(&node.metrics).unwrap_or_default();
     let is = |name: &str| {
-        name.starts_with("penstock_control_grpc_tls_reloads_total") && name.contains(&format!("\"{outcome}\""))
+        name.starts_with("penstock_control_grpc_tls_reloads_total")
+            && name.contains(&format!("\"{outcome}\""))
     };
     found.iter().filter(|(name, _)| is(name)).map(|(_, value)| value).sum()
 }
@@ -144,7 +145,9 @@ fn a_cluster_changes_certificates_and_ca_without_a_restart_and_a_broken_file_cha
     watching.connect("cfx/st", &format!("rtmp://{PUBLIC}/cfx/st"), &[]);
     assert_eq!(watching.wait_answer(1.0, PATIENCE).0, "_result");
 
-    let of = |dir: &Path, name: &str| [read(&dir.join(format!("{name}.crt"))), read(&dir.join(format!("{name}.key")))];
+    let of = |dir: &Path, name: &str| {
+        [read(&dir.join(format!("{name}.crt"))), read(&dir.join(format!("{name}.key")))]
+    };
     for (mount, (_, name)) in mounts.iter_mut().zip(BOXES) {
         let [cert, key] = of(&new, name);
         renew(&cluster, mount, name, (&both, &cert, &key));
@@ -157,7 +160,12 @@ fn a_cluster_changes_certificates_and_ca_without_a_restart_and_a_broken_file_cha
     let verified = |addr: &str| {
         let ca = new.join("ca.pem").display().to_string();
         let done = Command::new("sh")
-            .args(["-c", &format!("openssl s_client -connect {addr} -alpn h2 -CAfile {ca} -verify_return_error </dev/null")])
+            .args([
+                "-c",
+                &format!(
+                    "openssl s_client -connect {addr} -alpn h2 -CAfile {ca} -verify_return_error </dev/null"
+                ),
+            ])
             .output()
             .unwrap();
         String::from_utf8_lossy(&done.stdout).contains("Verify return code: 0")

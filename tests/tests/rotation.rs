@@ -99,7 +99,10 @@ fn the_sealing_key_is_rotated_without_a_signature_refused() {
 
     let resealed = replicas.command(&["keys", "reseal"]).expect(0).stdout;
     // Three keys and the local authority.
-    assert!(resealed.contains("4 secrets were sealed anew, 1 were under the current key already"), "{resealed}");
+    assert!(
+        resealed.contains("4 secrets were sealed anew, 1 were under the current key already"),
+        "{resealed}"
+    );
     let again = replicas.command(&["keys", "reseal"]).expect(0).stdout;
     assert!(again.contains("0 secrets were sealed anew, 5 were"), "{again}");
     let status = replicas.status();

@@ -52,7 +52,10 @@ pub(super) async fn usage(admin: &mut Admin) {
 
 /// What is of use when a backup was put back: what no key here opens.
 pub(super) fn unopened(usage: &ListSealingKeysResponse) -> Vec<String> {
-    lines(usage).into_iter().filter(|line| line.contains("does not have") || line.contains("damaged")).collect()
+    lines(usage)
+        .into_iter()
+        .filter(|line| line.contains("does not have") || line.contains("damaged"))
+        .collect()
 }
 
 fn lines(usage: &ListSealingKeysResponse) -> Vec<String> {

@@ -187,7 +187,7 @@ impl Node {
 
     /// What tells the cluster the revision this node serves by, all of its orders carried out. Until it is first called the newest catalogue counts
     /// as applied when it is published: a node that does not serve yet has nothing to forget.
-    pub fn tell_applied(&self) -> impl Fn(Revision) + Send + Sync + 'static {
+    pub fn tell_applied(&self) -> impl Fn(Revision) + Send + Sync + use<> {
         let shared = self.shared.clone();
         move |revision| {
             shared.applied.send_replace(Some(revision));

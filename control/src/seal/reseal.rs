@@ -94,11 +94,7 @@ enum Outcome {
 }
 
 /// Reseals a number of documents after the one at `after` (empty: from the first on).
-pub async fn some(
-    store: &dyn ConfigStore,
-    sealer: &Sealer,
-    after: &str,
-) -> Result<Resealed, StoreError> {
+pub async fn some(store: &dyn ConfigStore, sealer: &Sealer, after: &str) -> Result<Resealed, StoreError> {
     let page = page(store, after, AT_ONCE).await?;
     let mut all = Resealed { next: page.last().map(|entry| entry.key.clone()), ..Default::default() };
     let mut outcomes: Vec<(String, Outcome)> = futures::stream::iter(page)
@@ -154,7 +150,8 @@ async fn reseal(store: &dyn ConfigStore, sealer: &Sealer, entry: Entry) -> Resul
             Err(error) => return Ok(Outcome::Unopened(error)),
         };
         let published = document.is_published();
-        let mut transaction = Transaction::default().when(&key, entry.modified).put(&key, document.with(sealed));
+        let mut transaction =
+            Transaction::default().when(&key, entry.modified).put(&key, document.with(sealed));
         if published {
             transaction = transaction.put(HEAD_KEY, "");
         }

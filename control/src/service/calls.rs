@@ -319,11 +319,8 @@ impl Control for Calls {
         let Some(distribution) = view.distributions.get(&distribution_id) else {
             return Err(refused(Reason::NotFound, format!("there is no distribution '{distribution_id}'")));
         };
-        let order = PurgeRequest {
-            origin_id: distribution.origin_id.clone(),
-            key_prefix: key_prefix.clone(),
-            exact,
-        };
+        let order =
+            PurgeRequest { origin_id: distribution.origin_id.clone(), key_prefix: key_prefix.clone(), exact };
         // Shields first: an edge that then refetches must not find the old bytes there.
         let Purged { entries: shield_entries, unreached } =
             self.shields.purge(&view, std::slice::from_ref(&order), &self.metrics).await;

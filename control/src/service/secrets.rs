@@ -1,9 +1,7 @@
 //! What operators ask of secrets at rest: under which keys they are sealed, and to seal them under the current one.
 
 use proto::status::Reason;
-use proto::v1::{
-    ListSealingKeysResponse, ResealSecretsRequest, ResealSecretsResponse, SealingKeyUsage,
-};
+use proto::v1::{ListSealingKeysResponse, ResealSecretsRequest, ResealSecretsResponse, SealingKeyUsage};
 use tonic::Status;
 
 use super::calls::{Calls, of_store, refused};

@@ -59,8 +59,7 @@ pub(super) struct Cache {
 impl Cache {
     /// An empty one that keeps its figure in `charge`.
     pub(super) fn new(capacity_bytes: u64, charge: Charge) -> Self {
-        let kept =
-            Kept { entries: HashMap::new(), clock: VecDeque::new(), next_ticket: 0, holes: 0, charge };
+        let kept = Kept { entries: HashMap::new(), clock: VecDeque::new(), next_ticket: 0, holes: 0, charge };
         Self { kept: Mutex::new(kept), capacity_bytes }
     }
 

@@ -90,7 +90,8 @@ mod tests {
             (0..50).for_each(|index| cache.insert(key(origin, "films/a", index), block(10)));
         }
         assert_eq!(cache.keys().count(), 100);
-        let dropped = cache.keys().filter(|key| key.version.object.origin == one && cache.forget(key)).count();
+        let dropped =
+            cache.keys().filter(|key| key.version.object.origin == one && cache.forget(key)).count();
         assert_eq!(dropped, 50);
         assert!(cache.get(&key(&one, "films/a", 0)).is_none());
         assert!(!cache.forget(&key(&one, "films/a", 0)), "it was not here");

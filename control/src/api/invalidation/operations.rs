@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proto::v1::{PurgeRequest, Resource};
 
-use super::paths::{self, Named};
 use super::batch_of;
+use super::paths::{self, Named};
 use crate::accounts::Principal;
 use crate::api::held::{self, Committed, Held, check_caller_reference, contended, stored_config};
 use crate::api::paging::{Page, PageRequest};
@@ -131,9 +131,8 @@ fn bounded(context: &Context, orders: Vec<PurgeRequest>) -> Result<Vec<PurgeRequ
         kept.get(origin).copied().unwrap_or_default() + new.get(origin).copied().unwrap_or_default() > most
     };
     let whole = new.keys().filter(|origin| is_full(origin));
-    let mut bounded: Vec<PurgeRequest> = whole
-        .map(|origin| PurgeRequest { origin_id: (*origin).to_owned(), ..Default::default() })
-        .collect();
+    let mut bounded: Vec<PurgeRequest> =
+        whole.map(|origin| PurgeRequest { origin_id: (*origin).to_owned(), ..Default::default() }).collect();
     bounded.extend(orders.iter().filter(|order| !is_full(&order.origin_id)).cloned());
     Ok(bounded)
 }
@@ -232,11 +231,7 @@ pub async fn create(
 }
 
 /// `transaction` with these orders, published.
-fn with_orders(
-    context: &Context,
-    transaction: Transaction,
-    orders: &[PurgeRequest],
-) -> Transaction {
+fn with_orders(context: &Context, transaction: Transaction, orders: &[PurgeRequest]) -> Transaction {
     let ttl = context.config.purge_ttl;
     let add = |transaction, order: &PurgeRequest| add_purge(transaction, order, ttl).1;
     orders.iter().fold(transaction.put(HEAD_KEY, ""), add)

@@ -49,7 +49,12 @@ fn tls_files_are_checked_by_name() {
     let cert = write("cert.pem", &made.cert.pem());
     let key = write("key.pem", &made.signing_key.serialize_pem());
     let none = write("none.pem", "nothing");
-    let whole = TlsFiles { ca: cert.clone(), cert: Some(cert.clone()), key: Some(key.clone()), ..TlsFiles::default() };
+    let whole = TlsFiles {
+        ca: cert.clone(),
+        cert: Some(cert.clone()),
+        key: Some(key.clone()),
+        ..TlsFiles::default()
+    };
     let only_ca = TlsFiles { cert: None, key: None, ..whole.clone() };
     // A certificate replaces the token; the CA alone does not.
     assert!(load(Role::Shield, None, Some(&whole)).unwrap().token.is_none());

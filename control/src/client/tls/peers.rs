@@ -138,12 +138,14 @@ impl TlsFiles {
     }
 
     fn read_once(&self) -> Result<Texts, TlsError> {
-        let read = |field, path: &Path| read_file(path).map_err(|error| TlsError {
-            field,
-            // The error names the file.
-            path: None,
-            reason: error.to_string(),
-        });
+        let read = |field, path: &Path| {
+            read_file(path).map_err(|error| TlsError {
+                field,
+                // The error names the file.
+                path: None,
+                reason: error.to_string(),
+            })
+        };
         let pair = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => Some((read("cert", cert)?, read("key", key)?)),
             _ => None,
@@ -362,8 +364,8 @@ impl Tls {
         C: AsyncRead + AsyncWrite + Unpin,
     {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(host)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let name =
+            ServerName::try_from(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let connector = TlsConnector::from(self.current().dials.clone());
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
         let stream = timeout(HANDSHAKE, connector.connect(name, stream)).await.map_err(late)??;

@@ -39,10 +39,8 @@ fn documents(sealer: &Sealer, keys: usize) -> Vec<(String, String, Vec<u8>)> {
     };
     all.push((key, "of a bucket".into(), document.encode_to_vec()));
     let key = CERTIFICATE_AUTHORITY.to_owned();
-    let document = CertificateAuthority {
-        certificate_pem: "PEM".into(),
-        sealed_key: sealed(&key, "of the authority"),
-    };
+    let document =
+        CertificateAuthority { certificate_pem: "PEM".into(), sealed_key: sealed(&key, "of the authority") };
     all.push((key, "of the authority".into(), document.encode_to_vec()));
     all
 }
@@ -77,7 +75,8 @@ async fn opens_all(store: &Store, sealer: &Sealer, keys: usize) {
         let document = Document::read(&key, &entry.value).unwrap();
         assert_eq!(sealer.open(&key, document.sealed()).unwrap(), secret.as_bytes(), "{key}");
         // All else is as it was.
-        let (a, b) = (Document::read(&key, &entry.value).unwrap(), Document::read(&key, &before.into()).unwrap());
+        let (a, b) =
+            (Document::read(&key, &entry.value).unwrap(), Document::read(&key, &before.into()).unwrap());
         assert_eq!(a.with(Vec::new()), b.with(Vec::new()), "{key}");
     }
 }
@@ -128,7 +127,10 @@ async fn what_no_key_opens_is_named_and_stays() {
     let done = whole(&store, &ours).await;
     assert_eq!((done.resealed, done.current, done.unopened), (0, 1, 5));
     let id = hex::encode(key(3).id());
-    assert!(done.named.iter().any(|named| named.starts_with("keys/AKIA0001: ") && named.contains(&id)), "{done:?}");
+    assert!(
+        done.named.iter().any(|named| named.starts_with("keys/AKIA0001: ") && named.contains(&id)),
+        "{done:?}"
+    );
     assert_eq!(store.list("").await.unwrap().entries, before);
     let usage = Usage::of_store(&*store).await.unwrap();
     assert_eq!((usage.count_of(&ours, Standing::Unknown), usage.damaged), (4, 1));
