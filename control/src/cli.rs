@@ -4,6 +4,8 @@ mod access;
 mod backup;
 mod lending;
 mod logs;
+mod purge;
+mod sealing;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,7 +108,7 @@ pub(crate) enum Command {
     Purge {
         /// The distribution's id
         distribution: String,
-        /// Only keys that start with this [default: all]
+        /// Only this key (films/a.mp4), this folder (films/), or what begins alike (films/a*) [default: all]
         path: Option<String>,
     },
     /// Accounts of the control API
@@ -158,8 +160,7 @@ pub(crate) async fn call(options: &Options, command: &Command) -> Result<()> {
             Command::Nodes => nodes(&mut admin).await,
             Command::Drain { node, undo } => drain(&mut admin, node, *undo).await,
             Command::Purge { distribution, path } => {
-                let prefix = path.as_deref().unwrap_or_default().trim_start_matches('/');
-                purge(&mut admin, distribution, prefix).await
+                purge::purge(&mut admin, distribution, path.as_deref()).await
             }
             Command::Accounts(command) => access::accounts(&mut admin, command).await,
             Command::Keys(command) => access::keys(&mut admin, command).await?,
@@ -190,6 +191,7 @@ fn credentials(options: &Options) -> Result<Credentials> {
         ca: ca.clone(),
         cert: options.tls_cert.clone(),
         key: options.tls_key.clone(),
+        ..TlsFiles::default()
     });
     let (token, file) = (options.token.as_deref(), options.token_file.as_deref());
     Ok(Credentials::load(Role::Operator, None, token, file, tls.as_ref())?)
@@ -247,6 +249,7 @@ async fn status(admin: &mut Admin) -> Answer {
         let id = status.node.as_ref().map_or("", |n| &n.node_id);
         println!("excluded, away for {}: {id}", seconds(status.lapsed_ms));
     }
+    sealing::usage(admin).await;
     logs::refusals(admin).await;
     Ok(())
 }
@@ -327,18 +330,5 @@ async fn drain(admin: &mut Admin, node: &str, undo: bool) -> Answer {
         "drains; it returns with --undo or when its process is restarted"
     };
     println!("{node} {what}");
-    Ok(())
-}
-
-async fn purge(admin: &mut Admin, distribution: &str, prefix: &str) -> Answer {
-    let answer = admin.purge(distribution, prefix).await?;
-    let revision = answer.revision.unwrap_or_default().number;
-    println!(
-        "{} cache entries dropped at shields; edges forget at revision {revision}",
-        answer.shield_entries
-    );
-    if !answer.unreached.is_empty() {
-        println!("not reached, will hear of it through their subscription: {}", answer.unreached.join(", "));
-    }
     Ok(())
 }

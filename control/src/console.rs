@@ -145,7 +145,7 @@ pub fn routes(
     reports: Reports,
     config: ConsoleConfig,
 ) -> Result<Router, SealError> {
-    let key = context.sealer.derive("console-sessions")?;
+    let keys = context.sealer.derive("console-sessions")?;
     let accounts = Accounts::new(
         context.store.clone(),
         context.sealer.clone(),
@@ -157,7 +157,7 @@ pub fn routes(
         verifier,
         reports,
         accounts,
-        sessions: Sessions::new(&key, config.idle_seconds * 1000, config.session_seconds * 1000),
+        sessions: Sessions::new(&keys, config.idle_seconds * 1000, config.session_seconds * 1000),
         throttle: Throttle::new(config.login_failures, Duration::from_secs(config.login_window_seconds)),
         buckets: OfferedBuckets::of(config.buckets),
         players: config.players,

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use prost::Message;
 use proto::distribution::{Invalid, validate};
-use proto::v1::{Distribution, LogTarget, Purge};
+use proto::v1::{Distribution, LogTarget, Purge, PurgeRequest};
 
 pub use crate::client::catalogue::access::{GRANTS, ORIGIN_SECRETS, SIGNERS};
 
@@ -183,14 +183,10 @@ pub fn delete_distribution(known: &Stored) -> Transaction {
 }
 
 /// `transaction` with a new order to forget, kept for `ttl`; it touches no head.
-pub fn add_purge(
-    transaction: Transaction,
-    origin_id: &str,
-    key_prefix: &str,
-    ttl: Duration,
-) -> (Purge, Transaction) {
+pub fn add_purge(transaction: Transaction, order: &PurgeRequest, ttl: Duration) -> (Purge, Transaction) {
     let id = format!("I{}", random_text(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", 13));
-    let purge = Purge { id, origin_id: origin_id.into(), key_prefix: key_prefix.into() };
+    let PurgeRequest { origin_id, key_prefix, exact } = order.clone();
+    let purge = Purge { id, origin_id, key_prefix, exact };
     let key = format!("{PURGES}{}", purge.id);
     let transaction = transaction.when(&key, 0).put_for(key, purge.encode_to_vec(), ttl);
     (purge, transaction)
@@ -199,11 +195,10 @@ pub fn add_purge(
 /// Stores an order to forget for `ttl`; the id is new. Returns the document and its revision.
 pub async fn put_purge(
     store: &dyn ConfigStore,
-    origin_id: &str,
-    key_prefix: &str,
+    order: &PurgeRequest,
     ttl: Duration,
 ) -> Result<(Purge, u64), StoreError> {
-    let (purge, transaction) = add_purge(Transaction::default(), origin_id, key_prefix, ttl);
+    let (purge, transaction) = add_purge(Transaction::default(), order, ttl);
     let revision = store.commit(transaction.put(HEAD_KEY, "")).await?;
     Ok((purge, revision))
 }

@@ -14,6 +14,7 @@ use clap::Parser;
 use http::StatusCode;
 use penstock_control::api::{ApiError, Verify, auth};
 use penstock_control::client::telemetry::{self, Readiness};
+use penstock_control::client::tls::peers::{self, TlsMetrics};
 use penstock_control::door::{self, Door};
 use penstock_control::settings::Settings;
 use penstock_control::{Control, ControlConfig, DeclaredSet, console, declare};
@@ -75,7 +76,8 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
     let logs = settings.logs.open().map_err(anyhow::Error::msg)?;
-    let replica = ControlConfig { tls, logs, ..settings.control(sealer.clone()) };
+    let replica = ControlConfig { tls: tls.clone(), logs, ..settings.control(sealer.clone()) };
+    let tls_metrics = TlsMetrics::new(&registry, "control").context("metrics")?;
     let merger =
         replica.logs.as_ref().map(|logs| logs.merger(store.clone(), proto::clock::system(), &registry));
     let merger = merger.transpose().context("metrics")?;
@@ -114,6 +116,7 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let reload =
         Reload { file: config.map(Path::to_owned), settings: settings.clone(), log, door: door.clone() };
     tokio::spawn(reload.run(hangup, shutdown.clone()));
+    tokio::spawn(peers::follow(tls, tls_metrics, shutdown.clone()));
     tokio::spawn({
         let control = control.clone();
         async move {

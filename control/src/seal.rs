@@ -3,8 +3,9 @@
 //!
 //! A sealed secret is AES-256-GCM under a random nonce. What it is bound to is authenticated with it: the store key of its
 //! document, so that one who can write to the store can't give his own key another's secret by copying bytes. The sealing
-//! key never is in the store; it comes from a file or the environment ([`key`]). Its id stands in the sealed bytes, so after
-//! a rotation the old keys still open what they sealed, while everything new is sealed under the new one.
+//! key never is in the store; it comes from a file or the environment ([`key`]). Its id stands in the sealed bytes, so during
+//! a rotation other keys than the current one open what they sealed, while everything new is sealed under the current one. [`reseal`] brings
+//! all of it under the current key; then the former one can go.
 //!
 //! ```text
 //! version 1 | key id, 8 bytes | nonce, 12 bytes | ciphertext | tag, 16 bytes
@@ -19,7 +20,9 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
+pub mod document;
 pub mod key;
+pub mod reseal;
 
 pub use key::{KeyError, SealingKey};
 
@@ -33,6 +36,45 @@ const CIPHERTEXT_AT: usize = NONCE_AT + NONCE_LEN;
 const PURPOSE: &[u8] = b"penstock sealed secret\0";
 const DERIVED: &[u8] = b"penstock derived key\0";
 
+/// Tells a sealing key from others and tells nothing of it; written as hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub [u8; KEY_ID_BYTES]);
+
+impl KeyId {
+    /// The key that sealed this; `None` if it is no sealed secret.
+    pub fn of_sealed(sealed: &[u8]) -> Option<Self> {
+        key_id(sealed).map(Self)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// What a sealing key is to a control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It seals.
+    Current,
+    /// It opens only.
+    Former,
+    /// This control does not have it.
+    Unknown,
+}
+
+impl Standing {
+    /// Its name on the wire and the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Former => "former",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Why a secret was not sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
@@ -43,8 +85,10 @@ pub enum SealError {
     #[error("the sealed secret is no sealed secret")]
     Malformed,
     /// Sealed under a key that is not among those configured.
-    #[error("the secret is sealed under another key: name the file of the old one in secrets.old_key_files")]
-    OtherKey,
+    #[error(
+        "the secret is sealed under key {0}, which this control does not have: give it in secrets.old_key_files or secrets.old_keys"
+    )]
+    OtherKey(KeyId),
     /// Changed since, or the secret of another document.
     #[error("the sealed secret was changed or belongs to another document")]
     Tampered,
@@ -119,7 +163,7 @@ impl Sealer {
             return Err(SealError::NoKey);
         }
         let id = key_id(sealed).ok_or(SealError::Malformed)?;
-        let cipher = self.ciphers.iter().find(|c| c.id == id).ok_or(SealError::OtherKey)?;
+        let cipher = self.ciphers.iter().find(|c| c.id == id).ok_or(SealError::OtherKey(KeyId(id)))?;
         let nonce = Nonce::try_assume_unique_for_key(&sealed[NONCE_AT..CIPHERTEXT_AT])
             .map_err(|_| SealError::Malformed)?;
         let mut text = sealed[CIPHERTEXT_AT..].to_vec();
@@ -130,14 +174,31 @@ impl Sealer {
         Ok(text)
     }
 
-    /// A key of 32 bytes for another purpose, named by `label` (such as signing the console's cookies): the same on every
-    /// replica that seals under the same key, another one after a rotation.
-    pub fn derive(&self, label: &str) -> Result<[u8; 32], SealError> {
-        let cipher = self.ciphers.first().ok_or(SealError::NoKey)?;
-        let tag = hmac::sign(&cipher.derivation, &[DERIVED, label.as_bytes()].concat());
-        let mut key = [0; 32];
-        key.copy_from_slice(tag.as_ref());
-        Ok(key)
+    /// Keys of 32 bytes for another purpose, named by `label` (such as signing the console's cookies), one of each sealing key: the first is to
+    /// be used, the others to be taken as well. So replicas that are between two steps of a rotation understand each other.
+    ///
+    /// # Errors
+    /// Without a key.
+    pub fn derive(&self, label: &str) -> Result<Vec<[u8; 32]>, SealError> {
+        if !self.has_key() {
+            return Err(SealError::NoKey);
+        }
+        let derived = self.ciphers.iter().map(|cipher| {
+            let tag = hmac::sign(&cipher.derivation, &[DERIVED, label.as_bytes()].concat());
+            let mut key = [0; 32];
+            key.copy_from_slice(tag.as_ref());
+            key
+        });
+        Ok(derived.collect())
+    }
+
+    /// What the key `id` is to this control.
+    pub fn standing(&self, id: KeyId) -> Standing {
+        match self.ciphers.iter().position(|cipher| cipher.id == id.0) {
+            Some(0) => Standing::Current,
+            Some(_) => Standing::Former,
+            None => Standing::Unknown,
+        }
     }
 
     /// Whether `sealed` was sealed under the key that seals now, and not under an old one.

@@ -10,6 +10,7 @@ mod calls;
 mod lending;
 mod operator;
 mod rights;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use futures::future::Either;
 use prometheus::Registry;
 use proto::clock::SharedClock;
 use proto::distribution::is_host;
@@ -284,17 +286,19 @@ impl Control {
             views: self.views.subscribe(),
             shutdown: stop.clone(),
         };
-        let mut server = tonic::transport::Server::builder();
-        if let Some(tls) = self.config.tls.as_ref().and_then(Tls::server) {
-            server = server.tls_config(tls)?;
-        }
-        let server = server
+        let router = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .tcp_nodelay(true)
             .add_service(ControlServer::with_interceptor(calls, master.guard()))
-            .add_service(access_logs::server(logs, self.config.logs.as_ref(), master))
-            .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
+            .add_service(access_logs::server(logs, self.config.logs.as_ref(), master));
+        let stopped = stop.clone().cancelled_owned();
+        let server = match &self.config.tls {
+            Some(tls) => {
+                Either::Left(router.serve_with_incoming_shutdown(tls.accepted(connections), stopped))
+            }
+            None => Either::Right(router.serve_with_incoming_shutdown(connections, stopped)),
+        };
         let grace = async {
             stop.cancelled().await;
             tokio::time::sleep(Duration::from_secs(2)).await;

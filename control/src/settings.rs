@@ -41,6 +41,8 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
                           uses TLS, and so do calls to shields        [default: none, no TLS]
   tls.cert                PEM file of control's certificate; needed with tls.ca
   tls.key                 PEM file of its private key
+  tls.reload_seconds      how often the three are looked at again; SIGHUP
+                          does so at once                             [default: 10]
   zone                    zone of generated domains                   [default: penstock.localhost]
   store.etcd.endpoints    http://HOST:PORT of each etcd member; or
   store.etcd.prefix       keys are below /penstock/PREFIX/            [default: default]
@@ -67,7 +69,10 @@ PENSTOCK_STORE_ETCD_ENDPOINTS, and so on; lists take commas.
   secrets.key             seals secrets in the store: 32 bytes as 64 hexadecimal digits or base64, the
                           same for all replicas; or
   secrets.key_file        a file that holds it; without either no access keys can be made or used
-  secrets.old_key_files   files of keys used before: they still open  [default: none]
+  secrets.old_key_files   files of other keys that open what they
+                          sealed: of the former one while `keys reseal`
+                          has not run, of the next one before it seals [default: none]
+  secrets.old_keys        such keys themselves                        [default: none]
   accounts.accounts_max   accounts of the control API                 [default: 10000]
   accounts.access_keys_max  access keys of an account                 [default: 100]
   console.idle_seconds    a session in the web console ends after so many

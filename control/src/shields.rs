@@ -13,6 +13,7 @@ use proto::v1::{NodeRole, PurgeRequest};
 use tonic::transport::Endpoint;
 
 use crate::client::credentials::Tls;
+use crate::client::dial;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
 
@@ -84,15 +85,15 @@ impl Shields {
     async fn ask(&self, address: &str, orders: &[PurgeRequest]) -> Result<u64, RemoteError> {
         let failed =
             |e: &dyn std::fmt::Display| RemoteError::new(Reason::Unavailable, format!("{address}: {e}"));
-        let endpoint = match &self.tls {
-            Some(tls) => {
-                Endpoint::from_shared(format!("https://{address}")).and_then(|e| e.tls_config(tls.client()))
-            }
-            None => Endpoint::from_shared(format!("http://{address}")),
-        };
-        let endpoint = endpoint.map_err(|e| failed(&e))?.connect_timeout(ANSWER / 2);
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|e| failed(&e))?
+            .connect_timeout(ANSWER / 2);
         let call = async {
-            let channel = endpoint.connect().await.map_err(|e| failed(&e))?;
+            let channel = match &self.tls {
+                Some(tls) => endpoint.connect_with_connector(dial::inside(tls.clone(), None)).await,
+                None => endpoint.connect().await,
+            };
+            let channel = channel.map_err(|e| failed(&e))?;
             let client = ShieldClient::with_interceptor(channel, self.peer.clone());
             futures::stream::iter(orders.to_vec())
                 .map(|order| {

@@ -47,10 +47,13 @@
 //! An [`Edge`] is built from its [`config::EdgeConfig`], a [`object::RangeSource`] and the catalogue of distributions; sockets are passed in, so tests
 //! and standalone run the same code as `penstock-edge`.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use control::client::Catalogue;
 use prometheus::Registry;
+use proto::purge::Scope;
+use proto::v1::Revision;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -109,7 +112,11 @@ pub enum EdgeError {
 /// An edge, ready to serve.
 pub struct Edge {
     shared: Arc<Shared>,
+    applied: OnceLock<Applied>,
 }
+
+/// Who is told what is served by.
+type Applied = Box<dyn Fn(Revision) + Send + Sync>;
 
 impl Edge {
     /// An edge that reads from `source`, serves the distributions of `catalogue`, and registers its metrics with `registry`.
@@ -167,6 +174,7 @@ impl Edge {
                 withdrawals: Arc::default(),
                 log: Log::default(),
             }),
+            applied: OnceLock::new(),
         })
     }
 
@@ -180,6 +188,12 @@ impl Edge {
         self.shared.log.to(sink);
     }
 
+    /// Tells `applied` each revision that it serves by, once it has carried out all of it. To be called before it serves; the first one stays.
+    pub fn tell_applied(&self, applied: impl Fn(Revision) + Send + Sync + 'static) {
+        // A second one is nobody's that serves.
+        let _ = self.applied.set(Box::new(applied));
+    }
+
     /// What its sessions share: [`session::serve`] serves a viewer whose transport no listener accepted.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
@@ -188,7 +202,7 @@ impl Edge {
     /// Accepts viewers on `listeners` until `shutdown`; then tells every session goodbye and returns when the last has ended.
     pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
         self.shared.drain.serves_until(&shutdown);
-        let changes = tokio::spawn(follow_changes(self.shared.clone(), shutdown.clone()));
+        let changes = tokio::spawn(follow_changes(self.shared.clone(), self.applied, shutdown.clone()));
         let gauges = tokio::spawn(refresh_gauges(self.shared.clone(), shutdown.clone()));
         if let Some(certificates) = self.shared.certificates.clone() {
             tokio::spawn(certificates.follow(self.shared.metrics.clone(), shutdown.clone()));
@@ -200,21 +214,24 @@ impl Edge {
 }
 
 /// Ends the sessions of what is no longer served, and forgets what control orders to forget.
-async fn follow_changes(shared: Arc<Shared>, shutdown: CancellationToken) {
+async fn follow_changes(shared: Arc<Shared>, applied: OnceLock<Applied>, shutdown: CancellationToken) {
     let mut catalogue = shared.catalogue.clone();
-    let mut done = std::collections::HashSet::new();
+    let mut done: HashSet<String> = HashSet::new();
     loop {
         let newest = catalogue.borrow_and_update().clone();
         shared.withdrawals.settle(&newest);
-        let purges = &newest.purges;
-        for purge in purges {
-            if done.insert(purge.id.clone()) {
-                tracing::info!(origin = purge.origin_id, prefix = purge.key_prefix, "purge");
-                shared.library.purge(&purge.origin_id, &purge.key_prefix);
-            }
+        let new = || newest.purges.iter().filter(|purge| !done.contains(&purge.id));
+        let scope = Scope::of_purges(new());
+        if !scope.is_empty() {
+            tracing::info!(orders = new().count(), revision = newest.revision.number, "purge");
+            shared.library.purge(&Arc::new(scope)).await;
         }
         // What control no longer lists it will not list again.
-        done.retain(|id| purges.iter().any(|purge| purge.id == *id));
+        done = newest.purges.iter().map(|purge| purge.id.clone()).collect();
+        // Only now: an invalidation is complete once every node has said so.
+        if let Some(applied) = applied.get().filter(|_| !newest.is_empty()) {
+            applied(newest.revision.clone());
+        }
         tokio::select! {
             changed = catalogue.changed() => if changed.is_err() { return },
             () = shutdown.cancelled() => return,

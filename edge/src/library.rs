@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
+use proto::purge::Scope;
 
 use crate::media::{self, Limits, Media, MediaError};
 use crate::metrics::Metrics;
-use crate::object::blocks::BlockCache;
+use crate::object::blocks::{BlockCache, WALK_AT_ONCE};
 use crate::object::parse::ParseRoom;
 use crate::object::{ObjectReader, ReadError};
 
@@ -205,24 +206,32 @@ impl Library {
         budget.indexes.set(bytes);
     }
 
-    /// Forgets everything of `origin` whose key starts with `prefix`.
-    pub fn purge(&self, origin: &str, prefix: &str) {
-        self.blocks.purge(origin, prefix);
-        let (o, p) = (origin.to_owned(), prefix.to_owned());
-        let outcome = self.media.invalidate_entries_if(move |id, _| {
-            id.object.origin.as_str() == o && id.object.key.starts_with(&p)
-        });
+    /// Forgets what `scope` names. Viewers are served meanwhile.
+    pub async fn purge(&self, scope: &Arc<Scope>) {
+        {
+            // Who asks from now on shares no answer that was given before.
+            let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            asking.retain(|(object, _), _| !scope.covers(object));
+        }
+        self.blocks.purge(scope).await;
+        let covers = scope.clone();
+        let outcome = self.media.invalidate_entries_if(move |id, _| covers.covers(&id.object));
         if let Err(error) = outcome {
             tracing::error!(%error, "a purge could not be registered with the index cache");
         }
-        let stale: Vec<_> = self
-            .known
-            .iter()
-            .filter(|(object, _)| object.origin.as_str() == origin && object.key.starts_with(prefix))
-            .map(|(object, _)| (*object).clone())
-            .collect();
-        for object in stale {
-            self.known.invalidate(&object);
+        match scope.named() {
+            Some(named) => named.iter().for_each(|object| self.known.invalidate(object)),
+            None => {
+                let mut known = self.known.iter();
+                while let Some(first) = known.next() {
+                    for (object, _) in std::iter::once(first).chain(known.by_ref().take(WALK_AT_ONCE - 1)) {
+                        if scope.covers(&object) {
+                            self.known.invalidate(object.as_ref());
+                        }
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
         }
         self.absent.invalidate_all();
     }

@@ -12,6 +12,7 @@ use control::client::credentials::TlsFiles;
 use control::client::logs::{self, EdgeLogs, EdgeLogsConfig};
 use control::client::ship::Route;
 use control::client::telemetry::{self, LogControl, LogFormat, Readiness};
+use control::client::tls::peers::{self, TlsMetrics};
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, ShieldMap, StopSignal};
 use edge::Edge;
 use edge::config::EdgeConfig;
@@ -128,6 +129,9 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
     readiness.set("config", false);
     readiness.set("shields", false);
 
+    let tls_metrics = TlsMetrics::new(&registry, "edge")?;
+    tokio::spawn(peers::follow(credentials.tls.clone(), tls_metrics, shutdown.clone()));
+
     let metrics =
         TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
     let mut listeners = Vec::new();
@@ -165,6 +169,7 @@ async fn run(file: File, credentials: Credentials, log: LogControl) -> anyhow::R
     let shields = ShieldClient::new(&credentials, node.shields.clone(), file.shield_client, &registry)?;
     let [settle, drain_time] = [file.edge.settle_ms, file.edge.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(file.edge, Arc::new(shields), node.catalogue.clone(), &registry)?;
+    edge.tell_applied(node.tell_applied());
     if let Some(logs) = &logs {
         edge.log_to(Arc::new(logs.log()));
     }

@@ -8,6 +8,7 @@
 //! * [`access_log`]: the segments in which edges hand access events to control;
 //! * [`clock`]: wall time, passed in;
 //! * [`object`]: what a cached byte belongs to: an origin, a key, a version;
+//! * [`purge`]: what orders to forget name;
 //! * [`range`]: byte ranges, and how they fall into blocks, runs and ring segments;
 //! * [`distribution`]: the documents edges act on, and when one is valid;
 //! * [`status`]: the only mapping between Penstock's errors and `tonic::Status`, both ways;
@@ -23,6 +24,7 @@ pub mod distribution;
 pub mod fuzzing;
 pub mod message;
 pub mod object;
+pub mod purge;
 pub mod range;
 pub mod status;
 pub mod token;

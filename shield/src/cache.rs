@@ -7,9 +7,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::object::{ObjectVersion, OriginId};
+use proto::object::ObjectVersion;
 
 pub mod memory;
+
+/// Entries of a cache that a purge looks at before it lets others have the thread: well under a millisecond.
+pub(crate) const WALK_AT_ONCE: usize = 1024;
 
 /// Names one block of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,8 +40,10 @@ pub trait BlockCache: Send + Sync + 'static {
     fn get(&self, key: &BlockKey) -> Option<Block>;
     /// Keeps a block.
     fn insert(&self, key: BlockKey, block: Block);
-    /// Forgets every block of `origin` whose object's key starts with `key_prefix`; how many there were.
-    fn purge(&self, origin: &OriginId, key_prefix: &str) -> u64;
+    /// Forgets a block; whether it was here.
+    fn forget(&self, key: &BlockKey) -> bool;
+    /// The blocks that are here and stay while it is walked. The walk is long: it must hold nobody up, nor be held up by changes.
+    fn keys(&self) -> Box<dyn Iterator<Item = Arc<BlockKey>> + Send + '_>;
     /// Bytes held, and blocks.
     fn held(&self) -> (u64, u64);
 }

@@ -10,6 +10,7 @@ use control::client::config as files;
 use control::client::credentials::TlsFiles;
 use control::client::descriptors::{self, TooFew};
 use control::client::telemetry::{self, LogFormat, Readiness};
+use control::client::tls::peers::{self, TlsMetrics};
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use penstock_shield::{Shield, ShieldConfig, follow};
 use proto::token::Role;
@@ -108,6 +109,9 @@ async fn run(file: File, credentials: Credentials) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     readiness.set("config", false);
 
+    let tls_metrics = TlsMetrics::new(&registry, "shield")?;
+    tokio::spawn(peers::follow(credentials.tls.clone(), tls_metrics, shutdown.clone()));
+
     let metrics =
         TcpListener::bind(file.metrics).await.with_context(|| format!("metrics: {}", file.metrics))?;
     let listener =
@@ -142,8 +146,10 @@ async fn run(file: File, credentials: Credentials) -> anyhow::Result<()> {
             return Ok(());
         }
     }
-    follow::apply(&shield, &node.catalogue.borrow());
-    tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), shutdown.clone()));
+    let known = node.catalogue.borrow().clone();
+    follow::apply(&shield, &known).await;
+    let applied = node.tell_applied();
+    tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), applied, shutdown.clone()));
     let serving = {
         let stop = shutdown.clone();
         tokio::spawn(async move { shield.serve(listener, &credentials, stop).await })

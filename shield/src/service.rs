@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use proto::object::{ObjectKey, ObjectVersion, OriginId, check_key};
+use proto::purge::Scope;
 use proto::range::ByteRange;
 use proto::status::{Reason, RemoteError};
 use proto::token::{Caller, Role};
@@ -124,7 +125,7 @@ impl shield_server::Shield for Service {
     async fn purge(&self, request: Request<PurgeRequest>) -> Result<Response<PurgeResponse>, Status> {
         Caller::of(&request)?.expect(&[Role::Control], "purging a shield")?;
         let request = request.into_inner();
-        let entries = self.0.purge(&OriginId::from_wire(&request.origin_id), &request.key_prefix);
+        let entries = self.0.purge(&Scope::of_request(&request)).await;
         Ok(Response::new(PurgeResponse { entries }))
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::client::catalogue::Access;
-use control::client::credentials::Tls;
 use control::client::{Credentials, Dialer, OriginEntry};
 use futures::Stream;
+use futures::future::Either;
 use prometheus::Registry;
 use proto::object::OriginId;
+use proto::purge::Scope;
 use proto::token::BadToken;
 use proto::v1::ShieldMap;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -107,12 +108,12 @@ impl Shield {
     ///
     /// One that can't be used is logged and left out; the next call tries it again. Bytes cached of an origin that is gone
     /// stay until they are evicted, unreachable; what an origin access identity opened is forgotten when it may be read no longer.
-    pub fn set_origins(&self, origins: &HashMap<OriginId, OriginEntry>, access: &Access) {
+    pub async fn set_origins(&self, origins: &HashMap<OriginId, OriginEntry>, access: &Access) {
         for (id, stale) in self.origins.set(origins, access) {
             let entries = match stale {
-                Stale::Everything => self.purge(&id, ""),
+                Stale::Everything => self.purge(&Scope::whole(&id)).await,
                 // Bytes that were read by the old keys are the same under the new ones, if those may read them: the next HEAD tells.
-                Stale::Descriptions => self.stats.purge(&id, ""),
+                Stale::Descriptions => self.stats.purge(&Scope::whole(&id)).await,
             };
             tracing::info!(origin = %id, ?stale, entries, "the keys of an origin changed");
         }
@@ -123,10 +124,10 @@ impl Shield {
         self.origins.add(id, Arc::new(origin));
     }
 
-    /// Forgets what is cached of `origin` below `key_prefix`: blocks, descriptions and cached errors. Fills under way still
-    /// reach those who wait, but not the cache. Returns how many entries there were.
-    pub fn purge(&self, origin: &OriginId, key_prefix: &str) -> u64 {
-        let entries = self.stats.purge(origin, key_prefix) + self.blocks.purge(origin, key_prefix);
+    /// Forgets what is cached of what `scope` names: blocks, descriptions and cached errors. Fills under way still reach those who wait, but not
+    /// the cache. Readers are served meanwhile. Returns how many entries there were.
+    pub async fn purge(&self, scope: &Scope) -> u64 {
+        let entries = self.stats.purge(scope).await + self.blocks.purge(scope).await;
         self.metrics.purged.inc_by(entries);
         entries
     }
@@ -170,11 +171,7 @@ impl Shield {
     {
         let drain = Duration::from_millis(self.config.read.drain_ms);
         let service = InterceptedService::new(Door::new(Service(self.clone())), credentials.guard()?);
-        let mut server = Server::builder();
-        if let Some(tls) = credentials.tls.as_ref().and_then(Tls::server) {
-            server = server.tls_config(tls)?;
-        }
-        let serving = server
+        let router = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES)
@@ -184,8 +181,14 @@ impl Shield {
             .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
-            .add_service(service)
-            .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned());
+            .add_service(service);
+        let stopped = shutdown.clone().cancelled_owned();
+        let serving = match &credentials.tls {
+            Some(tls) => {
+                Either::Left(router.serve_with_incoming_shutdown(tls.accepted(connections), stopped))
+            }
+            None => Either::Right(router.serve_with_incoming_shutdown(connections, stopped)),
+        };
         let overdue = async {
             shutdown.cancelled().await;
             sleep(drain).await;

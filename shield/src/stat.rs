@@ -13,11 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use proto::object::{ObjectKey, ObjectVersion, OriginId};
+use proto::object::{ObjectKey, ObjectVersion};
+use proto::purge::Scope;
 use proto::status::{Reason, RemoteError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::cache::WALK_AT_ONCE;
 use crate::config::ShieldConfig;
 use crate::metrics::Metrics;
 use crate::origin::table::Source;
@@ -103,17 +105,21 @@ impl Stats {
         self.retired.insert(version.clone(), Instant::now());
     }
 
-    /// Forgets everything of `origin` below a key prefix, checks under way included; how many entries.
-    pub(crate) fn purge(&self, origin: &OriginId, key_prefix: &str) -> u64 {
-        let fits = |object: &ObjectKey| object.origin == *origin && object.key.starts_with(key_prefix);
-        let mut checks = self.checks();
-        checks.retain(|object, _| !fits(object));
+    /// Forgets what `scope` names, checks under way included; how many entries.
+    pub(crate) async fn purge(&self, scope: &Scope) -> u64 {
+        // The answers of those are for who waits already; a check that begins from now on is news, and may be kept.
+        self.checks().retain(|object, _| !scope.covers(object));
+        if let Some(named) = scope.named() {
+            return named.iter().filter(|object| self.entries.remove(*object).is_some()).count() as u64;
+        }
         let mut dropped = 0;
-        for (object, _) in &self.entries {
-            if fits(&object) {
-                self.entries.invalidate(object.as_ref());
-                dropped += 1;
+        let mut entries = self.entries.iter();
+        while let Some(first) = entries.next() {
+            let some = std::iter::once(first).chain(entries.by_ref().take(WALK_AT_ONCE - 1));
+            for (object, _) in some {
+                dropped += u64::from(scope.covers(&object) && self.entries.remove(object.as_ref()).is_some());
             }
+            tokio::task::yield_now().await;
         }
         dropped
     }

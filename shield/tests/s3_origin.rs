@@ -386,14 +386,14 @@ async fn c37_a_private_bucket_is_read_by_the_identity_s_keys_which_may_rotate() 
     let pair = pair(endpoint.config()).await;
     let (id, open) = (OriginId::of(HOST, "oai/E1"), OriginId::of(HOST, ""));
     let origins = HashMap::from([(id.clone(), entry(HOST, "oai/E1", A)), (open.clone(), entry(HOST, "", B))]);
-    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDONE")]));
+    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDONE")])).await;
     assert!(pair.read(&id).await.unwrap() == object);
     assert_eq!(pair.read(&open).await, Err(Reason::Forbidden), "anonymously it is forbidden, however hot");
 
     // Other keys: descriptions are asked for with those, bytes stay.
     let gets = || endpoint.asked().iter().filter(|asked| asked.method == "GET").count();
     let before = gets();
-    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDTWO")]));
+    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDTWO")])).await;
     assert!(pair.read(&id).await.unwrap() == object);
     assert_eq!(gets(), before);
     let last = endpoint.asked().last().unwrap().clone();
@@ -403,9 +403,9 @@ async fn c37_a_private_bucket_is_read_by_the_identity_s_keys_which_may_rotate() 
     );
 
     // Keys that open nothing: what is cached is no use without a description.
-    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDBAD")]));
+    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDBAD")])).await;
     assert_eq!(pair.read(&id).await, Err(Reason::Forbidden));
-    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDONE")]));
+    pair.shield.set_origins(&origins, &granted(&[], &[("E1", "AKIDONE")])).await;
     assert!(pair.read(&id).await.unwrap() == object, "the refusal is not remembered beyond its keys");
 }
 
@@ -423,7 +423,7 @@ async fn keys_and_grants_that_are_taken_back_close_what_is_cached() {
     let origins =
         HashMap::from([(own.clone(), entry(HOST, "oai/E1", A)), (role.clone(), entry(HOST, "oai/E2", A))]);
     let all = granted(&[(A, "media")], &[("E1", "AKIDONE")]);
-    pair.shield.set_origins(&origins, &all);
+    pair.shield.set_origins(&origins, &all).await;
     let info = pair.client.stat(&ObjectKey::new(role.clone(), "films/a b.mp4"), None).await.unwrap();
     assert!(pair.read(&own).await.unwrap() == object && pair.read(&role).await.unwrap() == object);
     assert!(
@@ -431,7 +431,7 @@ async fn keys_and_grants_that_are_taken_back_close_what_is_cached() {
     );
 
     let asked = endpoint.asked().len();
-    pair.shield.set_origins(&origins, &Access::default());
+    pair.shield.set_origins(&origins, &Access::default()).await;
     assert_eq!(
         (pair.read(&own).await, pair.read(&role).await),
         (Err(Reason::Forbidden), Err(Reason::Forbidden))
@@ -440,7 +440,7 @@ async fn keys_and_grants_that_are_taken_back_close_what_is_cached() {
     assert_eq!(pair.read_version(&info.id, info.size_bytes).await, Err(Reason::Forbidden));
     assert_eq!(endpoint.asked().len(), asked, "nobody asked S3 about it");
     // Granted again, it is fetched again: nothing was kept.
-    pair.shield.set_origins(&origins, &granted(&[(A, "*")], &[]));
+    pair.shield.set_origins(&origins, &granted(&[(A, "*")], &[])).await;
     assert!(pair.read(&role).await.unwrap() == object);
     let gets = endpoint.asked()[asked..].iter().filter(|asked| asked.method == "GET").count();
     assert!(gets > 0);
@@ -462,14 +462,14 @@ async fn another_account_s_distribution_is_refused_while_the_blocks_are_hot() {
     assert!(id(own) != id(theirs) && id(own) == id(stolen));
     let origins = HashMap::from([(id(own), entry(HOST, own, A)), (id(theirs), entry(HOST, theirs, B))]);
     let access = granted(&[(A, "media"), (B, "theirs")], &[("EA", "AKIDONE")]);
-    pair.shield.set_origins(&origins, &access);
+    pair.shield.set_origins(&origins, &access).await;
     for _ in 0..2 {
         assert!(pair.read(&id(own)).await.unwrap() == object);
         assert_eq!(pair.read(&id(theirs)).await, Err(Reason::Forbidden));
     }
     // Should a document of B name A's identity all the same, nobody reads it rather than both.
     let both = OriginEntry { accounts: [A, B].map(str::to_owned).into(), ..entry(HOST, stolen, A) };
-    pair.shield.set_origins(&HashMap::from([(id(own), both)]), &access);
+    pair.shield.set_origins(&HashMap::from([(id(own), both)]), &access).await;
     assert_eq!(pair.read(&id(own)).await, Err(Reason::Forbidden));
 }
 
@@ -494,7 +494,7 @@ async fn a_truncated_body_is_resumed_from_the_next_byte() {
         (id.clone(), entry("media.s3.amazonaws.com", "key", "")),
         (OriginId::of("nowhere.example", ""), entry("nowhere.example", "", "")),
     ]);
-    server.set_origins(&origins, &Access::default());
+    server.set_origins(&origins, &Access::default()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let stop = tokio_util::sync::CancellationToken::new();

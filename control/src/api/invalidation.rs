@@ -1,8 +1,8 @@
 //! Invalidations of web distributions: orders to forget paths before their time.
 //!
 //! Each path becomes a purge of what it names in every bucket of the distribution: a path that ends in `*` names all keys that begin with what
-//! stands before it, any other one key (and, as purges are of prefixes, keys that go on after it: forgetting too much only costs a fetch). An
-//! invalidation is `InProgress` until every node has applied the config revision that holds its purges, then `Completed`.
+//! stands before it (`/*` all there are), any other one key, in which a `*` is a `*`. An invalidation is `InProgress` until every node says that it has
+//! applied the config revision that holds its purges, which it says when it has forgotten; then it is `Completed`.
 //!
 //! RTMP objects could never be invalidated in CloudFront, so a streaming distribution is none here; an operator has `purge`.
 //!

@@ -63,6 +63,9 @@ pub(crate) enum KeysCommand {
         /// The key's id
         id: String,
     },
+    /// Seal all secrets in the store (of access keys, of origins, of the local authority) under the current secrets.key: the last step before a
+    /// former key may go. May be interrupted and repeated
+    Reseal,
 }
 
 #[derive(Args)]
@@ -117,6 +120,7 @@ pub(super) async fn keys(admin: &mut Admin, command: &KeysCommand) -> Result<Res
         KeysCommand::Disable { id } => change(admin, id, AccessKeyChange::Disable).await,
         KeysCommand::Enable { id } => change(admin, id, AccessKeyChange::Enable).await,
         KeysCommand::Delete { id } => change(admin, id, AccessKeyChange::Delete).await,
+        KeysCommand::Reseal => super::sealing::reseal(admin).await,
     })
 }
 

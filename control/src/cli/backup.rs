@@ -8,7 +8,7 @@ use penstock_control::backup::file;
 use penstock_control::client::admin::Admin;
 use proto::v1::BackupEntry;
 
-use super::Answer;
+use super::{Answer, sealing};
 
 fn read(path: &Path) -> Result<String> {
     let mut text = String::new();
@@ -50,5 +50,8 @@ pub(super) async fn import(admin: &mut Admin, path: &Path, replace: bool) -> Res
     Ok(admin.import(entries, replace).await.map(|imported| {
         let (documents, deleted, id) = (imported.documents, imported.deleted, imported.store_id);
         println!("{documents} documents written, {deleted} deleted; the store is now {id}");
+        for line in sealing::unopened(&imported.sealing.unwrap_or_default()) {
+            println!("{line}");
+        }
     }))
 }

@@ -5,6 +5,7 @@
 mod access;
 mod lending;
 mod logs;
+mod secrets;
 
 pub use logs::Tail;
 
@@ -91,7 +92,11 @@ fn proven(
     let scheme = parsed.uri().scheme_str().unwrap_or_default().to_owned();
     let parsed = match (scheme.as_str(), &credentials.tls) {
         ("http", None) => parsed,
-        ("https", Some(tls)) => parsed.tls_config(tls.client()).map_err(|e| bad(e.to_string()))?,
+        // TLS is what the channel dials; for tonic it is a plain one.
+        ("https", Some(_)) => {
+            let plain = endpoint.replacen("https", "http", 1);
+            Endpoint::from_shared(plain).map_err(|e| bad(e.to_string()))?
+        }
         ("https", None) => return Err(bad("https needs the cluster's CA: give tls.ca".into())),
         ("http", Some(_)) => return Err(bad("TLS files are given, so the scheme must be https".into())),
         _ => return Err(bad("the scheme must be http or https".into())),
@@ -102,7 +107,7 @@ fn proven(
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
-    let channel = dial::channel(&parsed, dialer);
+    let channel = dial::channel(&parsed, dialer, credentials.tls.as_ref());
     Ok(InterceptedService::new(channel, credentials.bearer()))
 }
 
@@ -212,15 +217,17 @@ impl Admin {
         Ok(self.client.get_certificate_authority(request).await?.into_inner().certificate_pem)
     }
 
-    /// Makes the cluster forget what it cached of a distribution's keys below `key_prefix` (empty: all).
+    /// Makes the cluster forget what it cached of a distribution's keys that begin with `key` (empty: all), or of this key alone.
     pub async fn purge(
         &mut self,
         distribution_id: &str,
-        key_prefix: &str,
+        key: &str,
+        exact: bool,
     ) -> Result<PurgeDistributionResponse, RemoteError> {
         let mut request = tonic::Request::new(PurgeDistributionRequest {
             distribution_id: distribution_id.into(),
-            key_prefix: key_prefix.into(),
+            key_prefix: key.into(),
+            exact,
         });
         request.set_timeout(CALL);
         Ok(self.client.purge(request).await?.into_inner())

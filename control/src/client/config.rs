@@ -44,6 +44,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The TLS files can't be used.
+    #[error(transparent)]
+    Tls(#[from] super::tls::peers::TlsError),
     /// A token is missing or can't be used.
     #[error("{field}: {reason}")]
     Token {

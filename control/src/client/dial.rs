@@ -10,8 +10,11 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::Service;
+
+use super::tls::peers::Tls;
 
 /// A connection, whatever carries it.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -47,10 +50,36 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// A channel to `endpoint` that connects when first used, through `dialer` if there is one.
-pub fn channel(endpoint: &Endpoint, dialer: Option<&Dialer>) -> Channel {
-    match dialer {
-        Some(dialer) => endpoint.connect_with_connector_lazy(dialer.clone()),
-        None => endpoint.connect_lazy(),
+/// A channel to `endpoint` (`http://HOST:PORT`, with `tls` too) that connects when first used, through `dialer` if there is one, and inside TLS if
+/// there is any: by what `tls` has at that moment.
+pub fn channel(endpoint: &Endpoint, dialer: Option<&Dialer>, tls: Option<&Tls>) -> Channel {
+    let secure = |tls: &Tls| endpoint.connect_with_connector_lazy(inside(tls.clone(), dialer.cloned()));
+    match (tls, dialer) {
+        (Some(tls), _) => secure(tls),
+        (None, Some(dialer)) => endpoint.connect_with_connector_lazy(dialer.clone()),
+        (None, None) => endpoint.connect_lazy(),
     }
+}
+
+/// Connections inside TLS, over what `dialer` opens, or TCP.
+pub fn inside(tls: Tls, dialer: Option<Dialer>) -> Dialer {
+    Dialer::new(move |uri| {
+        let (tls, dialer) = (tls.clone(), dialer.clone());
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default().to_owned();
+            let stream = match dialer {
+                Some(dialer) => (dialer.0)(uri).await?,
+                None => tcp(&uri).await?,
+            };
+            let stream: Box<dyn Connection> = Box::new(tls.connect(&host, stream).await?);
+            Ok(stream)
+        })
+    })
+}
+
+async fn tcp(uri: &Uri) -> io::Result<Box<dyn Connection>> {
+    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let stream = TcpStream::connect(authority).await?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }

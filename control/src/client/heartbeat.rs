@@ -56,10 +56,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             if failing {
                 return std::future::pending().await;
             }
+            // What was published is no news while the owner has not applied it.
+            let owner_tells = shared.applied.borrow().is_some();
             tokio::select! {
                 _ = state.changed() => (),
                 _ = applied.changed() => (),
-                _ = catalogue.changed() => (),
+                _ = catalogue.changed(), if !owner_tells => (),
             }
         };
         tokio::select! {

@@ -185,10 +185,13 @@ impl Node {
         self.shared.state.send_replace(state);
     }
 
-    /// Tells the cluster the revision this node serves by. Until the first call, the newest catalogue counts as applied
-    /// when it is published.
-    pub fn set_applied(&self, revision: Revision) {
-        self.shared.applied.send_replace(Some(revision));
+    /// What tells the cluster the revision this node serves by, all of its orders carried out. Until it is first called the newest catalogue counts
+    /// as applied when it is published: a node that does not serve yet has nothing to forget.
+    pub fn tell_applied(&self) -> impl Fn(Revision) + Send + Sync + use<> {
+        let shared = self.shared.clone();
+        move |revision| {
+            shared.applied.send_replace(Some(revision));
+        }
     }
 
     /// Gives up the lease, so that others notice at once; waits at most two seconds for a Register that is under way, and two for this call. The node stops

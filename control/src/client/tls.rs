@@ -4,11 +4,13 @@
 //! (SNI) are answered with that host's certificate where there is one, all others with the first.
 //!
 //! * [`certificates`]: the files of a listener, followed;
+//! * [`peers`]: those that the boxes know each other by, followed;
 //! * [`pair`]: one of them, and the choice between them;
 //! * [`x509`]: what a certificate says, for people.
 
 pub mod certificates;
 pub mod pair;
+pub mod peers;
 pub mod x509;
 
 pub use certificates::{CertificateError, Certificates, Look, Source};

@@ -1,7 +1,7 @@
 //! Sessions as signed cookies: who logged in, since when, and when last seen.
 //!
 //! Nothing is kept in memory, and logouts alone in the store ([`super::visitor`]), so whichever replica a request reaches takes the cookie, and a restart logs nobody out. The MAC's
-//! key is derived from the key that seals secrets, which all replicas share. A cookie says which access key logged in, not what
+//! key is derived from the key that seals secrets, which all replicas share; while that is rotated, cookies by either key are taken. A cookie says which access key logged in, not what
 //! it may do: that is looked up again at each request, so a disabled key's sessions end at once.
 //!
 //! A token that doesn't verify, or is older than it may be, is no session: the caller is sent to the login page.
@@ -34,15 +34,17 @@ pub(super) struct Session {
 /// Makes and verifies cookies.
 #[derive(Clone)]
 pub(super) struct Sessions {
-    key: hmac::Key,
+    /// The first signs; all verify.
+    keys: Vec<hmac::Key>,
     idle_ms: u64,
     absolute_ms: u64,
 }
 
 impl Sessions {
-    /// Cookies are signed with `key`; a session ends after `idle_ms` without a request, and `absolute_ms` after its login in any case.
-    pub(super) fn new(key: &[u8], idle_ms: u64, absolute_ms: u64) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), idle_ms, absolute_ms }
+    /// Cookies are signed with the first of `keys` and taken by all of them; a session ends after `idle_ms` without a request, and `absolute_ms` after its login in any case.
+    pub(super) fn new(keys: &[[u8; 32]], idle_ms: u64, absolute_ms: u64) -> Self {
+        let keys = keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect();
+        Self { keys, idle_ms, absolute_ms }
     }
 
     /// A session that begins now, of `key_id` or (empty) of nobody yet.
@@ -52,13 +54,17 @@ impl Sessions {
     }
 
     fn mac(&self, purpose: &str, text: &str) -> String {
-        let tag = hmac::sign(&self.key, format!("{purpose}\0{text}").as_bytes());
-        URL_SAFE_NO_PAD.encode(tag)
+        let text = format!("{purpose}\0{text}");
+        // There is a first one: the console is not opened without.
+        self.keys
+            .first()
+            .map_or_else(String::new, |key| URL_SAFE_NO_PAD.encode(hmac::sign(key, text.as_bytes())))
     }
 
     fn verified(&self, purpose: &str, text: &str, mac: &str) -> bool {
         let Ok(mac) = URL_SAFE_NO_PAD.decode(mac) else { return false };
-        hmac::verify(&self.key, format!("{purpose}\0{text}").as_bytes(), &mac).is_ok()
+        let text = format!("{purpose}\0{text}");
+        self.keys.iter().any(|key| hmac::verify(key, text.as_bytes(), &mac).is_ok())
     }
 
     /// The cookie's value.
@@ -139,7 +145,7 @@ mod tests {
     use super::*;
 
     fn sessions() -> Sessions {
-        Sessions::new(&[7; 32], 1_800_000, 43_200_000)
+        Sessions::new(&[[7; 32]], 1_800_000, 43_200_000)
     }
 
     #[test]
@@ -172,9 +178,23 @@ mod tests {
             assert_eq!(sessions.read(&changed, 5), None, "{changed}");
             assert_eq!(sessions.read(&token[..at], 5), None);
         }
-        let other = Sessions::new(&[8; 32], 1_800_000, 43_200_000);
+        let other = Sessions::new(&[[8; 32]], 1_800_000, 43_200_000);
         assert_eq!(other.read(&token, 5), None, "another cluster's key");
         assert_eq!(sessions.read(&"a".repeat(5000), 5), None);
+    }
+
+    #[test]
+    fn while_keys_are_rotated_replicas_take_each_other_s_cookies() {
+        let sessions = |keys: &[[u8; 32]]| Sessions::new(keys, 1_800_000, 43_200_000);
+        let (before, after) = (sessions(&[[7; 32], [8; 32]]), sessions(&[[8; 32], [7; 32]]));
+        let session = before.begin("AKID", 5);
+        for (from, to) in [(&before, &after), (&after, &before)] {
+            assert_eq!(to.read(&from.token(&session), 5), Some(session.clone()));
+            assert!(to.is_form_token(&session, &from.form_token(&session)));
+        }
+        let done = sessions(&[[8; 32]]);
+        assert_eq!(done.read(&after.token(&session), 5), Some(session.clone()));
+        assert_eq!(done.read(&before.token(&session), 5), None);
     }
 
     #[test]

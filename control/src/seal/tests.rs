@@ -24,7 +24,7 @@ fn a_secret_opens_only_for_the_document_it_was_sealed_for() {
 #[test]
 fn another_key_opens_nothing_and_says_so() {
     let sealed = Sealer::new(&key(1), &[]).seal(KEY, b"secret").unwrap();
-    assert_eq!(Sealer::new(&key(2), &[]).open(KEY, &sealed), Err(SealError::OtherKey));
+    assert_eq!(Sealer::new(&key(2), &[]).open(KEY, &sealed), Err(SealError::OtherKey(KeyId(key(1).id()))));
 }
 
 #[test]
@@ -44,8 +44,12 @@ fn after_a_rotation_old_secrets_open_and_new_ones_are_sealed_under_the_new_key()
     assert!(before.is_current(&sealed) && !after.is_current(&sealed));
     let renewed = after.seal(KEY, b"secret").unwrap();
     assert!(after.is_current(&renewed));
-    assert_eq!(before.open(KEY, &renewed), Err(SealError::OtherKey));
+    assert_eq!(before.open(KEY, &renewed), Err(SealError::OtherKey(KeyId(key(2).id()))));
     assert_eq!(Sealer::new(&key(2), &[]).open(KEY, &renewed).unwrap(), b"secret");
+    let standing = |fill: u8| after.standing(KeyId(key(fill).id()));
+    assert_eq!([2, 1, 3].map(standing), [Standing::Current, Standing::Former, Standing::Unknown]);
+    assert_eq!(KeyId::of_sealed(&sealed), Some(KeyId(key(1).id())));
+    assert_eq!(KeyId::of_sealed(b"none"), None);
 }
 
 #[test]
@@ -61,9 +65,10 @@ fn without_a_key_nothing_is_sealed_or_opened() {
 fn derived_keys_differ_by_label_and_by_key_and_are_the_same_everywhere() {
     let sealer = Sealer::new(&key(1), &[key(2)]);
     let cookies = sealer.derive("cookies").unwrap();
-    assert_eq!(cookies, Sealer::new(&key(1), &[]).derive("cookies").unwrap());
+    let alone = |fill| Sealer::new(&key(fill), &[]).derive("cookies").unwrap();
+    assert_eq!(cookies, [alone(1), alone(2)].concat(), "the current one's first, then what others sign by");
     assert_ne!(cookies, sealer.derive("cookies2").unwrap());
-    assert_ne!(cookies, Sealer::new(&key(2), &[]).derive("cookies").unwrap());
+    assert_ne!(alone(1), alone(2));
     assert_eq!(Sealer::none().derive("cookies"), Err(SealError::NoKey));
 }
 

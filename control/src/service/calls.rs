@@ -13,7 +13,8 @@ use proto::v1::control_server::Control;
 use proto::v1::{
     AccessKeyInfo, AccountInfo, ChangeAccessKeyRequest, CreateAccessKeyRequest, CreateAccessKeyResponse,
     CreateAccountRequest, DeleteAccountRequest, DeleteAccountResponse, ListAccessKeysRequest,
-    ListAccessKeysResponse, ListAccountsRequest, ListAccountsResponse,
+    ListAccessKeysResponse, ListAccountsRequest, ListAccountsResponse, ListSealingKeysRequest,
+    ListSealingKeysResponse, ResealSecretsRequest, ResealSecretsResponse,
 };
 use proto::v1::{
     ApplyRequest, ApplyResponse, BackupPage, DeploymentStatus, DeregisterRequest, DeregisterResponse,
@@ -32,7 +33,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ControlConfig, access, lending, operator, rights};
+use super::{ControlConfig, access, lending, operator, rights, secrets};
 use crate::accounts::Accounts;
 use crate::documents::{self, DISTRIBUTIONS, MEMBERS};
 use crate::door::authority;
@@ -305,28 +306,29 @@ impl Control for Calls {
         request: Request<PurgeDistributionRequest>,
     ) -> Result<Response<PurgeDistributionResponse>, Status> {
         rights::operator(&request, "purging")?;
-        let PurgeDistributionRequest { distribution_id, key_prefix } = request.into_inner();
+        let PurgeDistributionRequest { distribution_id, key_prefix, exact } = request.into_inner();
         if key_prefix.len() > 1024 || key_prefix.chars().any(char::is_control) {
             let error =
                 if key_prefix.len() > 1024 { KeyError::TooLong(key_prefix.len()) } else { KeyError::Control };
             return Err(refused(Reason::Invalid, format!("key_prefix: {error}")));
+        }
+        if exact && key_prefix.is_empty() {
+            return Err(refused(Reason::Invalid, format!("key_prefix: {}", KeyError::Empty)));
         }
         let view = self.view()?;
         let Some(distribution) = view.distributions.get(&distribution_id) else {
             return Err(refused(Reason::NotFound, format!("there is no distribution '{distribution_id}'")));
         };
         let order =
-            PurgeRequest { origin_id: distribution.origin_id.clone(), key_prefix: key_prefix.clone() };
+            PurgeRequest { origin_id: distribution.origin_id.clone(), key_prefix: key_prefix.clone(), exact };
         // Shields first: an edge that then refetches must not find the old bytes there.
         let Purged { entries: shield_entries, unreached } =
             self.shields.purge(&view, std::slice::from_ref(&order), &self.metrics).await;
         let (purge, number) =
-            documents::put_purge(&*self.store, &order.origin_id, &key_prefix, self.config.purge_ttl)
-                .await
-                .map_err(of_store)?;
+            documents::put_purge(&*self.store, &order, self.config.purge_ttl).await.map_err(of_store)?;
         self.metrics.purges.inc();
         tracing::info!(
-            distribution = %distribution_id, purge = %purge.id, %key_prefix, shield_entries, revision = number, "purged"
+            distribution = %distribution_id, purge = %purge.id, %key_prefix, exact, shield_entries, revision = number, "purged"
         );
         let revision = Some(Revision { store_id: view.store_id.clone(), number });
         Ok(Response::new(PurgeDistributionResponse { shield_entries, unreached, revision }))
@@ -391,6 +393,22 @@ impl Control for Calls {
     ) -> Result<Response<AccessKeyInfo>, Status> {
         rights::operator(&request, "changing access keys")?;
         access::change_key(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_sealing_keys(
+        &self,
+        request: Request<ListSealingKeysRequest>,
+    ) -> Result<Response<ListSealingKeysResponse>, Status> {
+        rights::operator(&request, "listing the keys of secrets")?;
+        secrets::list(self).await.map(Response::new)
+    }
+
+    async fn reseal_secrets(
+        &self,
+        request: Request<ResealSecretsRequest>,
+    ) -> Result<Response<ResealSecretsResponse>, Status> {
+        rights::operator(&request, "sealing secrets anew")?;
+        secrets::reseal(self, &request.into_inner()).await.map(Response::new)
     }
 
     async fn set_origin_keys(

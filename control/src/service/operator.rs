@@ -8,9 +8,12 @@ use proto::v1::{AppliedEntry, ApplyResponse, BackupEntry, BackupPage, ImportResp
 use tonic::{Status, Streaming};
 
 use super::calls::{Calls, of_store, refused};
+use super::secrets;
 use crate::backup::{self, ImportError};
 use crate::declare::{self, ApplyError, DeclaredSet};
 use crate::documents::DocumentError;
+use crate::seal::Standing;
+use crate::seal::reseal::Usage;
 
 /// Bytes after which a page of a backup is full.
 const PAGE_BYTES: usize = 1 << 20;
@@ -88,5 +91,18 @@ pub(super) async fn import(
     tracing::warn!(
         documents = imported.documents, deleted = imported.deleted, store = %head.store_id, "a backup was imported"
     );
-    Ok(ImportResponse { documents: imported.documents, deleted: imported.deleted, store_id: head.store_id })
+    let usage = Usage::of(entries.iter().map(|(key, value)| (key.as_str(), value)));
+    let unopened = usage.count_of(&calls.config.sealer, Standing::Unknown) + usage.damaged;
+    if unopened > 0 {
+        tracing::error!(
+            unopened,
+            "secrets of the backup are sealed under keys that this control does not have: secrets.old_key_files may name them"
+        );
+    }
+    Ok(ImportResponse {
+        documents: imported.documents,
+        deleted: imported.deleted,
+        store_id: head.store_id,
+        sealing: Some(secrets::told(&usage, &calls.config.sealer)),
+    })
 }

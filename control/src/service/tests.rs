@@ -344,14 +344,14 @@ async fn register_reports_what_was_applied_and_any_replica_lists_it() {
     drop(tokio::time::timeout(LONG, views.wait_for(applied(revision))).await.unwrap().unwrap());
     // Once the owner speaks, only what it says counts.
     let store_id = store.head().await.unwrap().store_id;
-    edge.node.set_applied(proto::v1::Revision { store_id: store_id.clone(), number: revision });
+    edge.node.tell_applied()(proto::v1::Revision { store_id: store_id.clone(), number: revision });
     let next = put(&store, B, "b.example").await;
     edge.until(|c| c.revision.number == next).await;
     let mut admin = crate::client::admin::Admin::new(&two.url(), &credentials(Role::Operator)).unwrap();
     let nodes = admin.nodes().await.unwrap();
     assert_eq!(nodes.nodes[0].node.as_ref().unwrap().applied.as_ref().unwrap().number, revision);
     assert!(nodes.nodes[0].age_ms <= 3000);
-    edge.node.set_applied(proto::v1::Revision { store_id, number: next });
+    edge.node.tell_applied()(proto::v1::Revision { store_id, number: next });
     drop(tokio::time::timeout(LONG, views.wait_for(applied(next))).await.unwrap().unwrap());
     let listed = admin.distributions().await.unwrap();
     assert_eq!((listed.distributions.len(), listed.newest.number), (2, next));
@@ -371,7 +371,7 @@ async fn a_purge_reaches_every_node_as_a_change_and_newcomers_in_the_snapshot() 
     edge.map_until(|m| m.shields.len() == 1).await;
     edge.until(|c| c.distributions.len() == 1).await;
     let mut admin = crate::client::admin::Admin::new(&replica.url(), &credentials(Role::Operator)).unwrap();
-    let answer = admin.purge(A, "films/").await.unwrap();
+    let answer = admin.purge(A, "films/", false).await.unwrap();
     assert_eq!(answer.unreached, ["shield-1"]);
     let newcomer = node("edge-2", NodeRole::Edge, &[replica.url()], &dir.path().join("2"));
     for n in [&edge, &shield, &newcomer] {
@@ -381,8 +381,13 @@ async fn a_purge_reaches_every_node_as_a_change_and_newcomers_in_the_snapshot() 
         assert_eq!(catalogue.purges[0].origin_id, OriginId::of("media.s3.amazonaws.com", "").as_str());
         assert_eq!(Some(&catalogue.revision), answer.revision.as_ref());
     }
-    assert_eq!(admin.purge("E0000000000000", "").await.unwrap_err().reason, Reason::NotFound);
-    assert_eq!(admin.purge(A, "a\nb").await.unwrap_err().reason, Reason::Invalid);
+    assert_eq!(admin.purge("E0000000000000", "", false).await.unwrap_err().reason, Reason::NotFound);
+    assert_eq!(admin.purge(A, "a\nb", false).await.unwrap_err().reason, Reason::Invalid);
+    assert_eq!(admin.purge(A, "", true).await.unwrap_err().reason, Reason::Invalid);
+    let one = admin.purge(A, "films/a.mp4", true).await.unwrap();
+    let catalogue = edge.until(|c| Some(&c.revision) == one.revision.as_ref()).await;
+    let purges: Vec<_> = catalogue.purges.iter().map(|p| (p.key_prefix.as_str(), p.exact)).collect();
+    assert_eq!(purges, [("films/", false), ("films/a.mp4", true)]);
     replica.stop().await;
 }
 

@@ -179,8 +179,10 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     )?;
     let shield = Shield::new(shield_config, &registry)?;
     shield_node.synced().await;
-    follow::apply(&shield, &shield_node.catalogue.borrow());
-    tokio::spawn(follow::follow(shield.clone(), shield_node.catalogue.clone(), shutdown.clone()));
+    let known = shield_node.catalogue.borrow().clone();
+    follow::apply(&shield, &known).await;
+    let applied = shield_node.tell_applied();
+    tokio::spawn(follow::follow(shield.clone(), shield_node.catalogue.clone(), applied, shutdown.clone()));
     tasks.spawn({
         let shutdown = shutdown.clone();
         async move { Ok(shield.serve(shield_listener, &shield_credentials, shutdown).await?) }
@@ -200,6 +202,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     edge_config.default_distribution.get_or_insert_with(|| identity.distribution_id.clone());
     let [settle, drain_time] = [edge_config.settle_ms, edge_config.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(edge_config, Arc::new(shields), edge_node.catalogue.clone(), &registry)?;
+    edge.tell_applied(edge_node.tell_applied());
     let spool = {
         let folder = options.data.join("state").join("edge").join("access-log");
         let config = SpoolConfig {

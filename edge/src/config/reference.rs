@@ -16,6 +16,8 @@ PENSTOCK_EDGE_CACHE_BYTES, and so on; lists take commas.
                               the URI penstock://edge/NODE among its
                               names no token is needed                    [default: none]
   tls.key                     PEM file of its private key                 [default: none]
+  tls.reload_seconds          how often the three are looked at again;
+                              SIGHUP does so at once                      [default: 10]
   state_dir                   folder for the last known good and the
                               spool of access events                      (required)
   listen                      addresses for viewers                       [default: 0.0.0.0:1935, 0.0.0.0:8080]

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use proto::object::{ObjectInfo, ObjectKey, ObjectVersion};
+use proto::purge::Scope;
 use proto::range::{BLOCK_BYTES, ByteRange, block_range};
 use proto::v1::Priority;
 use tokio::sync::{Semaphore, watch};
@@ -40,6 +41,8 @@ struct Flight {
     early: Weak<watch::Sender<Outcome>>,
 }
 
+/// Entries that a purge looks at before it lets others have the lock and the thread: well under a millisecond.
+pub(crate) const WALK_AT_ONCE: usize = 1024;
 /// How long demand waits for somebody's read-ahead before it asks for itself.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Times demand asks for a block that was evicted at once or whose fill was somebody's read-ahead and failed.
@@ -188,11 +191,13 @@ impl BlockCache {
         }
     }
 
-    /// Forgets blocks of `origin` whose key starts with `prefix`.
-    pub fn purge(&self, origin: &str, prefix: &str) {
-        self.blocks.purge(|version| {
-            version.object.origin.as_str() == origin && version.object.key.starts_with(prefix)
-        });
+    /// Forgets the blocks of what `scope` names.
+    pub async fn purge(&self, scope: &Scope) {
+        let mut from = Some(0);
+        while let Some(ticket) = from {
+            from = self.blocks.purge(ticket, WALK_AT_ONCE, |version| scope.covers(&version.object));
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The version of `object` known to be gone, if any.

@@ -34,9 +34,20 @@ struct Entry {
 
 struct Kept {
     entries: HashMap<BlockId, Entry>,
-    /// Each entry's id exactly once; the hand takes from the front.
-    clock: VecDeque<BlockId>,
+    /// Each entry's id exactly once, under the ticket it drew when it was put at the back, so in the order of tickets; `None` for what was purged.
+    /// The hand takes from the front.
+    clock: VecDeque<(u64, Option<BlockId>)>,
+    next_ticket: u64,
+    /// How many `None` there are in the clock.
+    holes: usize,
     charge: Charge,
+}
+
+impl Kept {
+    fn put_at_back(&mut self, id: BlockId) {
+        self.clock.push_back((self.next_ticket, Some(id)));
+        self.next_ticket += 1;
+    }
 }
 
 /// Blocks in memory, at most `capacity_bytes` of them.
@@ -48,7 +59,7 @@ pub(super) struct Cache {
 impl Cache {
     /// An empty one that keeps its figure in `charge`.
     pub(super) fn new(capacity_bytes: u64, charge: Charge) -> Self {
-        let kept = Kept { entries: HashMap::new(), clock: VecDeque::new(), charge };
+        let kept = Kept { entries: HashMap::new(), clock: VecDeque::new(), next_ticket: 0, holes: 0, charge };
         Self { kept: Mutex::new(kept), capacity_bytes }
     }
 
@@ -84,38 +95,55 @@ impl Cache {
         }
         let (mut spared, most) = (0, SPARED.min(kept.clock.len()));
         while bytes > self.capacity_bytes {
-            let Some(id) = kept.clock.pop_front() else { break };
+            let Some((_, slot)) = kept.clock.pop_front() else { break };
+            let Some(id) = slot else {
+                kept.holes -= 1;
+                continue;
+            };
             let Some(entry) = kept.entries.get_mut(&id) else { continue };
             if std::mem::take(&mut entry.used) {
-                kept.clock.push_back(id);
+                kept.put_at_back(id);
             } else if spared < most && entry.block.is_lent() {
                 spared += 1;
-                kept.clock.push_back(id);
+                kept.put_at_back(id);
             } else if let Some(entry) = kept.entries.remove(&id) {
                 bytes -= entry.block.len();
                 dropped.push(entry);
             }
         }
         // Last, so that it isn't dropped for itself while all others are lent.
-        kept.clock.extend(newcomer);
+        if let Some(id) = newcomer {
+            kept.put_at_back(id);
+        }
         kept.charge.set(bytes);
     }
 
-    /// Drops the blocks of versions that fit.
-    pub(super) fn purge(&self, fits: impl Fn(&ObjectVersion) -> bool) {
+    /// Drops the blocks of versions that fit, among the `most` from ticket `from` on; from which ticket to go on, `None` at the end. What is put
+    /// in meanwhile gets a later ticket, and what the hand puts back does too: a walk from 0 to the end meets all that was there when it began.
+    pub(super) fn purge(&self, from: u64, most: usize, fits: impl Fn(&ObjectVersion) -> bool) -> Option<u64> {
+        // Dropped outside the lock, as above.
         let mut dropped = Vec::new();
         let mut kept = self.lock();
-        let Kept { entries, clock, charge } = &mut *kept;
+        let Kept { entries, clock, holes, charge, .. } = &mut *kept;
         let mut bytes = charge.bytes();
-        clock.retain(|id| {
-            let goes = fits(&id.version);
-            if goes && let Some(entry) = entries.remove(id) {
+        let start = clock.partition_point(|(ticket, _)| *ticket < from);
+        let end = clock.len().min(start + most);
+        for (_, slot) in clock.range_mut(start..end) {
+            let Some(id) = slot.take_if(|id| fits(&id.version)) else { continue };
+            *holes += 1;
+            if let Some(entry) = entries.remove(&id) {
                 bytes -= entry.block.len();
                 dropped.push(entry);
             }
-            !goes
-        });
+        }
         charge.set(bytes);
+        let next = clock.get(end).map(|(ticket, _)| *ticket);
+        // Holes cost no look-up: closing them is quick, and so seldom that the clock stays within twice what it keeps.
+        if next.is_none() && *holes > clock.len() / 2 {
+            clock.retain(|(_, slot)| slot.is_some());
+            *holes = 0;
+        }
+        next
     }
 }
 
@@ -195,9 +223,46 @@ mod tests {
         setup.insert(1);
         setup.insert(101);
         assert_eq!(setup.cached.bytes(), 200);
-        setup.cache.purge(|version| &*version.object.key == "b");
+        assert_eq!(setup.cache.purge(0, 100, |version| &*version.object.key == "b"), None);
         assert_eq!((setup.held(), setup.cached.bytes(), setup.alive.bytes()), (vec![1], 100, 100));
         (2..9).for_each(|i| setup.insert(i));
         assert_eq!(setup.held(), [6, 7, 8]);
+    }
+
+    #[test]
+    fn a_purge_in_steps_meets_all_that_was_there_while_the_hand_goes_on() {
+        let (alive, cached) = (Arc::<Account>::default(), Arc::<Account>::default());
+        let cache = Cache::new(10_000, Charge::new(&cached, 0));
+        let setup = Setup { cache, alive, cached };
+        (0..50).for_each(|i| setup.insert(i));
+        (100..150).for_each(|i| setup.insert(i));
+        // What was used is put back behind what the walk has yet to see.
+        (0..200).for_each(|i| drop(setup.cache.get(&id(i))));
+        let (mut from, mut steps) = (Some(0), 0);
+        while let Some(ticket) = from {
+            from = setup.cache.purge(ticket, 7, |version| &*version.object.key == "b");
+            // One in, and the hand takes one out for it.
+            setup.insert(50 + steps);
+            steps += 1;
+        }
+        assert!(steps >= 14, "{steps}");
+        assert!(setup.held().iter().all(|i| *i < 100), "{:?}", setup.held());
+        assert_eq!(setup.cached.bytes(), setup.held().len() as u64 * 100);
+        let kept = setup.cache.lock();
+        assert_eq!(kept.clock.iter().filter(|(_, slot)| slot.is_some()).count(), kept.entries.len());
+        assert_eq!(kept.clock.iter().filter(|(_, slot)| slot.is_none()).count(), kept.holes);
+        assert!(kept.clock.iter().map(|(ticket, _)| ticket).is_sorted());
+    }
+
+    #[test]
+    fn blocks_that_come_and_are_purged_again_and_again_leave_no_trail() {
+        let setup = setup();
+        for round in 0..1000 {
+            setup.insert(round % 2);
+            setup.insert(100);
+            assert_eq!(setup.cache.purge(0, 100, |version| &*version.object.key == "a"), None);
+        }
+        assert_eq!((setup.held(), setup.cached.bytes()), (vec![100], 100));
+        assert!(setup.cache.lock().clock.len() <= 3);
     }
 }

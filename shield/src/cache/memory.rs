@@ -1,8 +1,9 @@
 //! Blocks in memory: moka, weighed in bytes.
 
+use std::sync::Arc;
+
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use proto::object::OriginId;
 
 use super::{Block, BlockCache, BlockKey};
 
@@ -39,17 +40,12 @@ impl BlockCache for Memory {
         self.blocks.insert(key, block);
     }
 
-    fn purge(&self, origin: &OriginId, key_prefix: &str) -> u64 {
-        // A walk over all keys: purges are rare, and a million keys take some tens of milliseconds.
-        let mut dropped = 0;
-        for (key, _) in &self.blocks {
-            let object = &key.version.object;
-            if object.origin == *origin && object.key.starts_with(key_prefix) {
-                self.blocks.invalidate(key.as_ref());
-                dropped += 1;
-            }
-        }
-        dropped
+    fn forget(&self, key: &BlockKey) -> bool {
+        self.blocks.remove(key).is_some()
+    }
+
+    fn keys(&self) -> Box<dyn Iterator<Item = Arc<BlockKey>> + Send + '_> {
+        Box::new(self.blocks.iter().map(|(key, _)| key))
     }
 
     fn held(&self) -> (u64, u64) {
@@ -62,7 +58,7 @@ impl BlockCache for Memory {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use proto::object::{ObjectKey, ObjectVersion};
+    use proto::object::{ObjectKey, ObjectVersion, OriginId};
 
     fn key(origin: &OriginId, key: &str, index: u64) -> BlockKey {
         BlockKey {
@@ -87,18 +83,19 @@ mod tests {
     }
 
     #[test]
-    fn a_purge_keeps_to_its_origin_and_prefix() {
+    fn blocks_are_forgotten_one_by_one_also_while_they_are_walked() {
         let cache = Memory::new(10 << 20);
         let (one, two) = (OriginId::of("a", ""), OriginId::of("a", "key"));
         for origin in [&one, &two] {
-            cache.insert(key(origin, "films/a", 0), block(10));
-            cache.insert(key(origin, "films/a", 1), block(10));
-            cache.insert(key(origin, "songs/a", 0), block(10));
+            (0..50).for_each(|index| cache.insert(key(origin, "films/a", index), block(10)));
         }
-        assert_eq!(cache.purge(&one, "films/"), 2);
+        assert_eq!(cache.keys().count(), 100);
+        let dropped =
+            cache.keys().filter(|key| key.version.object.origin == one && cache.forget(key)).count();
+        assert_eq!(dropped, 50);
         assert!(cache.get(&key(&one, "films/a", 0)).is_none());
-        assert!(cache.get(&key(&one, "songs/a", 0)).is_some());
-        assert!(cache.get(&key(&two, "films/a", 0)).is_some());
-        assert_eq!(cache.purge(&two, ""), 3);
+        assert!(!cache.forget(&key(&one, "films/a", 0)), "it was not here");
+        assert!(cache.get(&key(&two, "films/a", 49)).is_some());
+        assert_eq!(cache.keys().count(), 50);
     }
 }

@@ -54,11 +54,8 @@ impl Node {
         tls: Option<&Tls>,
         dialer: Option<&Dialer>,
     ) -> Result<Self, Error> {
-        let endpoint = match tls {
-            Some(tls) => Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls.client())?,
-            None => Endpoint::from_shared(format!("http://{address}"))?,
-        };
-        let endpoint = endpoint
+        // Whether it is TLS inside is the channel's matter.
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(Duration::from_millis(config.connect_ms))
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -68,11 +65,11 @@ impl Node {
             .http2_keep_alive_interval(PING)
             .keep_alive_timeout(PING)
             .keep_alive_while_idle(true);
-        let channels = |count: usize| (0..count).map(|_| dial::channel(&endpoint, dialer)).collect();
+        let channels = |count: usize| (0..count).map(|_| dial::channel(&endpoint, dialer, tls)).collect();
         Ok(Self {
             id: id.to_owned(),
             address: address.to_owned(),
-            stat: dial::channel(&endpoint, dialer),
+            stat: dial::channel(&endpoint, dialer, tls),
             demand: channels(config.demand_connections),
             read_ahead: channels(config.read_ahead_connections),
             turn: AtomicUsize::new(0),

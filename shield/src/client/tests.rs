@@ -365,12 +365,17 @@ async fn the_service_refuses_what_makes_no_sense_and_answers_from_the_cache_alon
 
     // Only control may order a purge; it forgets what was read.
     let refused = stub
-        .purge(PurgeRequest { origin_id: bucket().as_str().into(), key_prefix: "films/".into() })
+        .purge(PurgeRequest {
+            origin_id: bucket().as_str().into(),
+            key_prefix: "films/".into(),
+            exact: false,
+        })
         .await
         .unwrap_err();
     assert_eq!(RemoteError::from(refused).reason, Reason::Denied);
     let mut control = Stub::with_interceptor(channel, MasterToken::new("a-token-for-tests").unwrap().peer());
-    let purge = PurgeRequest { origin_id: bucket().as_str().into(), key_prefix: "films/".into() };
+    let purge =
+        PurgeRequest { origin_id: bucket().as_str().into(), key_prefix: "films/".into(), exact: false };
     control.purge(purge.clone()).await.unwrap();
     assert_eq!(reason(&mut stub, request(0, 1, true)).await, Reason::NotCached);
     let mut stream = stub.read(request(MIB + 5, MIB + 9, false)).await.unwrap().into_inner();

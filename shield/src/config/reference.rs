@@ -16,6 +16,8 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
                               the URI penstock://shield/NODE among its
                               names no token is needed                    [default: none]
   tls.key                     PEM file of its private key                 [default: none]
+  tls.reload_seconds          how often the three are looked at again;
+                              SIGHUP does so at once                      [default: 10]
   state_dir                   folder for the last known good              (required)
   listen                      gRPC address                                [default: 0.0.0.0:7400]
   address                     HOST:PORT edges reach it by                 [default: listen, unless a wildcard]

@@ -10,13 +10,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use proto::object::{ObjectVersion, OriginId};
+use proto::object::ObjectVersion;
+use proto::purge::Scope;
 use proto::v1::Priority;
 use tokio::sync::watch;
 
 use super::runs::merge;
 use super::{Demanded, FillError};
-use crate::cache::{Block, BlockCache, BlockKey};
+use crate::cache::{Block, BlockCache, BlockKey, WALK_AT_ONCE};
 use crate::metrics::Metrics;
 
 type Outcome = Result<Block, FillError>;
@@ -202,15 +203,26 @@ impl Table {
         }
     }
 
-    /// Forgets what is cached below a prefix, and sees to it that fills under way are not cached; how many blocks.
-    pub(crate) fn purge(&self, origin: &OriginId, key_prefix: &str) -> u64 {
-        let mut slots = self.lock();
-        let before = slots.len();
-        slots.retain(|key, _| {
-            let object = &key.version.object;
-            object.origin != *origin || !object.key.starts_with(key_prefix)
-        });
-        self.metrics.filling_blocks.set(slots.len() as i64);
-        (before - slots.len()) as u64 + self.cache.purge(origin, key_prefix)
+    /// Forgets what `scope` names, and sees to it that fills under way are not cached; how many blocks.
+    ///
+    /// The lock is held for the fills alone. Whoever claims while the cache is walked may still find an old block, as just before the purge; what
+    /// a fill brings meanwhile is new, and if it is dropped too, that costs a fetch.
+    pub(crate) async fn purge(&self, scope: &Scope) -> u64 {
+        let mut dropped = {
+            let mut slots = self.lock();
+            let before = slots.len();
+            slots.retain(|key, _| !scope.covers(&key.version.object));
+            self.metrics.filling_blocks.set(slots.len() as i64);
+            (before - slots.len()) as u64
+        };
+        let mut keys = self.cache.keys();
+        while let Some(first) = keys.next() {
+            let some = std::iter::once(first).chain(keys.by_ref().take(WALK_AT_ONCE - 1));
+            for key in some {
+                dropped += u64::from(scope.covers(&key.version.object) && self.cache.forget(&key));
+            }
+            tokio::task::yield_now().await;
+        }
+        dropped
     }
 }

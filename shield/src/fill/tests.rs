@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::object::{ObjectKey, OriginId};
+use proto::purge::Scope;
 
 use super::*;
 use crate::cache::Block;
@@ -196,7 +197,7 @@ async fn a_part_of_a_small_object_of_unknown_size_brings_the_whole() {
 async fn bytes_that_stay_wrong_are_an_error() {
     let bench = verifying(MIB);
     assert!(bench.read(0..1).await.is_ok());
-    bench.table.purge(&bench.version.object.origin, "");
+    bench.table.purge(&Scope::whole(&bench.version.object.origin)).await;
     bench.origin.inject(std::iter::repeat_n(Fault::Corrupt(5), 3));
     let error = bench.read(0..1).await.unwrap_err();
     assert!(matches!(error, FillError::Origin(OriginError::Corrupt(_))), "{error}");
@@ -283,7 +284,7 @@ async fn a_purge_during_a_fill_keeps_its_bytes_out_of_the_cache() {
     let bench = bench(MIB);
     let gate = bench.origin.gate();
     let asked = bench.ask(0..1, Priority::Demand);
-    bench.table.purge(&bench.version.object.origin, "fi");
+    bench.table.purge(&Scope::of([(bench.version.object.origin.as_str(), "fi", false)])).await;
     gate.add_permits(10);
     for pending in asked {
         assert_eq!(pending.wait().await.unwrap().unwrap().data, bench.bytes);

@@ -1,5 +1,7 @@
 //! Descriptions over an origin in memory, on paused time.
 
+use proto::object::OriginId;
+
 use super::*;
 use crate::origin::fault::Faulty;
 use crate::origin::memory::Memory;
@@ -165,9 +167,18 @@ async fn a_purge_forgets_errors_too() {
     let bench = bench(ShieldConfig::default());
     assert_eq!(bench.stat(None).await, Err(Reason::NotFound));
     let one = bench.objects.put("film", "one");
-    assert_eq!(bench.stats.purge(&OriginId::of("other", ""), ""), 0);
-    assert_eq!(bench.stats.purge(&bench.object.origin, "fi"), 1);
+    assert_eq!(bench.stats.purge(&Scope::whole(&OriginId::of("other", ""))).await, 0);
+    let origin = bench.object.origin.as_str();
+    for other in [("fil", true), ("film2", false), ("film/", false)] {
+        assert_eq!(bench.stats.purge(&Scope::of([(origin, other.0, other.1)])).await, 0, "{other:?}");
+        assert_eq!(bench.stat(None).await, Err(Reason::NotFound), "{other:?}");
+    }
+    assert_eq!(bench.stats.purge(&Scope::of([(origin, "fi", false)])).await, 1);
     assert_eq!(bench.stat(None).await, Ok(one));
+    assert_eq!(bench.stat(None).await, Ok(one));
+    let two = bench.objects.put("film", "two!");
+    assert_eq!(bench.stats.purge(&Scope::of([(origin, "film", true), (origin, "x", true)])).await, 1);
+    assert_eq!(bench.stat(None).await, Ok(two));
 }
 
 #[tokio::test(start_paused = true)]

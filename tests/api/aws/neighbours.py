@@ -130,6 +130,16 @@ def invalidations(case):
         "Paths": {"Quantity": 3001, "Items": [f"/{n}" for n in range(3001)]}, "CallerReference": unique("inv")})  # fmt: skip
 
 
+def invalidate(case):
+    """WORDS are paths: a web distribution is made, they are invalidated, and that runs to Completed."""
+    made = case.api.create_distribution(DistributionConfig=web())["Distribution"]["Id"]
+    batch = {"Paths": {"Quantity": len(case.words), "Items": case.words}, "CallerReference": unique("inv")}
+    one = case.api.create_invalidation(DistributionId=made, InvalidationBatch=batch)["Invalidation"]
+    case.same("batch", one["InvalidationBatch"], batch)
+    case.api.get_waiter("invalidation_completed").wait(DistributionId=made, Id=one["Id"], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    case.check("Completed", True)
+
+
 def identities(case):
     """Origin access identities: made, used, not deletable in use, changed, listed, deleted."""
     api = case.api
@@ -294,4 +304,4 @@ def belongings(case):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (web_life, invalidations, identities, keys, elsewhere, belongings)})
+    main({f.__name__: f for f in (web_life, invalidations, invalidate, identities, keys, elsewhere, belongings)})

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use proto::v1::{PurgeRequest, Resource};
 
-use super::{batch_of, paths};
+use super::batch_of;
+use super::paths::{self, Named};
 use crate::accounts::Principal;
 use crate::api::held::{self, Committed, Held, check_caller_reference, contended, stored_config};
 use crate::api::paging::{Page, PageRequest};
@@ -130,14 +131,13 @@ fn bounded(context: &Context, orders: Vec<PurgeRequest>) -> Result<Vec<PurgeRequ
         kept.get(origin).copied().unwrap_or_default() + new.get(origin).copied().unwrap_or_default() > most
     };
     let whole = new.keys().filter(|origin| is_full(origin));
-    let mut bounded: Vec<PurgeRequest> = whole
-        .map(|origin| PurgeRequest { origin_id: (*origin).to_owned(), key_prefix: String::new() })
-        .collect();
+    let mut bounded: Vec<PurgeRequest> =
+        whole.map(|origin| PurgeRequest { origin_id: (*origin).to_owned(), ..Default::default() }).collect();
     bounded.extend(orders.iter().filter(|order| !is_full(&order.origin_id)).cloned());
     Ok(bounded)
 }
 
-fn check(batch: &Batch, paths_max: usize) -> Result<Vec<String>, ApiError> {
+fn check(batch: &Batch, paths_max: usize) -> Result<Vec<Named>, ApiError> {
     check_caller_reference(&batch.caller_reference)?;
     if batch.paths.is_empty() {
         return Err(ApiError::invalid_argument("Paths: names nothing"));
@@ -146,7 +146,7 @@ fn check(batch: &Batch, paths_max: usize) -> Result<Vec<String>, ApiError> {
         let reason = format!("an invalidation may have {paths_max} paths");
         return Err(ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "BatchTooLarge", reason));
     }
-    batch.paths.iter().map(|path| paths::key_prefix(path)).collect()
+    batch.paths.iter().map(|path| paths::named(path)).collect()
 }
 
 /// Has every node forget. The same caller reference with the same paths answers with the invalidation it made before; with others it is refused
@@ -161,8 +161,8 @@ pub async fn create(
     check_writable(principal)?;
     let limits = &context.config.limits;
     let config = distribution(context, principal, distribution_id).await?;
-    let prefixes = check(&batch, limits.invalidation_paths)?;
-    let orders = bounded(context, paths::orders(&config, &principal.account, &prefixes))?;
+    let named = check(&batch, limits.invalidation_paths)?;
+    let orders = bounded(context, paths::orders(&config, &principal.account, &named))?;
     let account = &principal.account;
     // Another distribution's references are others.
     let reference = format!("{distribution_id}/{}", batch.caller_reference);
@@ -231,15 +231,9 @@ pub async fn create(
 }
 
 /// `transaction` with these orders, published.
-fn with_orders(
-    context: &Context,
-    transaction: Transaction,
-    orders: &[proto::v1::PurgeRequest],
-) -> Transaction {
+fn with_orders(context: &Context, transaction: Transaction, orders: &[PurgeRequest]) -> Transaction {
     let ttl = context.config.purge_ttl;
-    let add = |transaction, order: &proto::v1::PurgeRequest| {
-        add_purge(transaction, &order.origin_id, &order.key_prefix, ttl).1
-    };
+    let add = |transaction, order: &PurgeRequest| add_purge(transaction, order, ttl).1;
     orders.iter().fold(transaction.put(HEAD_KEY, ""), add)
 }
 

@@ -36,6 +36,7 @@ async fn make(bench: &Bench, id: &str, body: &str) -> Result<Reply, ApiError> {
     handle(&bench.context, &post(ALICE, NEW, &format!("{id}/invalidation"), body)).await
 }
 
+/// Prefixes as paths name them, with a `*` at the end.
 async fn purges(bench: &Bench) -> Vec<(String, u64)> {
     let entries = bench.context.store.list(PURGES).await.unwrap().entries;
     let mut purges: Vec<(String, u64)> = entries
@@ -46,7 +47,8 @@ async fn purges(bench: &Bench) -> Vec<(String, u64)> {
                 purge.origin_id,
                 OriginId::of("media.s3.amazonaws.com", &format!("public/{ALICE}")).as_str()
             );
-            (purge.key_prefix, entry.modified)
+            let star = if purge.exact { "" } else { "*" };
+            (format!("{}{star}", purge.key_prefix), entry.modified)
         })
         .collect();
     purges.sort();
@@ -65,7 +67,7 @@ async fn paths_become_purges_and_are_completed_when_every_node_applied_them() {
     assert_eq!((at(&made, "Status"), at(&made, "CreateTime")), ("InProgress", "2026-11-21T11:00:00.000Z"));
     assert_eq!(at(&made, "InvalidationBatch/Paths/Items/Path"), "/a/*");
     let known = purges(&bench).await;
-    assert_eq!(known.iter().map(|(prefix, _)| prefix.as_str()).collect::<Vec<_>>(), ["a/", "b c.mp4"]);
+    assert_eq!(known.iter().map(|(prefix, _)| prefix.as_str()).collect::<Vec<_>>(), ["a/*", "b c.mp4"]);
     let entry =
         bench.context.store.get(&format!("api/invalidation/{ALICE}/{id}/{invalidation}")).await.unwrap();
     assert!(
@@ -110,7 +112,7 @@ async fn orders_that_pass_a_bound_become_one_for_the_whole_origin_and_then_none(
         answered(make(&bench, &id, &body(&n.to_string(), &["/c", "/d"])).await, 201);
         bench.until(|view| view.purges.len() == 2 + n).await;
     }
-    let whole = purges(&bench).await.into_iter().filter(|(prefix, _)| prefix.is_empty()).count();
+    let whole = purges(&bench).await.into_iter().filter(|(prefix, _)| prefix == "*").count();
     assert_eq!(whole, 4);
     let refusal = refused(make(&bench, &id, &body("5", &["/c"])).await);
     assert_eq!(refusal, (400, "TooManyInvalidationsInProgress"));

@@ -120,6 +120,11 @@ impl WebConfig {
         is_true(&self.tree, "Enabled")
     }
 
+    /// The key that stands for the root, without a leading slash; empty: none does.
+    pub(crate) fn default_root_object(&self) -> &str {
+        self.text("DefaultRootObject").trim().trim_start_matches('/')
+    }
+
     /// Its CNAMEs, lower case.
     pub fn aliases(&self) -> Vec<String> {
         items(&self.tree, "Aliases").map(|name| name.text.trim().to_ascii_lowercase()).collect()

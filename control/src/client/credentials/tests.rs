@@ -45,10 +45,16 @@ fn tls_files_are_checked_by_name() {
         std::fs::write(&path, text).unwrap();
         path
     };
-    let cert = write("cert.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
-    let key = write("key.pem", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let cert = write("cert.pem", &made.cert.pem());
+    let key = write("key.pem", &made.signing_key.serialize_pem());
     let none = write("none.pem", "nothing");
-    let whole = TlsFiles { ca: cert.clone(), cert: Some(cert.clone()), key: Some(key.clone()) };
+    let whole = TlsFiles {
+        ca: cert.clone(),
+        cert: Some(cert.clone()),
+        key: Some(key.clone()),
+        ..TlsFiles::default()
+    };
     let only_ca = TlsFiles { cert: None, key: None, ..whole.clone() };
     // A certificate replaces the token; the CA alone does not.
     assert!(load(Role::Shield, None, Some(&whole)).unwrap().token.is_none());
@@ -57,6 +63,7 @@ fn tls_files_are_checked_by_name() {
     let cases = [
         (TlsFiles { ca: none.clone(), ..whole.clone() }, "tls.ca"),
         (TlsFiles { key: Some(cert.clone()), ..whole.clone() }, "tls.key"),
+        (TlsFiles { reload_seconds: 0, ..whole.clone() }, "tls.reload_seconds"),
         (TlsFiles { key: None, ..whole.clone() }, "come together"),
         (TlsFiles { ca: dir.path().join("absent"), ..whole }, "absent"),
     ];

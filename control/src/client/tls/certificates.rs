@@ -204,7 +204,8 @@ fn read(sources: &[Source]) -> Result<Files, CertificateError> {
     Ok(Files { pairs, digest: hash.finalize().into() })
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
+/// The text of a file that may be a symbolic link and is no longer than a certificate file can be.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let mut text = Vec::new();
     let failed = |error| CertificateError::Read(path.to_owned(), error);
     // Opening a pipe would wait for who writes to it.

@@ -39,7 +39,7 @@ async fn each_role_may_make_its_own_calls_and_is_told_why_not_the_others() {
     let (mut edge, mut bound) = (client(Role::Edge, None), client(Role::Edge, Some("edge-1")));
     let (mut shield, mut operator) = (client(Role::Shield, None), client(Role::Operator, None));
 
-    let purge = PurgeDistributionRequest { distribution_id: A.into(), key_prefix: String::new() };
+    let purge = PurgeDistributionRequest { distribution_id: A.into(), ..Default::default() };
     says(
         edge.list_nodes(ListNodesRequest {}).await.unwrap_err(),
         "needs the role operator; this caller has the role edge",
@@ -173,7 +173,7 @@ impl Ca {
     }
 
     fn only_ca(&self) -> TlsFiles {
-        TlsFiles { ca: self.dir.path().join("ca.pem"), cert: None, key: None }
+        TlsFiles { ca: self.dir.path().join("ca.pem"), ..TlsFiles::default() }
     }
 
     /// Files with a certificate for 127.0.0.1 that names `of`, if anybody.

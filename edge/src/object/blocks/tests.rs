@@ -183,8 +183,11 @@ async fn a_purge_forgets_by_origin_and_prefix() {
     let cache = cache(&source);
     let info = object(MIB);
     cache.block(&info, 0).await.unwrap();
-    cache.purge(info.id.object.origin.as_str(), "other");
-    assert!(cache.get(&info.id, 0).is_some());
-    cache.purge(info.id.object.origin.as_str(), "fil");
+    let origin = info.id.object.origin.as_str();
+    for other in [(origin, "other", false), (origin, "fil", true), ("another", "", false)] {
+        cache.purge(&Scope::of([other])).await;
+        assert!(cache.get(&info.id, 0).is_some(), "{other:?}");
+    }
+    cache.purge(&Scope::of([(origin, "fil", false)])).await;
     assert!(cache.get(&info.id, 0).is_none());
 }

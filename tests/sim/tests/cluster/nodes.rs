@@ -127,8 +127,9 @@ pub(crate) async fn shield(name: &'static str, around: Surroundings) -> turmoil:
         shield.add_origin(origin_id(bucket), around.buckets.origin(bucket, name));
     }
     node.synced().await;
-    follow::apply(&shield, &node.catalogue.borrow());
-    tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), stop.clone()));
+    let known = node.catalogue.borrow().clone();
+    follow::apply(&shield, &known).await;
+    tokio::spawn(follow::follow(shield.clone(), node.catalogue.clone(), node.tell_applied(), stop.clone()));
     let serving = {
         let (stop, connections) = (stop.clone(), network::accepted(listener));
         tokio::spawn(async move {
@@ -163,6 +164,7 @@ pub(crate) async fn edge(name: &'static str, around: Surroundings) -> turmoil::R
         &registry,
     )?;
     let edge = Edge::new(around.edge.clone(), Arc::new(shields), node.catalogue.clone(), &registry)?;
+    edge.tell_applied(node.tell_applied());
     node.synced().await;
     node.set_state(NodeState::Ready);
     tracing::info!(target: "sim", "the edge serves");

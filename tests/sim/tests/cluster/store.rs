@@ -12,6 +12,7 @@ use bytes::Bytes;
 use control::documents;
 use control::store::{ConfigStore, Entry, Head, Listing, Store, StoreError, Transaction, Watch};
 use futures::future::BoxFuture;
+use proto::v1::PurgeRequest;
 use tokio::sync::{mpsc, oneshot};
 
 use super::nodes;
@@ -52,7 +53,8 @@ impl Remote {
             Box::pin(async move {
                 let origin = nodes::origin_id(bucket);
                 let day = Duration::from_secs(86_400);
-                documents::put_purge(&*store, origin.as_str(), "", day).await.unwrap();
+                let order = PurgeRequest { origin_id: origin.as_str().into(), ..Default::default() };
+                documents::put_purge(&*store, &order, day).await.unwrap();
             })
         });
         self.work.try_send(work).ok().unwrap();
