@@ -16,7 +16,7 @@
 //!
 //! Beside the file, operators and tools use the CloudFront [api] and the [console], both behind one [door]; [accounts] own what they make,
 //! [seal] keeps secrets closed at rest, [lending] is what the operator gives accounts, [shields] how orders to
-//! forget reach shields, [backup] takes the config out and puts it back, [settings] is the file, [service] joins all of it.
+//! forget reach shields, [backup] takes the config out and puts it back, [platform] gets keys from where the process runs, [settings] is the file, [service] joins all of it.
 //!
 //! The other way round come access events: an edge [spools](client::spool) and [ships](client::ship) them, and [access_log] makes of them files in
 //! customers' buckets, each record once.
@@ -55,6 +55,8 @@ pub mod membership;
 mod metrics;
 #[cfg(feature = "server")]
 pub mod mirror;
+#[cfg(feature = "platform")]
+pub mod platform;
 #[cfg(feature = "server")]
 pub mod publish;
 #[cfg(feature = "server")]

@@ -57,7 +57,7 @@ fn check(config: Option<&Path>) -> Result<()> {
     settings.master()?;
     settings.load_tls()?;
     settings.sealer()?;
-    settings.logs.open().map_err(anyhow::Error::msg)?;
+    settings.logs.open(&Registry::new()).map_err(anyhow::Error::msg)?;
     if let Some(file) = &settings.distributions_file {
         let set = DeclaredSet::read(file).context("distributions_file")?;
         set.check(&settings.zone).with_context(|| format!("distributions_file {}", file.display()))?;
@@ -75,7 +75,7 @@ async fn serve(config: Option<&Path>) -> Result<()> {
     let log = telemetry::init_logging(settings.log.format, &settings.log.filter);
     let store = settings.open_store().await.context("store")?;
     let registry = Registry::new();
-    let logs = settings.logs.open().map_err(anyhow::Error::msg)?;
+    let logs = settings.logs.open(&registry).map_err(anyhow::Error::msg)?;
     let replica = ControlConfig { tls: tls.clone(), logs, ..settings.control(sealer.clone()) };
     let tls_metrics = TlsMetrics::new(&registry, "control").context("metrics")?;
     let merger =

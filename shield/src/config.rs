@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use control::platform::Provider;
 use proto::object::PUBLIC;
 use proto::range::{BLOCK_BYTES, SEGMENT_BYTES};
 use serde::{Deserialize, Serialize};
@@ -231,7 +232,8 @@ fn yes() -> bool {
 }
 
 /// A pair of keys, and a session token with temporary ones. Files are read anew every few minutes, and at once when the endpoint refuses
-/// what they held before: keys are rotated by writing the files. The id comes from one of two places, the secret from one of three.
+/// what they held before: keys are rotated by writing the files. The id comes from one of two places, the secret from one of three. Or all of it
+/// comes from the platform the node runs on, by `provider`; then nothing else is given.
 #[derive(Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialConfig {
@@ -253,12 +255,19 @@ pub struct CredentialConfig {
     /// A file that holds the session token that belongs to temporary keys.
     #[serde(default)]
     pub session_token_file: Option<PathBuf>,
+    /// Who gives the keys instead: the platform.
+    #[serde(default)]
+    pub provider: Option<Provider>,
 }
 
 /// Secrets stay out of logs.
 impl std::fmt::Debug for CredentialConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CredentialConfig").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+        let mut shows = f.debug_struct("CredentialConfig");
+        shows
+            .field("access_key_id", &self.access_key_id)
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
     }
 }
 
@@ -400,10 +409,22 @@ impl ShieldConfig {
                     format!("'{name}': names that begin with {IDENTITY} or {PUBLIC} are control's to give"),
                 );
             }
+            if credential.provider.is_some() {
+                if *credential
+                    != (CredentialConfig { provider: credential.provider, ..CredentialConfig::default() })
+                {
+                    return wrong(
+                        format!("{field}.provider"),
+                        "stands beside keys of the file; give one of both",
+                    );
+                }
+                continue;
+            }
             if name.is_some_and(str::is_empty)
                 || credential.access_key_id.is_empty() == credential.access_key_id_file.is_none()
             {
-                let reason = "must come from one of access_key_id and access_key_id_file";
+                let reason =
+                    "must come from one of access_key_id and access_key_id_file, or all keys from provider";
                 return wrong(format!("{field}.access_key_id"), reason);
             }
             let places = usize::from(credential.secret_access_key.is_some())
@@ -455,12 +476,27 @@ mod tests {
             ("credentials: {a: {secret_access_key: b}}", "credentials.a.access_key_id"),
             ("credentials: {oai/E1: {access_key_id: a, secret_access_key: b}}", "credentials.oai/E1"),
             ("node_role: {access_key_id: b}", "node_role.secret_access_key"),
+            ("node_role: {}", "node_role.access_key_id"),
+            ("node_role: {provider: aws, access_key_id: b}", "node_role.provider"),
+            ("node_role: {provider: aws, secret_access_key_env: B}", "node_role.provider"),
+            ("node_role: {provider: aws, session_token_file: /b}", "node_role.provider"),
+            ("node_role: {provider: mine}", "expected `aws`"),
+            ("credentials: {a: {provider: aws, access_key_id: b}}", "credentials.a.provider"),
+            ("credentials: {oai/E1: {provider: aws}}", "credentials.oai/E1"),
             ("verify_bytes: 9000000", "verify_bytes"),
             ("cash_bytes: 5", "cash_bytes"),
         ] {
             let error = parse(yaml).unwrap_err();
             assert!(error.contains(field), "{yaml}: {error}");
         }
+    }
+
+    #[test]
+    fn the_platform_s_keys_stand_in_for_the_file_s() {
+        let config = parse("node_role: {provider: aws}\ncredentials: {reader: {provider: aws}}").unwrap();
+        let role = config.node_role.unwrap();
+        assert!(role.provider == Some(Provider::Aws) && !role.changes());
+        assert_eq!(config.credentials["reader"], role);
     }
 
     #[test]

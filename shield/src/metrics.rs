@@ -1,6 +1,8 @@
 //! Every metric of this crate, each defined once. Names end in their unit; labels are small closed sets, never a
 //! distribution, key or session.
 
+#[cfg(feature = "server")]
+use control::platform::RoleMetrics;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
@@ -77,6 +79,8 @@ pub(crate) struct Metrics {
     pub(crate) running_fills: prometheus::IntGaugeVec,
     /// Entries dropped by purges.
     pub(crate) purged: IntCounter,
+    /// Keys that the platform gives.
+    pub(crate) role: RoleMetrics,
 }
 
 #[cfg(feature = "server")]
@@ -163,6 +167,7 @@ impl Metrics {
             )?,
             running_fills: gauges("penstock_shield_running_fills", "GETs under way.", "priority")?,
             purged: counter(r, "penstock_shield_purged_entries_total", "Entries dropped by purges.")?,
+            role: RoleMetrics::new(r, "penstock_shield")?,
         })
     }
 }

@@ -98,6 +98,9 @@ pub enum OriginError {
     /// The endpoint refuses the credential itself: expired, rotated, signed by a wrong clock. Says nothing about the object.
     #[error("the credential is refused: {0}")]
     Credential(String),
+    /// The platform gives this node no keys to ask with, so nothing was asked.
+    #[error("not asked: {0}")]
+    NoKeys(String),
     /// 412, or bytes of another version than asked.
     #[error("the version is gone: {0}")]
     VersionRetired(String),
@@ -133,6 +136,7 @@ impl OriginError {
             OriginError::NotFound(_) => "not-found",
             OriginError::Forbidden(_) => "forbidden",
             OriginError::Credential(_) => "credential",
+            OriginError::NoKeys(_) => "no-keys",
             OriginError::VersionRetired(_) => "version-retired",
             OriginError::PastEnd(_) => "past-end",
             OriginError::Server { .. } => "server",
@@ -151,6 +155,7 @@ impl OriginError {
             OriginError::VersionRetired(_) => Reason::VersionRetired,
             OriginError::PastEnd(_) => Reason::Invalid,
             OriginError::Credential(_)
+            | OriginError::NoKeys(_)
             | OriginError::Server { .. }
             | OriginError::Protocol(_)
             | OriginError::Corrupt(_)

@@ -58,6 +58,10 @@ pub struct Setup {
     pub shield: String,
     /// Whether gRPC uses TLS with certificates that name the nodes, who then have no tokens.
     pub tls: bool,
+    /// More entries of the shields' `origins:`, a line each.
+    pub origins: String,
+    /// Words before each shield's own command line, such as `env A=B`.
+    pub before_shield: Vec<String>,
     /// How many members etcd has; 1 if 0.
     pub etcds: usize,
     /// How many shields; 2 if 0.
@@ -235,6 +239,7 @@ impl Cluster {
         if setup.faulty {
             own = own.replacen("origins:\n", &format!("origins:\n{}", faulty_origins(beside.addr())), 1);
         }
+        own = own.replacen("origins:\n", &format!("origins:\n{}", setup.origins), 1);
         let more =
             setup.shield.replace("'ID'", &format!("'{id}'")).replace("'SECRET'", &format!("'{secret}'"));
         own = format!("{own}\n{more}");
@@ -255,14 +260,11 @@ impl Cluster {
                 }
                 let config =
                     write(folder, &format!("shield-{n}.yaml"), &format!("{node}{}", below("shield", &own)));
-                Node::start(
-                    &format!("shield-{n}"),
-                    product("penstock-shield"),
-                    with_config(&config),
-                    addr,
-                    metrics,
-                    folder,
-                )
+                let mut words = setup.before_shield.clone();
+                words.push(product("penstock-shield").display().to_string());
+                words.extend(with_config(&config));
+                let program = PathBuf::from(words.remove(0));
+                Node::start(&format!("shield-{n}"), program, words, addr, metrics, folder)
             })
             .collect();
         shields.iter_mut().for_each(Node::wait_ready);

@@ -6,7 +6,7 @@
 //!
 //! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); many viewers at
 //! once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant. Operators' clients are in [`api`]; access
-//! logs are read by [`logs`].
+//! logs are read by [`logs`]. A [`platform`] gives nodes keys of their own.
 //!
 //! Where things come from: binaries from `PENSTOCK_BIN_DIR` (else the folder cargo built this test into), media from
 //! `tests/media/make` (into `PENSTOCK_TEST_MEDIA`, else cargo's target folder). Counts that a long run raises are read by
@@ -28,6 +28,7 @@ pub mod logs;
 pub mod media;
 pub mod netns;
 pub mod packets;
+pub mod platform;
 pub mod players;
 pub mod process;
 pub mod red5;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::Registry;
 use proto::object::check_bucket;
 use serde::Deserialize;
 
@@ -13,6 +14,7 @@ use crate::access_log::bucket::place::{HostPlace, Keys, Places, Secret};
 use crate::access_log::bucket::s3::{Clients, S3Buckets};
 use crate::access_log::config::{HourlyConfig, LogsConfig};
 use crate::access_log::deliver::PUT;
+use crate::platform::{PlatformRole, Provider, RoleMetrics};
 
 /// Every field with its unit and default, as part of [`super::reference`].
 pub(super) const REFERENCE: &str = "\
@@ -28,6 +30,9 @@ distributions name. Without logs.staging this control takes none, and edges keep
   logs.staging.access_key_id          a key that may put, get, list and delete there
   logs.staging.secret_access_key      its secret; or
   logs.staging.secret_access_key_file a file that holds it, read for each request
+  logs.staging.provider   instead of those: aws, the keys that the
+                          platform gives this node (AWS_* variables,
+                          profile, web identity, ECS and EKS, EC2)
   logs.staging.ca_file    PEM: authorities to trust at the endpoint   [default: the system's]
   logs.delivery.endpoint  where buckets NAME.s3[.REGION].amazonaws.com
                           are: http(s)://HOST:PORT or aws             [default: as for staging]
@@ -36,9 +41,10 @@ distributions name. Without logs.staging this control takes none, and edges keep
   logs.delivery.access_key_id          a key that may put there       [default: as for staging]
   logs.delivery.secret_access_key      its secret; or
   logs.delivery.secret_access_key_file a file that holds it
+  logs.delivery.provider  instead of those: aws, as for staging
   logs.delivery.ca_file   PEM: authorities to trust at the endpoint   [default: as for staging]
   logs.delivery.hosts     other buckets: by host or .suffix, a map of endpoint, region (us-east-1), path_style
-                          (true), bucket (what precedes the suffix), ca_file, and keys as above where they differ
+                          (true), bucket (what precedes the suffix), ca_file, and keys or provider as above where they differ
   logs.file_age_seconds   records are delivered at the latest so long
                           after they were staged, in seconds          [default: 300]
   logs.file_bytes         and as soon as there are so many bytes of
@@ -124,6 +130,7 @@ pub struct StagingSettings {
     pub access_key_id: String,
     pub secret_access_key: Option<String>,
     pub secret_access_key_file: Option<PathBuf>,
+    pub provider: Option<Provider>,
     pub ca_file: Option<PathBuf>,
 }
 
@@ -137,6 +144,7 @@ pub struct DeliverySettings {
     pub access_key_id: String,
     pub secret_access_key: Option<String>,
     pub secret_access_key_file: Option<PathBuf>,
+    pub provider: Option<Provider>,
     pub ca_file: Option<PathBuf>,
     pub hosts: BTreeMap<String, HostSettings>,
 }
@@ -154,6 +162,7 @@ pub struct HostSettings {
     pub access_key_id: String,
     pub secret_access_key: Option<String>,
     pub secret_access_key_file: Option<PathBuf>,
+    pub provider: Option<Provider>,
 }
 
 impl Default for HostSettings {
@@ -167,6 +176,7 @@ impl Default for HostSettings {
             access_key_id: String::new(),
             secret_access_key: None,
             secret_access_key_file: None,
+            provider: None,
         }
     }
 }
@@ -188,9 +198,9 @@ macro_rules! without_secret {
         }
     };
 }
-without_secret!(StagingSettings: endpoint, region, bucket, prefix, access_key_id, secret_access_key_file, ca_file);
-without_secret!(DeliverySettings: endpoint, region, access_key_id, secret_access_key_file, ca_file, hosts);
-without_secret!(HostSettings: endpoint, region, path_style, bucket, ca_file, access_key_id, secret_access_key_file);
+without_secret!(StagingSettings: endpoint, region, bucket, prefix, access_key_id, secret_access_key_file, provider, ca_file);
+without_secret!(DeliverySettings: endpoint, region, access_key_id, secret_access_key_file, provider, ca_file, hosts);
+without_secret!(HostSettings: endpoint, region, path_style, bucket, ca_file, access_key_id, secret_access_key_file, provider);
 
 /// Keys as a section has them: `None` if it has none.
 fn keys(
@@ -198,7 +208,14 @@ fn keys(
     id: &str,
     secret: Option<&String>,
     file: Option<&PathBuf>,
+    provider: Option<Provider>,
 ) -> Result<Option<Keys>, String> {
+    if let Some(Provider::Aws) = provider {
+        if !id.is_empty() || secret.is_some() || file.is_some() {
+            return Err(format!("{section}.provider: stands beside keys of the file; give one of both"));
+        }
+        return Ok(Some(Keys::Platform));
+    }
     let secret = match (secret, file) {
         (None, None) if id.is_empty() => return Ok(None),
         (Some(text), None) if !text.is_empty() => Secret::Text(text.clone()),
@@ -208,7 +225,7 @@ fn keys(
     if id.is_empty() {
         return Err(format!("{section}.access_key_id: is missing"));
     }
-    Ok(Some(Keys { access_key_id: id.to_owned(), secret }))
+    Ok(Some(Keys::Given { access_key_id: id.to_owned(), secret }))
 }
 
 fn check_endpoint(field: &str, endpoint: &str) -> Result<(), String> {
@@ -260,6 +277,7 @@ impl LogsSettings {
             if !delivery.hosts.is_empty()
                 || !delivery.endpoint.is_empty()
                 || !delivery.access_key_id.is_empty()
+                || delivery.provider.is_some()
             {
                 return Err("logs.delivery: is nothing without logs.staging".into());
             }
@@ -272,8 +290,8 @@ impl LogsSettings {
             return Err(format!("logs.staging.prefix: '{}' can't begin a key", staging.prefix));
         }
         let (secret, file) = (staging.secret_access_key.as_ref(), staging.secret_access_key_file.as_ref());
-        let own = keys("logs.staging", &staging.access_key_id, secret, file)?;
-        let own = own.ok_or("logs.staging.access_key_id: is missing")?;
+        let own = keys("logs.staging", &staging.access_key_id, secret, file, staging.provider)?;
+        let own = own.ok_or("logs.staging.access_key_id: is missing (or logs.staging.provider)")?;
         let region = if staging.region.is_empty() { "us-east-1" } else { &staging.region };
         let staged_at = Places {
             endpoint: endpoint("logs.staging.endpoint", &staging.endpoint, None)?,
@@ -288,7 +306,7 @@ impl LogsSettings {
             endpoint: endpoint("logs.delivery.endpoint", &there.endpoint, staged_at.endpoint.as_deref())?,
             region: if there.region.is_empty() { region } else { &there.region }.to_owned(),
             ca_file: there.ca_file.clone().or_else(|| staging.ca_file.clone()),
-            keys: keys("logs.delivery", &there.access_key_id, secret, file)?.unwrap_or(own),
+            keys: keys("logs.delivery", &there.access_key_id, secret, file, there.provider)?.unwrap_or(own),
             hosts: there.hosts.iter().map(host).collect::<Result<_, _>>()?,
         };
         Ok(Some((staged_at, delivered_to)))
@@ -300,14 +318,19 @@ impl LogsSettings {
         if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") }
     }
 
-    /// What a replica needs; `None` without staging. Asks nobody yet.
+    /// What a replica needs; `None` without staging. Asks nobody yet, the platform for keys neither; what that shows goes to `registry`.
     ///
     /// # Errors
     /// When a field or a file of authorities can't be used.
-    pub fn open(&self) -> Result<Option<LogsConfig>, String> {
+    pub fn open(&self, registry: &Registry) -> Result<Option<LogsConfig>, String> {
         let Some((staged_at, delivered_to)) = self.places()? else { return Ok(None) };
         let bucket = self.staging.as_ref().map_or("", |s| s.bucket.as_str());
-        let clients = Clients::new(Duration::from_millis(self.bucket_timeout_ms));
+        let mut clients = Clients::new(Duration::from_millis(self.bucket_timeout_ms));
+        if [&staged_at, &delivered_to].into_iter().any(Places::need_platform) {
+            let metrics =
+                RoleMetrics::new(registry, "penstock_control").map_err(|e| format!("metrics: {e}"))?;
+            clients = clients.with_role(PlatformRole::aws(proto::clock::system(), Some(metrics)));
+        }
         let staging = clients.open(staged_at.named(bucket, Some(&staged_at.region)));
         let staging = staging.map_err(|e: BucketError| format!("logs.staging: {e}"))?;
         let delivery = S3Buckets::new(delivered_to, clients).apart_from(bucket);
@@ -346,7 +369,7 @@ fn host((name, place): (&String, &HostSettings)) -> Result<(String, HostPlace), 
         path_style: place.path_style,
         bucket: place.bucket.clone(),
         ca_file: place.ca_file.clone(),
-        keys: keys(&field, &place.access_key_id, secret, file)?,
+        keys: keys(&field, &place.access_key_id, secret, file, place.provider)?,
     };
     Ok((name.clone(), place))
 }
@@ -375,26 +398,64 @@ mod tests {
             "delivery: {endpoint: aws, region: eu-west-1, access_key_id: BK, secret_access_key_file: /k}",
         );
         assert_eq!((aws.endpoint, aws.region.as_str()), (None, "eu-west-1"));
-        assert_eq!(aws.keys, Keys { access_key_id: "BK".into(), secret: Secret::File("/k".into()) });
+        assert_eq!(aws.keys, Keys::Given { access_key_id: "BK".into(), secret: Secret::File("/k".into()) });
 
         let (_, own) = places("delivery: {hosts: {.my.store: {endpoint: 'https://store:1', region: eu}}}");
         let place = own.resolve("films.my.store").unwrap();
         assert_eq!((place.bucket.as_str(), place.endpoint.as_deref()), ("films", Some("https://store:1")));
-        assert_eq!(place.keys.access_key_id, "AK");
+        assert_eq!(place.keys, staged_at.keys);
+    }
+
+    #[test]
+    fn the_platform_s_keys_stand_in_for_any_of_them() {
+        let places = |yaml: &str| parse(yaml).unwrap().places().unwrap().unwrap();
+        let (staged_at, delivered_to) = places("staging: {bucket: logs, provider: aws}");
+        assert_eq!((&staged_at.keys, &delivered_to.keys), (&Keys::Platform, &Keys::Platform));
+        assert!(staged_at.need_platform());
+
+        let own = "access_key_id: AK, secret_access_key: hush";
+        let (staged_at, delivered_to) =
+            places(&format!("staging: {{bucket: logs, {own}}}\ndelivery: {{provider: aws}}"));
+        assert!(!staged_at.need_platform() && delivered_to.need_platform());
+
+        let host = ".my.store: {endpoint: 'http://a', provider: aws}";
+        let (_, delivered_to) =
+            places(&format!("staging: {{bucket: logs, {own}}}\ndelivery: {{hosts: {{{host}}}}}"));
+        assert_eq!(delivered_to.resolve("x.my.store").unwrap().keys, Keys::Platform);
+        assert!(delivered_to.need_platform() && delivered_to.keys != Keys::Platform);
+
+        let (_, delivered_to) =
+            places(&format!("staging: {{bucket: logs, provider: aws}}\ndelivery: {{{own}}}"));
+        assert!(!delivered_to.need_platform());
+    }
+
+    #[test]
+    fn the_platform_is_asked_for_by_whoever_needs_it_and_nobody_at_the_start() {
+        let shows = |yaml: &str| {
+            let registry = Registry::new();
+            parse(yaml).unwrap().open(&registry).unwrap();
+            registry.gather().iter().any(|family| family.name().starts_with("penstock_control_role_"))
+        };
+        assert!(!shows(STAGING));
+        assert!(shows("staging: {endpoint: 'http://s3:9000', bucket: logs, provider: aws}"));
     }
 
     #[tokio::test]
     async fn without_staging_there_are_no_logs_and_with_it_all_is_opened() {
-        assert!(parse("{}").unwrap().open().unwrap().is_none());
+        assert!(parse("{}").unwrap().open(&Registry::new()).unwrap().is_none());
         for (prefix, expected) in [("", ""), ("a/b", "a/b/"), ("a/", "a/")] {
             let yaml = STAGING.replace("bucket:", &format!("prefix: '{prefix}', bucket:"));
-            let opened = parse(&format!("{yaml}\nfile_age_seconds: 5")).unwrap().open().unwrap().unwrap();
+            let opened = parse(&format!("{yaml}\nfile_age_seconds: 5"))
+                .unwrap()
+                .open(&Registry::new())
+                .unwrap()
+                .unwrap();
             assert_eq!(opened.staging_prefix, expected);
             assert_eq!((opened.file_age, opened.ships), (Duration::from_secs(5), 8));
         }
         let missing =
             STAGING.replace("http://", "https://").replace("bucket:", "ca_file: /nowhere/ca.pem, bucket:");
-        let error = parse(&missing).unwrap().open().unwrap_err();
+        let error = parse(&missing).unwrap().open(&Registry::new()).unwrap_err();
         assert!(error.starts_with("logs.staging: ") && error.contains("/nowhere/ca.pem"), "{error}");
     }
 
@@ -419,6 +480,10 @@ mod tests {
             ),
             ("staging: {bucket: l, access_key_id: A, secret_access_key: B, colour: red}", "colour"),
             ("delivery: {endpoint: aws}", "logs.delivery:"),
+            ("delivery: {provider: aws}", "logs.delivery:"),
+            ("staging: {bucket: l, provider: aws, access_key_id: A}", "logs.staging.provider:"),
+            ("staging: {bucket: l, provider: aws, secret_access_key_file: /k}", "logs.staging.provider:"),
+            ("staging: {bucket: l, provider: mine}", "expected `aws`"),
             ("file_age_seconds: 0", "logs.file_age_seconds:"),
             ("lost_after_seconds: 9", "logs.lost_after_seconds:"),
             ("lost_answers: 1", "logs.lost_answers:"),
@@ -435,6 +500,11 @@ mod tests {
             ("{hosts: {.store: {}}}", "logs.delivery.hosts..store.endpoint:"),
             ("{hosts: {.store: {endpoint: 'http://a', bucket: A}}}", "logs.delivery.hosts..store.bucket:"),
             ("{secret_access_key: x}", "logs.delivery.access_key_id:"),
+            ("{provider: aws, secret_access_key: x}", "logs.delivery.provider:"),
+            (
+                "{hosts: {.store: {endpoint: 'http://a', provider: aws, access_key_id: x}}}",
+                "logs.delivery.hosts..store.provider:",
+            ),
         ] {
             let error = parse(&format!("{STAGING}\ndelivery: {delivery}")).unwrap_err();
             assert!(error.contains(says), "{delivery}: {error}");
@@ -451,12 +521,12 @@ mod tests {
     #[test]
     fn parquet_files_are_made_only_by_a_build_that_can() {
         let opened = parse(&format!("{STAGING}\nparquet: true\nparquet_grace_seconds: 60"))
-            .map(|s| s.open().unwrap().unwrap());
+            .map(|s| s.open(&Registry::new()).unwrap().unwrap());
         if cfg!(feature = "parquet") {
             assert_eq!(opened.unwrap().hourly.map(|h| h.grace), Some(Duration::from_secs(60)));
         } else {
             assert!(opened.unwrap_err().starts_with("logs.parquet: this build makes none"));
         }
-        assert_eq!(parse(STAGING).unwrap().open().unwrap().unwrap().hourly, None);
+        assert_eq!(parse(STAGING).unwrap().open(&Registry::new()).unwrap().unwrap().hourly, None);
     }
 }

@@ -61,7 +61,9 @@ PENSTOCK_SHIELD_CACHE_BYTES, and so on; lists take commas.
                               bucket's host, or a suffix that starts with a dot. BUCKET.s3[.REGION].amazonaws.com without
                               an entry goes to AWS
   shield.credentials.NAME     access_key_id or access_key_id_file; secret_access_key, secret_access_key_file or
-                              secret_access_key_env; session_token_file with temporary keys. Files may change at any time
+                              secret_access_key_env; session_token_file with temporary keys. Files may change at any time.
+                              Or provider: aws, the keys that the platform gives this node: AWS_* variables, profile, web
+                              identity (IRSA), container endpoint (ECS, EKS Pod Identity), instance metadata (EC2)
   shield.node_role            the same fields: keys of the node's own role, used for origin access identities without
                               keys of their own, where the account was granted the bucket [default: none, AccessDenied]
 ";

@@ -5,7 +5,8 @@
 //! trust: a range must come back as that range, of that version, with a length that fits.
 //!
 //! A credential that the endpoint refuses is the operator's trouble, not the object's, so it is told apart from a 403 that means "not for
-//! you". If its files hold other keys by then, the request is made again with those.
+//! you". If its files hold other keys by then, or the platform gives others, the request is made again with those. Without keys of the platform
+//! there is no request at all.
 //!
 //! Demand and read-ahead use separate clients, so separate connections. An origin without a credential asks unsigned.
 //! A host without a region is first asked in us-east-1; when AWS names another region, the origin moves there and asks again.
@@ -20,6 +21,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::ServerSideEncryption;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::date_time::{DateTime, Format};
+use control::platform::{PlatformRole, REFUSED_KEYS, RoleError};
 use futures::{StreamExt, stream};
 use proto::range::ByteRange;
 use proto::v1::Priority;
@@ -35,18 +37,6 @@ pub(crate) mod fuzz;
 
 pub use clients::Clients;
 use clients::Pair;
-
-/// S3's codes for a credential it doesn't take. A HEAD's answer has no body, so no code.
-const REFUSED_KEYS: &[&str] = &[
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-];
 
 /// One bucket of an S3 endpoint, read with one credential.
 pub struct S3 {
@@ -71,24 +61,31 @@ impl S3 {
         Ok(Self { name, place, keys, clients, pair: ArcSwap::from_pointee(pair) })
     }
 
-    fn client(&self, priority: Priority) -> (Client, String) {
+    /// The client for `priority`, and what it asks with.
+    fn client(&self, priority: Priority) -> (Client, Asked) {
         let pair = self.pair.load();
         let client = match priority {
             Priority::Demand => &pair.demand,
             Priority::ReadAhead => &pair.read_ahead,
         };
-        (client.clone(), pair.region.clone())
+        let key_id = self.clients.role_of(&self.keys).and_then(PlatformRole::key_id);
+        (client.clone(), Asked { region: pair.region.clone(), key_id })
     }
 
     /// Whether there are other clients now than when `failure` happened: of the region it names, or with new keys.
-    fn renewed(&self, failure: &Failure, asked_in: &str) -> bool {
-        self.moved(failure, asked_in) || self.rotated(failure)
+    async fn renewed(&self, failure: &Failure, asked: &Asked) -> bool {
+        self.moved(failure, &asked.region) || self.rotated(failure, asked).await
     }
 
     /// Whether the keys were refused and are others now.
-    fn rotated(&self, failure: &Failure) -> bool {
+    async fn rotated(&self, failure: &Failure, asked: &Asked) -> bool {
         if !matches!(failure.error, OriginError::Credential(_)) {
             return false;
+        }
+        if let Some(role) = self.clients.role_of(&self.keys) {
+            // The first request of all began without any.
+            let Some(known) = asked.key_id.clone().or_else(|| role.key_id()) else { return false };
+            return role.instead_of(&known).await.is_some();
         }
         let (known, now) = (self.pair.load(), self.clients.keys_now(&self.keys));
         if now.is_none() || now == known.keys {
@@ -220,14 +217,16 @@ impl Origin for S3 {
     }
 
     async fn head(&self, key: &str, if_none_match: Option<&str>) -> Result<Head, OriginError> {
-        let (client, region) = self.client(Priority::Demand);
-        match self.head_once(&client, key, if_none_match).await {
-            Err(failure) if self.renewed(&failure, &region) => {
-                let (client, _) = self.client(Priority::Demand);
-                self.head_once(&client, key, if_none_match).await.map_err(|f| f.error)
-            }
-            answer => answer.map_err(|f| f.error),
+        let (client, asked) = self.client(Priority::Demand);
+        let failure = match self.head_once(&client, key, if_none_match).await {
+            Ok(head) => return Ok(head),
+            Err(failure) => failure,
+        };
+        if !self.renewed(&failure, &asked).await {
+            return Err(failure.error);
         }
+        let (client, _) = self.client(Priority::Demand);
+        self.head_once(&client, key, if_none_match).await.map_err(|f| f.error)
     }
 
     async fn get(
@@ -237,15 +236,24 @@ impl Origin for S3 {
         if_match: &str,
         priority: Priority,
     ) -> Result<Body, OriginError> {
-        let (client, region) = self.client(priority);
-        match self.get_once(&client, key, range, if_match).await {
-            Err(failure) if self.renewed(&failure, &region) => {
-                let (client, _) = self.client(priority);
-                self.get_once(&client, key, range, if_match).await.map_err(|f| f.error)
-            }
-            answer => answer.map_err(|f| f.error),
+        let (client, asked) = self.client(priority);
+        let failure = match self.get_once(&client, key, range, if_match).await {
+            Ok(body) => return Ok(body),
+            Err(failure) => failure,
+        };
+        if !self.renewed(&failure, &asked).await {
+            return Err(failure.error);
         }
+        let (client, _) = self.client(priority);
+        self.get_once(&client, key, range, if_match).await.map_err(|f| f.error)
     }
+}
+
+/// What a request was made with.
+struct Asked {
+    region: String,
+    /// The id of the platform's keys, where those are used and there were any.
+    key_id: Option<String>,
 }
 
 /// An error, and the region the endpoint says the bucket is in.
@@ -265,6 +273,9 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let what = format!("{bucket}/{key}");
+    if let Some(reason) = RoleError::behind(&error) {
+        return OriginError::NoKeys(format!("{what}: {reason}")).into();
+    }
     let Some(response) = error.raw_response() else {
         let timed_out = match &error {
             SdkError::TimeoutError(_) => true,

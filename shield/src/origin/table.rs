@@ -59,7 +59,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(config: Arc<ShieldConfig>, metrics: Metrics) -> Self {
-        let clients = Arc::new(Clients::new(config.clone()));
+        let clients = Arc::new(Clients::metered(config.clone(), Some(metrics.role.clone())));
         Self { config, clients, metrics, known: ArcSwap::default(), schedules: Mutex::default() }
     }
 

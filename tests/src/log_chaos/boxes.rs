@@ -53,6 +53,8 @@ pub struct LogSetup {
     pub letters: &'static str,
     /// Another server for staging and delivery than the embedded one.
     pub elsewhere: Option<S3Place>,
+    /// `IP:PORT` of an S3 endpoint over [`elsewhere`](Self::elsewhere) that controls use in its place, with keys that their platform gives.
+    pub by_platform: Option<String>,
     /// Whether [`Gate`]s stand before staging and delivery.
     pub gated: bool,
     /// Words before each edge's own command line: `env`, `unshare`. `STATE` in them is its state folder.
@@ -71,6 +73,7 @@ impl Default for LogSetup {
             spool: "segment_bytes: 65536\nseal_after_ms: 500".into(),
             letters: "a",
             elsewhere: None,
+            by_platform: None,
             gated: false,
             before_edge: Vec::new(),
             before_control: Vec::new(),
@@ -163,13 +166,14 @@ impl LogCluster {
         let file = write(folder, "distributions.yaml", &declared(&logged));
         let gates: Vec<Gate> =
             if setup.gated { (0..2).map(|_| Gate::start(&place.addr)).collect() } else { Vec::new() };
-        let buckets = [0, 1].map(|i| Valve::start(gates.get(i).map_or(&place.addr, |gate| gate.addr())));
+        let asked = setup.by_platform.as_ref().unwrap_or(&place.addr);
+        let buckets = [0, 1].map(|i| Valve::start(gates.get(i).map_or(asked, |gate| gate.addr())));
         let mut controls: Vec<Node> = (1..=setup.controls)
             .map(|n| {
                 let (grpc, metrics) = (free(), free());
                 let clients = format!("'http://{}'", etcd.addr);
                 let text = control_yaml(&grpc, &metrics, &clients, &file, &free())
-                    + &logs_yaml(&place, &buckets, &setup.logs);
+                    + &logs_yaml(setup.by_platform.is_none().then_some(&place), &buckets, &setup.logs);
                 let config = write(folder, &format!("control-{n}.yaml"), &text);
                 started(
                     &format!("control-{n}"),
@@ -307,9 +311,14 @@ fn declared(logged: &[Logged]) -> String {
     text
 }
 
-fn logs_yaml(place: &S3Place, buckets: &[Valve; 2], more: &str) -> String {
-    let (id, secret) = &place.keys;
-    let keys = format!("region: us-east-1, access_key_id: '{id}', secret_access_key: '{secret}'");
+/// `place` has the keys; none are the platform's.
+fn logs_yaml(place: Option<&S3Place>, buckets: &[Valve; 2], more: &str) -> String {
+    let keys = match place.map(|place| &place.keys) {
+        Some((id, secret)) => {
+            format!("region: us-east-1, access_key_id: '{id}', secret_access_key: '{secret}'")
+        }
+        None => "region: us-east-1, provider: aws".to_owned(),
+    };
     let own = format!(
         "staging: {{endpoint: 'http://{}', bucket: {STAGING}, prefix: segments, {keys}}}\n\
          delivery: {{endpoint: 'http://{}', {keys}}}\n",

@@ -132,7 +132,7 @@ fn serve(mut client: TcpStream, target: &str, shared: &Shared) -> Option<()> {
 }
 
 /// A request's head, its own `Connection` left out, and its body.
-fn request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+pub(crate) fn request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let (mut all, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     let end = loop {
         if let Some(at) = all.windows(4).position(|w| w == b"\r\n\r\n") {

@@ -27,13 +27,18 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// An access key and its secret.
+/// What requests are signed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
-    /// The access key's id.
-    pub access_key_id: String,
-    /// Its secret.
-    pub secret: Secret,
+pub enum Keys {
+    /// An access key.
+    Given {
+        /// Its id.
+        access_key_id: String,
+        /// Its secret.
+        secret: Secret,
+    },
+    /// Those that the platform gives this node: [`crate::platform`].
+    Platform,
 }
 
 /// A bucket and how to reach it.
@@ -127,6 +132,12 @@ impl Places {
         Ok(self.named(bucket, region))
     }
 
+    /// Whether any of them is opened by keys that the platform gives.
+    pub fn need_platform(&self) -> bool {
+        let hosts = self.hosts.values().filter_map(|host| host.keys.as_ref());
+        hosts.chain([&self.keys]).any(|keys| *keys == Keys::Platform)
+    }
+
     /// The bucket of that name at the endpoint (AWS: in `region`, or wherever it is).
     pub fn named(&self, bucket: &str, region: Option<&str>) -> Place {
         let endpoint = self.endpoint.as_deref().map(|e| e.trim_end_matches('/').to_owned());
@@ -153,7 +164,7 @@ mod tests {
     use super::*;
 
     fn keys(id: &str) -> Keys {
-        Keys { access_key_id: id.into(), secret: Secret::Text("hush".into()) }
+        Keys::Given { access_key_id: id.into(), secret: Secret::Text("hush".into()) }
     }
 
     fn places(endpoint: Option<&str>) -> Places {

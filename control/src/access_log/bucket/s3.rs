@@ -1,7 +1,8 @@
 //! Buckets behind an S3 endpoint, by aws-sdk-s3.
 //!
 //! The SDK signs (so a body that changes on its way is refused), gives up in time, and tries a second time what failed before any answer; more
-//! patience than that is the caller's. A secret that is kept in a file is read for each request: it is changed by writing the file.
+//! patience than that is the caller's. A secret that is kept in a file is read for each request: it is changed by writing the file. Keys that the
+//! platform gives are kept by [`crate::platform`]: without them the bucket is away, and when they are refused they are asked for anew.
 //!
 //! A host without a region is first asked for in the configured one; when AWS names another, the bucket is asked for there from then on.
 //!
@@ -30,6 +31,7 @@ use proto::v1::LogTarget;
 
 use super::place::{Keys, Place, PlaceError, Places, Secret};
 use super::{Bucket, BucketError, Buckets, Refusing};
+use crate::platform::{PlatformRole, REFUSED_KEYS};
 
 mod failure;
 mod http;
@@ -51,12 +53,25 @@ const OPEN_MAX: usize = 1024;
 pub struct Clients {
     timeout: Duration,
     http: Arc<http::Connections>,
+    role: Option<PlatformRole>,
 }
 
 impl Clients {
     /// Clients that give a request up after `timeout`, both tries together.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, http: Arc::default() }
+        Self { timeout, http: Arc::default(), role: None }
+    }
+
+    /// With the node's own role, for places whose keys the platform gives.
+    #[must_use]
+    pub fn with_role(mut self, role: PlatformRole) -> Self {
+        self.role = Some(role);
+        self
+    }
+
+    /// The node's own role, if `place` is opened by it.
+    fn role_of(&self, place: &Place) -> Option<&PlatformRole> {
+        self.role.as_ref().filter(|_| place.keys == Keys::Platform)
     }
 
     /// The bucket at `place`.
@@ -91,8 +106,11 @@ impl Clients {
             // Endpoints other than AWS stumble over the newer headers; the signature covers the body.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .identity_cache(IdentityCache::no_cache())
-            .credentials_provider(Kept(place.keys.clone()));
+            .identity_cache(IdentityCache::no_cache());
+        config = match self.role_of(place) {
+            Some(role) => config.credentials_provider(role.clone()),
+            None => config.credentials_provider(Kept(place.keys.clone())),
+        };
         if let Some(endpoint) = &place.endpoint {
             config = config.endpoint_url(endpoint);
         }
@@ -113,8 +131,17 @@ impl S3 {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A client to make the call again with, where `failed` says that the bucket is in another region; else the failure.
-    fn moved(&self, failed: Failure) -> Result<Client, BucketError> {
+    /// A client to make the call again with, where `failed` says that the bucket is in another region or that the platform's keys are no longer
+    /// good, and it has others; else the failure.
+    async fn again(&self, failed: Failure) -> Result<Client, BucketError> {
+        if let (Some(role), BucketError::Refused { code, .. }) =
+            (self.clients.role_of(&self.place), &failed.error)
+            && REFUSED_KEYS.contains(&code.as_str())
+            && let Some(known) = role.key_id()
+            && role.instead_of(&known).await.is_some()
+        {
+            return Ok(self.client());
+        }
         let Some(region) = failed.region.as_deref().filter(|_| self.place.region_guessed) else {
             return Err(failed.error);
         };
@@ -194,14 +221,14 @@ impl Bucket for S3 {
     async fn put(&self, key: &str, body: Bytes) -> Result<(), BucketError> {
         match self.put_once(self.client(), key, body.clone()).await {
             Ok(()) => Ok(()),
-            Err(failed) => self.put_once(self.moved(failed)?, key, body).await.map_err(|f| f.error),
+            Err(failed) => self.put_once(self.again(failed).await?, key, body).await.map_err(|f| f.error),
         }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
         let answer = match self.get_once(self.client(), key).await {
             Ok(answer) => answer,
-            Err(failed) => self.get_once(self.moved(failed)?, key).await.map_err(|f| f.error)?,
+            Err(failed) => self.get_once(self.again(failed).await?, key).await.map_err(|f| f.error)?,
         };
         let Some(answer) = answer else { return Ok(None) };
         if answer.content_length().is_some_and(|n| n > GET_BYTES_MAX as i64) {
@@ -216,7 +243,7 @@ impl Bucket for S3 {
     async fn delete(&self, key: &str) -> Result<(), BucketError> {
         match self.delete_once(self.client(), key).await {
             Ok(()) => Ok(()),
-            Err(failed) => self.delete_once(self.moved(failed)?, key).await.map_err(|f| f.error),
+            Err(failed) => self.delete_once(self.again(failed).await?, key).await.map_err(|f| f.error),
         }
     }
 
@@ -228,7 +255,7 @@ impl Bucket for S3 {
             let answer = match self.list_once(self.client(), prefix, &after, wanted).await {
                 Ok(answer) => answer,
                 Err(failed) => {
-                    let client = self.moved(failed)?;
+                    let client = self.again(failed).await?;
                     self.list_once(client, prefix, &after, wanted).await.map_err(|f| f.error)?
                 }
             };
@@ -313,7 +340,12 @@ struct Kept(Keys);
 
 impl Kept {
     async fn read(&self) -> Result<Credentials, CredentialsError> {
-        let secret = match &self.0.secret {
+        let Keys::Given { access_key_id, secret } = &self.0 else {
+            return Err(CredentialsError::invalid_configuration(
+                "this bucket's keys come from no platform here",
+            ));
+        };
+        let secret = match secret {
             Secret::Text(text) => text.clone(),
             Secret::File(path) => {
                 let read = tokio::fs::read_to_string(path).await;
@@ -322,7 +354,7 @@ impl Kept {
                 read.map_err(bad)?.trim().to_owned()
             }
         };
-        Ok(Credentials::new(&self.0.access_key_id, secret, None, None, "penstock"))
+        Ok(Credentials::new(access_key_id, secret, None, None, "penstock"))
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Buckets {
 impl Buckets {
     /// Those of the endpoint at `s3`, an `http://` URL, opened by the data folder's own key.
     pub fn at(s3: &str, identity: &Identity) -> anyhow::Result<Self> {
-        let keys = Keys {
+        let keys = Keys::Given {
             access_key_id: identity.access_key_id.clone(),
             secret: Secret::Text(identity.secret_access_key.clone()),
         };

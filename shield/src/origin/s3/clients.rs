@@ -12,12 +12,13 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
-    StalledStreamProtectionConfig,
+    Config, Credentials, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient, StalledStreamProtectionConfig,
     retry::{RetryConfig, RetryPartition},
     timeout::TimeoutConfig,
 };
 use aws_smithy_http_client::{Builder, tls};
+use control::platform::{PlatformRole, Provider, RoleMetrics};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
@@ -68,13 +69,26 @@ struct Http {
 /// Makes S3 clients; keeps the HTTP clients below them.
 pub struct Clients {
     config: Arc<ShieldConfig>,
+    /// What the platform gives this node; asked only for those whose keys come from there.
+    role: PlatformRole,
     http: Mutex<HashMap<(String, Option<PathBuf>), Http>>,
 }
 
 impl Clients {
     /// Clients that connect and sign as `config` says.
     pub fn new(config: Arc<ShieldConfig>) -> Self {
-        Self { config, http: Mutex::default() }
+        Self::metered(config, None)
+    }
+
+    /// The same; what becomes of the platform's keys is counted.
+    pub(crate) fn metered(config: Arc<ShieldConfig>, metrics: Option<RoleMetrics>) -> Self {
+        let role = PlatformRole::aws(proto::clock::system(), metrics);
+        Self { config, role, http: Mutex::default() }
+    }
+
+    /// The node's role, if that is where `keys` come from.
+    pub(super) fn role_of(&self, keys: &Keys) -> Option<&PlatformRole> {
+        keys.configured().and_then(|keys| keys.provider).map(|Provider::Aws| &self.role)
     }
 
     /// The configured credential of this name (empty: none).
@@ -153,7 +167,13 @@ impl Clients {
         }
         config = match keys {
             Keys::Anonymous => config.allow_no_auth(),
-            Keys::Configured(_, keys) | Keys::Role(keys) => config.credentials_provider(Kept(keys.clone())),
+            Keys::Configured(_, own) | Keys::Role(own) => match self.role_of(keys) {
+                // It keeps them itself, one set for all clients.
+                Some(role) => {
+                    config.identity_cache(IdentityCache::no_cache()).credentials_provider(role.clone())
+                }
+                None => config.credentials_provider(Kept(own.clone())),
+            },
             // Others come as another set of keys, so these never change.
             Keys::Identity(secret) => {
                 let (id, secret) = (&secret.access_key_id, &secret.secret_access_key);

@@ -43,7 +43,7 @@ fn place(address: SocketAddr, secret: Secret) -> Place {
         region_guessed: false,
         path_style: true,
         ca_file: None,
-        keys: Keys { access_key_id: "AKID".into(), secret },
+        keys: Keys::Given { access_key_id: "AKID".into(), secret },
     }
 }
 
@@ -164,7 +164,7 @@ async fn a_list_goes_on_from_page_to_page_and_never_begins_again() {
 
 #[tokio::test]
 async fn hosts_that_name_no_bucket_open_one_that_says_so() {
-    let keys = Keys { access_key_id: "AKID".into(), secret: Secret::Text("hush".into()) };
+    let keys = Keys::Given { access_key_id: "AKID".into(), secret: Secret::Text("hush".into()) };
     let places = Places {
         endpoint: Some("http://127.0.0.1:9".into()),
         region: "us-east-1".into(),
