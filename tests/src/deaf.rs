@@ -56,7 +56,8 @@ impl Deaf {
                 let shared = own.clone();
                 std::thread::spawn(move || {
                     carry(down, client, 0, |frame| {
-                        let is_config = frame.kind == DATA && subscriptions.lock().unwrap().contains(&frame.stream);
+                        let is_config =
+                            frame.kind == DATA && subscriptions.lock().unwrap().contains(&frame.stream);
                         let drop = is_config && shared.hushed.load(Ordering::Relaxed);
                         if drop {
                             shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -160,7 +161,9 @@ mod tests {
         let message = |bytes: &[u8]| [&[0, 0, 0, 0, bytes.len() as u8], bytes].concat();
         assert!(is_subscription(&message(b"\x0a\x06edge-1\x12\x04abcd")));
         assert!(is_subscription(&message(b"\x0a\x06edge-1\x1a\x04rtmp")));
-        for other in [&b"\x0a\x06edge-1\x10\x01"[..], b"\x0a\x06edge-1", b"\x0a\x04\x0a\x02ab\x12\x00", b"", b"\x0a"] {
+        for other in
+            [&b"\x0a\x06edge-1\x10\x01"[..], b"\x0a\x06edge-1", b"\x0a\x04\x0a\x02ab\x12\x00", b"", b"\x0a"]
+        {
             assert!(!is_subscription(&message(other)), "{other:?}");
         }
         assert!(!is_subscription(b""));

@@ -277,7 +277,8 @@ fn c29_sessions_end_within_five_seconds_of_an_update_that_disables_their_distrib
     let mut sessions: Vec<Client> = edges.iter().map(|edge| playing(edge, &made.domain)).collect();
     let mut unconcerned: Vec<Client> = edges.iter().map(|edge| playing(edge, &other.domain)).collect();
     let begun = Instant::now();
-    let off = api.put(&keys, &made.id, &made.etag, &config(&reference, tests::api::ORIGIN, "", &[], "", false));
+    let off =
+        api.put(&keys, &made.id, &made.etag, &config(&reference, tests::api::ORIGIN, "", &[], "", false));
     assert_eq!(off.status, 200, "{}", off.text());
     // Each on a thread of its own: one that is late must not hide another.
     std::thread::scope(|scope| {

@@ -325,8 +325,10 @@ fn f31_a_document_damaged_in_etcd_leaves_its_older_form_in_force_and_raises_the_
         assert!(said_of(&cluster, "InProgress"), "{status}");
         let line = status.lines().find(|line| line.contains("refused by"))?;
         let all = ["edge-1", "edge-2", "shield-1", "shield-2"];
-        (all.iter().all(|node| line.contains(node)) && line.contains("origin: ") && line.contains("the form before"))
-            .then_some(())
+        (all.iter().all(|node| line.contains(node))
+            && line.contains("origin: ")
+            && line.contains("the form before"))
+        .then_some(())
     });
     eventually("the revision to be acknowledged all the same", LONG, || {
         let status = cluster.control_command(&["status"]).expect(0).stdout;

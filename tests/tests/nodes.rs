@@ -222,7 +222,9 @@ fn named_as(cluster: &Cluster, node: &str) -> Vec<String> {
     let page = http::metrics(&cluster.control.metrics).unwrap_or_default();
     let series = page.keys().filter(|series| series.starts_with("penstock_control_node_condition{"));
     let of_node = series.filter(|series| series.contains(&format!("node=\"{node}\"")));
-    of_node.filter_map(|series| Some(series.split("condition=\"").nth(1)?.split('"').next()?.to_owned())).collect()
+    of_node
+        .filter_map(|series| Some(series.split("condition=\"").nth(1)?.split('"').next()?.to_owned()))
+        .collect()
 }
 
 #[test]
@@ -271,7 +273,8 @@ fn an_edge_that_lives_and_does_not_apply_the_config_is_named_as_hanging_in_metri
     let counted = |name: &str| edge.metric(&format!("penstock_control_client_{name}"));
     let (beats, failures) = (counted("heartbeats_total"), counted("subscription_failures_total"));
     eventually("the edge to have asked anew", LONG, || {
-        let goes_on = counted("subscription_failures_total") > failures && counted("heartbeats_total") > beats + 5.0;
+        let goes_on =
+            counted("subscription_failures_total") > failures && counted("heartbeats_total") > beats + 5.0;
         assert_eq!(named_as(cluster, "edge-3"), ["hanging"]);
         goes_on.then_some(())
     });

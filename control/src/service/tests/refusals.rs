@@ -59,7 +59,9 @@ async fn a_document_that_nodes_refuse_is_not_deployed_also_after_they_and_contro
     let mut views = replica.control.views();
     let floor = views.wait_for(|view| view.deployed_floor >= revision);
     drop(tokio::time::timeout(LONG, floor).await.expect("in time").unwrap());
-    assert_eq!(replica.control.reports().borrow()["edge-1"].refused, 1);
+    let mut reports = replica.control.reports();
+    let told = reports.wait_for(|reports| reports.get("edge-1").is_some_and(|report| report.refused == 1));
+    drop(tokio::time::timeout(LONG, told).await.expect("in time").unwrap());
     until(&mut admin, refused).await;
     // The edge begins anew from its last known good, with what it refused there.
     edge.stop.cancel();
@@ -73,6 +75,7 @@ async fn a_document_that_nodes_refuse_is_not_deployed_also_after_they_and_contro
     let replica = Replica::start(store.clone(), &address.to_string(), config()).await;
     let other = Replica::start(store.clone(), "127.0.0.1:0", config()).await;
     replica.control.loaded().await;
+    other.control.loaded().await;
     let mut admin = Admin::new(&other.url(), &credentials(Role::Operator)).unwrap();
     until(&mut admin, refused).await;
     let known = documents::distribution(&*store, A).await.unwrap().unwrap();

@@ -22,6 +22,9 @@ fn unpublished(body: &str) -> String {
         .replace("media.s3.amazonaws.com", "origin.example.com")
 }
 
+/// What nodes get, and what they don't.
+const FORMS: [fn(&str) -> String; 2] = [str::to_owned, unpublished];
+
 async fn claimed(bench: &Bench) -> Vec<String> {
     let entries = bench.context.store.list(NAMES).await.unwrap().entries;
     entries.into_iter().map(|entry| entry.key[NAMES.len()..].to_owned()).collect()
@@ -31,7 +34,7 @@ async fn claimed(bench: &Bench) -> Vec<String> {
 async fn a_hundred_names_are_traded_for_a_hundred_others_within_etcds_bounds() {
     let etcd = EtcdProcess::start().await;
     let bench = Bench::over(etcd.store("web"), Limits::default());
-    for form in [str::to_owned, unpublished] {
+    for form in FORMS {
         let (id, etag) = made(&bench, &form(&with_aliases("r", &hundred('a')))).await;
         let path = format!("{id}/config");
         let traded = form(&with_aliases("r", &hundred('b'))).replace("<Enabled>true", "<Enabled>false");
@@ -47,7 +50,7 @@ async fn a_hundred_names_are_traded_for_a_hundred_others_within_etcds_bounds() {
 
 #[tokio::test]
 async fn claims_that_outlived_their_names_give_way_to_whoever_asks() {
-    for form in [str::to_owned, unpublished] {
+    for form in FORMS {
         let bench = Bench::new().await;
         let kept = ["kept.example.com".to_owned()];
         let (id, etag) = made(&bench, &form(&with_aliases("r", &kept))).await;
