@@ -2,7 +2,8 @@
 //!
 //! A request passes the [door](crate::door) and comes to the [desk], which bounds it, asks [auth] who signed it, finds its [route], and hands it
 //! as a [`Call`] to the module of its resource. That answers with a [`Reply`] or an [`ApiError`]; [render] makes documents of both, in the schema
-//! of the version asked. What the resources share is [resource] and [held] (the store, caller references, guards), [paging] and [xml].
+//! of the version asked. What the resources share is [resource] and [held] (the store, caller references, guards), `names` (of
+//! distributions), [paging] and [xml].
 
 pub mod auth;
 mod body;
@@ -13,6 +14,7 @@ pub mod identity;
 pub mod invalidation;
 pub mod key_group;
 pub mod limits;
+pub(crate) mod names;
 pub mod paging;
 pub mod public_key;
 mod rate;

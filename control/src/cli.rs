@@ -13,8 +13,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use penstock_control::client::admin::Admin;
+use penstock_control::client::catalogue::refusals::find;
 use penstock_control::client::config::load_master;
 use penstock_control::client::credentials::{Credentials, TlsFiles};
+use penstock_control::lifecycle::Change;
 use penstock_control::membership::{role_name, state_name};
 use penstock_control::settings::{Settings, reference};
 use proto::token::{Role, is_node_id};
@@ -236,14 +238,18 @@ async fn status(admin: &mut Admin) -> Answer {
             d.aliases.join(",")
         );
         if let Some(status) = deployment.as_ref().filter(|status| !status.deployed) {
-            println!("    {}", held_up_by(&nodes, newest, status.modified, &d.required_features));
+            if status.unreadable {
+                println!("    its document in the store can't be read: nodes have the form before");
+            } else {
+                println!("    {}", held_up_by(&nodes, newest, &Change::of(d, status.modified)));
+            }
         }
     }
     let counted = nodes.iter().filter(|n| n.condition != "excluded").count();
     if listed.deployed_floor >= newest.number {
         println!("deployed: all {counted} nodes that count have applied it");
     } else {
-        println!("in progress: {}", held_up_by(&nodes, newest, newest.number, &[]));
+        println!("in progress: {}", held_up_by(&nodes, newest, &newest_of_all(newest)));
     }
     for status in nodes.iter().filter(|n| n.condition == "excluded") {
         let id = status.node.as_ref().map_or("", |n| &n.node_id);
@@ -254,33 +260,48 @@ async fn status(admin: &mut Admin) -> Answer {
     Ok(())
 }
 
-/// Which nodes have not applied `revision`, and how they stand.
-fn held_up_by(nodes: &[NodeStatus], newest: &Revision, revision: u64, features: &[String]) -> String {
-    let mut names = Vec::new();
+/// That everything up to the newest revision was applied, whatever nodes made of it.
+fn newest_of_all(newest: &Revision) -> Change<'_> {
+    Change { id: "", revision: newest.number, enabled: false, required_features: &[] }
+}
+
+/// Which nodes don't serve by `change`, and how they stand.
+fn held_up_by(nodes: &[NodeStatus], newest: &Revision, change: &Change<'_>) -> String {
+    let (mut behind, mut unwilling) = (Vec::new(), Vec::new());
     let mut edges = 0;
     for status in nodes.iter().filter(|n| n.condition != "excluded") {
         let Some(node) = &status.node else { continue };
         edges += usize::from(node.role() == NodeRole::Edge && node.state() == NodeState::Ready);
         let applied = node.applied.as_ref().filter(|a| a.store_id == newest.store_id).map_or(0, |a| a.number);
-        let lacking: Vec<&str> = features
-            .iter()
-            .filter(|f| status.condition != "lapsed" && !node.features.contains(f))
-            .map(String::as_str)
-            .collect();
-        if applied < revision {
+        let lacks =
+            |f: &&String| change.enabled && status.condition != "lapsed" && !node.features.contains(f);
+        let lacking: Vec<&str> = change.required_features.iter().filter(lacks).map(String::as_str).collect();
+        let refusal = if change.id.is_empty() { None } else { find(node.refusals.as_ref(), change.id) };
+        if applied < change.revision {
             let since = match status.condition.as_str() {
                 "lapsed" => format!("lapsed {} ago", seconds(status.lapsed_ms)),
                 condition => format!("{condition} for {}", seconds(status.behind_ms)),
             };
-            names.push(format!("{} (at {applied} of {revision}, {since})", node.node_id));
+            behind.push(format!("{} (at {applied} of {}, {since})", node.node_id, change.revision));
         } else if !lacking.is_empty() {
-            names.push(format!("{} (lacks {})", node.node_id, lacking.join(", ")));
+            behind.push(format!("{} (lacks {})", node.node_id, lacking.join(", ")));
+        } else if let Some(refusal) = refusal {
+            let serves = if refusal.serves_older { "serves the form before" } else { "serves nothing of it" };
+            unwilling.push(format!("{} ({}; {serves})", node.node_id, refusal.reason));
         }
     }
+    let mut names = Vec::new();
+    if !behind.is_empty() {
+        names.push(format!("not yet applied by {}", behind.join(", ")));
+    }
+    if !unwilling.is_empty() {
+        names.push(format!("refused by {}", unwilling.join(", ")));
+    }
+    let names = names.join("; ");
     match (edges, names.is_empty()) {
         (0, true) => "there is no edge that is ready".into(),
-        (0, false) => format!("there is no edge that is ready; not yet applied by {}", names.join(", ")),
-        (_, false) => format!("not yet applied by {}", names.join(", ")),
+        (0, false) => format!("there is no edge that is ready; {names}"),
+        (_, false) => names,
         (_, true) => "applied by all; about to be recorded".into(),
     }
 }
@@ -318,6 +339,14 @@ async fn nodes(admin: &mut Admin) -> Answer {
             node.zone,
             node.version
         );
+        let refusals = node.refusals.clone().unwrap_or_default();
+        for refused in &refusals.listed {
+            println!("    refuses {}: {}", refused.id, refused.reason);
+        }
+        let more = u64::from(refusals.count).saturating_sub(refusals.listed.len() as u64);
+        if more > 0 {
+            println!("    refuses {more} more, which may be any: no distribution counts as Deployed");
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `distributions/ID` | a `Distribution`, protobuf |
-//! | `names/HOST` | the id of the distribution that has this domain or alias |
+//! | `names/HOST` | the id of the distribution that has this domain or alias; of a web distribution of the API, a space and its account besides |
 //! | `purges/ID` | a `Purge`, protobuf; lives for `purge_kept_seconds` |
 //! | `declared/NAME` | the id a declarative file's entry was given, see [`crate::declare`] |
 //! | `api/KIND/ACCOUNT/ID` | a `Resource` of the control API, see [`crate::api`] |
@@ -152,7 +152,8 @@ fn hosts(document: &Distribution) -> impl Iterator<Item = &String> {
     std::iter::once(&document.domain).chain(&document.aliases)
 }
 
-/// The transaction that makes `next` the document, where `known` is what it replaces (`None`: it must be new).
+/// The transaction that makes `next` the document, where `known` is what it replaces (`None`: it must be new). The names it gives up may be too many
+/// for a store: [`set_aside`](crate::api::names::set_aside).
 pub fn put_distribution(known: Option<&Stored>, next: &Distribution) -> Result<Transaction, Invalid> {
     validate(next)?;
     let key = format!("{DISTRIBUTIONS}{}", next.id);

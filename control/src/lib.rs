@@ -11,8 +11,8 @@
 //! 2. the store's watch brings the change to each replica's [mirror], which makes it the next revision;
 //! 3. [publish] sends it to each subscriber, or a paged snapshot to one that has been away too long;
 //! 4. [client::subscribe] checks that it follows what is known, publishes a new catalogue, saves it;
-//! 5. the next heartbeat reports the revision applied;
-//! 6. [lifecycle] raises the floor once all have it: Deployed.
+//! 5. the next heartbeat reports the revision applied, and which documents of it were refused;
+//! 6. [lifecycle] raises the floor once all have it: Deployed, but for what a node refuses.
 //!
 //! Beside the file, operators and tools use the CloudFront [api] and the [console], both behind one [door]; [accounts] own what they make,
 //! [seal] keeps secrets closed at rest, [lending] is what the operator gives accounts, [shields] how orders to

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::node::is_node_id;
 use crate::documents::{MEMBERS, SHIELD_MAP};
+use crate::lifecycle::roster::News;
 use crate::lifecycle::{is_excluded, roster};
 use crate::mirror::view::View;
 use crate::store::{Store, StoreError, Transaction};
@@ -153,7 +154,13 @@ pub(crate) async fn register(
     request: &RegisterRequest,
     lease: Duration,
 ) -> Result<Option<RosterEntry>, StoreError> {
-    if roster::is_news(view, request) {
+    let news = roster::news(view, request);
+    if news == News::Refusals
+        && let Some(entry) = roster::keep_refusals(&**store, request, lease).await?
+    {
+        return Ok(Some(entry));
+    }
+    if news != News::Nothing {
         let store_id = if view.is_loaded() { view.store_id.clone() } else { store.head().await?.store_id };
         return roster::join(&**store, &store_id, request, Some(lease)).await.map(Some);
     }

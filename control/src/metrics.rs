@@ -1,6 +1,7 @@
 //! Control's metrics, each defined once.
 
 pub(crate) mod door;
+pub(crate) mod nodes;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -21,7 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) grants: IntGauge,
     pub(crate) unopened_secrets: IntCounter,
     pub(crate) members: IntGaugeVec,
-    pub(crate) nodes: IntGaugeVec,
+    pub(crate) nodes: nodes::NodeMetrics,
     pub(crate) exclusions: IntCounter,
     pub(crate) deployed_floor: IntGauge,
     pub(crate) lagging: IntGauge,
@@ -59,14 +60,6 @@ impl Metrics {
             &["role", "state"],
         )?;
         registry.register(Box::new(members.clone()))?;
-        let nodes = IntGaugeVec::new(
-            Opts::new(
-                "penstock_control_nodes",
-                "Nodes by role and condition: current, behind, hanging, lapsed (still counts), excluded (does not); and draining beside",
-            ),
-            &["role", "condition"],
-        )?;
-        registry.register(Box::new(nodes.clone()))?;
         let applies = IntCounterVec::new(
             Opts::new("penstock_control_applies_total", "Declarative files applied, by outcome"),
             &["outcome"],
@@ -104,7 +97,7 @@ impl Metrics {
                 "Times an origin secret could not be opened and was withheld from a shield",
             )?,
             members,
-            nodes,
+            nodes: nodes::NodeMetrics::new(registry)?,
             exclusions: counter("exclusions_total", "Nodes excluded because they were away for too long")?,
             deployed_floor: gauge(
                 "deployed_floor",

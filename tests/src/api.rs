@@ -6,6 +6,7 @@
 
 pub mod aws;
 pub mod jets3t;
+pub mod page;
 pub mod raw;
 pub mod sign;
 

@@ -4,7 +4,7 @@
 //! ([`players`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
 //! writer can't be hidden by the same mistake in the reader that checks it. A [`tunnel`] carries either through HTTP.
 //!
-//! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); many viewers at
+//! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); [`deaf`] keeps the config from a node; many viewers at
 //! once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant. Operators' clients are in [`api`]; access
 //! logs are read by [`logs`]. A [`platform`] gives nodes keys of their own.
 //!
@@ -18,6 +18,7 @@ pub mod broken;
 pub mod cluster;
 pub mod counting_proxy;
 pub mod crowd;
+pub mod deaf;
 pub mod etcd;
 pub mod faulty_s3;
 pub mod flv;

@@ -208,3 +208,92 @@ fn a_stopped_edge_holds_deployed_up_until_it_is_excluded_and_must_sync_before_it
         assert!(accepts(&edge.addr, &next.domain), "{}", edge.name);
     }
 }
+
+#[test]
+fn a_stopped_shield_holds_deployed_up_until_it_is_excluded_and_counts_again_once_it_has_caught_up() {
+    let mut api = Api::start(quick());
+    let keys: Keys = api.account();
+    let before = api.create(&keys, &[]);
+    api.wait_deployed(&keys, &before.id);
+    api.cluster.shields[1].process.signal("STOP");
+    let begun = Instant::now();
+    let made = api.create(&keys, &[]);
+    let mut held = Duration::ZERO;
+    // Edges don't wait for it: both serve the new one, and it is not Deployed all the same.
+    for edge in &api.cluster.edges {
+        eventually("each edge serves it", Duration::from_secs(20), || {
+            accepts(&edge.addr, &made.domain).then_some(())
+        });
+    }
+    while api.status(&keys, &made.id) != "Deployed" {
+        held = begun.elapsed();
+        assert!(held < Duration::from_secs(90), "never excluded");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Its lease (of which some had passed when it was stopped) and the time until it is excluded had to pass.
+    assert!(held > Duration::from_secs(9), "Deployed after {held:?} with a shield stopped");
+    let line = |api: &Api| {
+        let nodes = api.cluster.control_command(&["nodes"]).expect(0).stdout;
+        nodes.lines().find(|l| l.starts_with("shield-2 ")).unwrap_or_else(|| panic!("{nodes}")).to_owned()
+    };
+    assert!(line(&api).contains("excluded"), "{}", line(&api));
+    let named = "penstock_control_node_condition{condition=\"excluded\",node=\"shield-2\",role=\"shield\"}";
+    assert_eq!(api.cluster.control.metrics().get(named), Some(&1.0));
+    api.cluster.shields[1].process.signal("CONT");
+    eventually("it to count again", Duration::from_secs(60), || line(&api).contains("current").then_some(()));
+    api.cluster.shields[1].wait_ready();
+    let next = api.create(&keys, &[]);
+    let wanted = newest(&api);
+    api.wait_deployed(&keys, &next.id);
+    for node in &api.cluster.shields {
+        assert!(revision(node) >= wanted, "{}: {} of {wanted}", node.name, revision(node));
+    }
+    assert!(!api.cluster.control.metrics().contains_key(named));
+}
+
+/// How long a running session may go on after its distribution was disabled or deleted.
+const WITHDRAWN_WITHIN: Duration = Duration::from_secs(5);
+
+#[test]
+fn c29_sessions_end_within_five_seconds_of_an_update_that_disables_their_distribution() {
+    let api = Api::shared();
+    let keys = api.account();
+    let reference = unique();
+    let made = api.create_with(&keys, &reference, tests::api::ORIGIN, "", &[]);
+    let other = api.create(&keys, &[]);
+    for id in [&made.id, &other.id] {
+        api.wait_deployed(&keys, id);
+    }
+    let playing = |edge: &Node, host: &str| {
+        let mut client = Client::open(&edge.addr);
+        client.connect("cfx/st", &format!("rtmp://{host}/cfx/st"), &[]);
+        assert_eq!(client.wait_answer(1.0, PATIENCE).0, "_result");
+        client.create_stream();
+        client.play(1, "mp4:film-first.mp4", &[0.0]);
+        client.wait("media", PATIENCE, |m| m.is_media());
+        client
+    };
+    let edges = &api.cluster.edges;
+    let mut sessions: Vec<Client> = edges.iter().map(|edge| playing(edge, &made.domain)).collect();
+    let mut unconcerned: Vec<Client> = edges.iter().map(|edge| playing(edge, &other.domain)).collect();
+    let begun = Instant::now();
+    let off =
+        api.put(&keys, &made.id, &made.etag, &config(&reference, tests::api::ORIGIN, "", &[], "", false));
+    assert_eq!(off.status, 200, "{}", off.text());
+    // Each on a thread of its own: one that is late must not hide another.
+    std::thread::scope(|scope| {
+        for client in &mut sessions {
+            scope.spawn(move || {
+                let status = client.wait_status_within("NetConnection.Connect.Closed", PATIENCE);
+                assert_eq!(status.field("description"), "The distribution was disabled or deleted.");
+                client.wait_closed(PATIENCE);
+                let took = begun.elapsed();
+                assert!(took < WITHDRAWN_WITHIN, "the session went on for {took:?}");
+            });
+        }
+    });
+    for edge in edges {
+        assert!(!accepts(&edge.addr, &made.domain), "{}", edge.name);
+    }
+    assert!(unconcerned.iter_mut().all(|client| !client.is_closed()), "the other's sessions go on");
+}

@@ -10,9 +10,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
+use tests::api::page::{Visitor, escaped, hidden};
 use tests::api::{Api, Keys};
 use tests::cluster::Setup;
-use tests::http::{self, Answer};
+use tests::http;
 use tests::{eventually, players};
 
 /// One cluster for all of them; its console offers no buckets but those of grants, and takes many wrong logins.
@@ -172,71 +173,15 @@ fn without_script_everything_works_and_a_lost_update_is_told() {
     browser.ends_after(0);
 }
 
-/// A client that keeps a cookie and takes forms' tokens from pages, as a script would.
-struct Visitor {
-    addr: String,
-    cookie: String,
-}
-
-impl Visitor {
-    fn new() -> Self {
-        Self { addr: api().addr().to_owned(), cookie: String::new() }
-    }
-
-    fn log_in(keys: &Keys) -> Self {
-        let mut visitor = Self::new();
-        let answer = visitor.try_login(&keys.id, &keys.secret);
-        assert_eq!(answer.status, 303, "{}", answer.text());
-        visitor
-    }
-
-    fn keep(&mut self, answer: &Answer) {
-        if let Some(cookie) = answer.header("set-cookie") {
-            self.cookie = cookie.split(';').next().unwrap().to_owned();
-        }
-    }
-
-    fn get(&mut self, path: &str) -> Answer {
-        let answer = http::request(&self.addr, "GET", path, &[("Cookie", &self.cookie)], &[]).unwrap();
-        self.keep(&answer);
-        answer
-    }
-
-    fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let body: Vec<String> = fields.iter().map(|(k, v)| format!("{k}={}", escaped(v))).collect();
-        let headers =
-            [("Cookie", self.cookie.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
-        let answer = http::request(&self.addr, "POST", path, &headers, body.join("&").as_bytes()).unwrap();
-        self.keep(&answer);
-        answer
-    }
-
-    fn try_login(&mut self, id: &str, secret: &str) -> Answer {
-        let token = hidden(&self.get("/console/login").text(), "form_token");
-        self.post(
-            "/console/login",
-            &[("form_token", &token), ("access_key_id", id), ("secret_access_key", secret)],
-        )
-    }
-}
-
-fn escaped(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric();
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-/// The value of a hidden field of a page.
-fn hidden(page: &str, name: &str) -> String {
-    let from = format!("name=\"{name}\" value=\"");
-    let at = page.find(&from).unwrap_or_else(|| panic!("no {name} in {page}")) + from.len();
-    page[at..].split('"').next().unwrap().to_owned()
+fn log_in(keys: &Keys) -> Visitor {
+    Visitor::log_in(api().addr(), keys)
 }
 
 #[test]
 fn forms_without_their_token_or_from_another_site_change_nothing() {
     let keys = api().account();
     let made = api().create(&keys, &[]);
-    let mut visitor = Visitor::log_in(&keys);
+    let mut visitor = log_in(&keys);
     let path = format!("/console/distributions/{}/disable", made.id);
     let page = visitor.get(&path).text();
     let (token, etag) = (hidden(&page, "form_token"), hidden(&page, "etag"));
@@ -259,7 +204,7 @@ fn forms_without_their_token_or_from_another_site_change_nothing() {
 #[test]
 fn pages_allow_nothing_but_their_own_script_and_show_hostile_text_as_text() {
     let keys = api().account();
-    let mut visitor = Visitor::log_in(&keys);
+    let mut visitor = log_in(&keys);
     let page = visitor.get("/console/distributions/new/streaming").text();
     let hostile = "\"><img src=x onerror=alert(1)><script>alert(2)</script>";
     let fields = |origin: &'static str, token: &str, reference: &str| {
@@ -317,9 +262,9 @@ fn another_accounts_distribution_is_not_there_and_a_reading_key_changes_nothing(
     let (alice, bob) = (api().account(), api().account());
     let made = api().create(&alice, &[]);
     eventually("alice sees it", Duration::from_secs(20), || {
-        Visitor::log_in(&alice).get("/console/distributions").text().contains(&made.id).then_some(())
+        log_in(&alice).get("/console/distributions").text().contains(&made.id).then_some(())
     });
-    let mut visitor = Visitor::log_in(&bob);
+    let mut visitor = log_in(&bob);
     assert!(!visitor.get("/console/distributions").text().contains(&made.id));
     for page in ["", "/edit", "/play", "/nodes", "/tags", "/disable", "/delete", "/status"] {
         let answer = visitor.get(&format!("/console/distributions/{}{page}", made.id));
@@ -341,7 +286,7 @@ fn another_accounts_distribution_is_not_there_and_a_reading_key_changes_nothing(
     assert_eq!(visitor.post(&path, &[("form_token", &token)]).status, 404);
 
     let reader = api().key(&alice.account, &["--read-only"]);
-    let mut reading = Visitor::log_in(&reader);
+    let mut reading = log_in(&reader);
     let page = reading.get(&format!("/console/distributions/{}", made.id)).text();
     assert!(page.contains("read only") && !page.contains("/disable\""), "{page}");
     let token = hidden(&page, "form_token");
@@ -359,7 +304,7 @@ fn a_disabled_key_and_a_logout_end_sessions_at_once_at_every_replica() {
     let keys = api().account();
     let other = api().key(&keys.account, &[]);
     let (_replica, second) = api().cluster.another_control("control-2");
-    let mut mine = Visitor::log_in(&keys);
+    let mut mine = log_in(&keys);
     // The cookie of one replica is good at the other.
     let elsewhere = |cookie: &str| {
         http::request(&second, "GET", "/console/nodes", &[("Cookie", cookie)], &[]).unwrap().status
@@ -372,15 +317,15 @@ fn a_disabled_key_and_a_logout_end_sessions_at_once_at_every_replica() {
     assert_eq!(mine.post("/console/logout", &[("form_token", &token)]).status, 303);
     assert_eq!(elsewhere(&copy), 303, "logged out at both");
 
-    let mut theirs = Visitor::log_in(&other);
-    let mut again = Visitor::log_in(&keys);
+    let mut theirs = log_in(&other);
+    let mut again = log_in(&keys);
     let path = format!("/console/keys/access/{}/disable", other.id);
     let token = hidden(&again.get(&path).text(), "form_token");
     assert_eq!(again.post(&path, &[("form_token", &token)]).status, 303);
     eventually("its session has ended", Duration::from_secs(20), || {
         (theirs.get("/console/nodes").status == 303 && elsewhere(&theirs.cookie) == 303).then_some(())
     });
-    assert_eq!(Visitor::new().try_login(&other.id, &other.secret).status, 403);
+    assert_eq!(Visitor::new(api().addr()).try_login(&other.id, &other.secret).status, 403);
     assert_eq!(again.get("/console/nodes").status, 200);
 }
 

@@ -285,14 +285,23 @@ fn f31_an_invalid_file_changes_nothing_is_counted_and_named_and_the_next_valid_o
     until_sample(&cluster.control, "penstock_control_declared_rejected", |alarm| alarm == 0.0);
 }
 
+/// Whether `status` has this word for the distribution of [`DOCUMENT`].
+fn said_of(cluster: &Cluster, word: &str) -> bool {
+    let status = cluster.control_command(&["status"]).expect(0).stdout;
+    status.lines().any(|line| line.contains("E000000000001 ") && line.contains(word))
+}
+
 #[test]
 fn f31_a_document_damaged_in_etcd_leaves_its_older_form_in_force_and_raises_the_alarm() {
     let cluster = Cluster::start(Setup::default());
     let whole = etcdctl(&cluster, &["get", DOCUMENT, "--print-value-only"], b"");
     let whole = &whole[..whole.len() - 1];
+    eventually("all to count as deployed", LONG, || said_of(&cluster, "Deployed").then_some(()));
     // No document at all: control keeps the form it could read.
     etcdctl(&cluster, &["put", DOCUMENT], &[0xff; 40]);
     until_sample(&cluster.control, "penstock_control_damaged_documents", |damaged| damaged == 1.0);
+    let status = cluster.control_command(&["status"]).expect(0).stdout;
+    assert!(said_of(&cluster, "InProgress") && status.contains("can't be read"), "{status}");
     assert!(cluster.control.process.log().contains(&DOCUMENT["/penstock/default/".len()..]));
     for edge in 0..2 {
         assert_eq!(play(cluster.rtmp(edge), ALIAS, "mp4:first.mp4"), "media");
@@ -310,6 +319,31 @@ fn f31_a_document_damaged_in_etcd_leaves_its_older_form_in_force_and_raises_the_
         });
         assert_eq!(play(&edge.addr, ALIAS, "mp4:first.mp4"), "media");
     }
+    // All have applied the revision, and none serves by it: it is not deployed, and who refuses it says why.
+    eventually("each node to be named with its reason", LONG, || {
+        let status = cluster.control_command(&["status"]).expect(0).stdout;
+        assert!(said_of(&cluster, "InProgress"), "{status}");
+        let line = status.lines().find(|line| line.contains("refused by"))?;
+        let all = ["edge-1", "edge-2", "shield-1", "shield-2"];
+        (all.iter().all(|node| line.contains(node))
+            && line.contains("origin: ")
+            && line.contains("the form before"))
+        .then_some(())
+    });
+    eventually("the revision to be acknowledged all the same", LONG, || {
+        let status = cluster.control_command(&["status"]).expect(0).stdout;
+        status.contains("deployed: all 4 nodes").then_some(())
+    });
+    assert!(said_of(&cluster, "InProgress"));
+    let nodes = cluster.control_command(&["nodes"]).expect(0).stdout;
+    assert_eq!(nodes.matches("refuses E000000000001: origin: ").count(), 4, "{nodes}");
+    let named = |node: &str, role: &str| {
+        sample(
+            &cluster.control,
+            &format!("penstock_control_node_refused_distributions{{node=\"{node}\",role=\"{role}\"}}"),
+        )
+    };
+    assert_eq!((named("edge-2", "edge"), named("shield-1", "shield")), (1.0, 1.0));
     etcdctl(&cluster, &["put", DOCUMENT], whole);
     for edge in &cluster.edges {
         until_sample(edge, "penstock_control_client_refused_distributions{role=\"edge\"}", |refused| {
@@ -317,6 +351,8 @@ fn f31_a_document_damaged_in_etcd_leaves_its_older_form_in_force_and_raises_the_
         });
         assert_eq!(play(&edge.addr, ALIAS, "mp4:first.mp4"), "media");
     }
+    eventually("all to count as deployed", LONG, || said_of(&cluster, "Deployed").then_some(()));
+    eventually("nobody to be named", LONG, || (named("edge-2", "edge") == -1.0).then_some(()));
 }
 
 #[test]

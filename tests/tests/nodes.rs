@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use tests::api::Api;
+use tests::api::page::Visitor;
 use tests::cluster::{ALIAS, Cluster, Node, PUBLIC, READER, Setup};
+use tests::deaf::Deaf;
 use tests::process::product;
 use tests::tokens::{MASTER, derived};
 use tests::wire::chunk::Message;
@@ -191,6 +194,7 @@ fn a_node_that_stands_still_holds_up_deployed_is_named_then_excluded_and_must_ca
     eventually("edge-2 to be excluded", LONG, || {
         (nodes_in(&cluster, "edge", "excluded") == 1.0).then_some(())
     });
+    assert_eq!(named_as(&cluster, "edge-2"), ["excluded"]);
     eventually("the change to be deployed without it", LONG, || {
         let status = status(&cluster);
         (status.lines().any(deployed) && status.contains("excluded") && status.contains("edge-2"))
@@ -203,6 +207,7 @@ fn a_node_that_stands_still_holds_up_deployed_is_named_then_excluded_and_must_ca
             nodes_in(&cluster, "edge", "excluded") == 0.0 && nodes_in(&cluster, "edge", "current") == 2.0;
         all.then_some(())
     });
+    eventually("edge-2 not to be named", LONG, || named_as(&cluster, "edge-2").is_empty().then_some(()));
     eventually("edge-2 to serve by the change", LONG, || {
         let mut client = Client::open(cluster.rtmp(1));
         client.connect("cfx/st", "rtmp://news.example.com/cfx/st", &[]);
@@ -210,6 +215,76 @@ fn a_node_that_stands_still_holds_up_deployed_is_named_then_excluded_and_must_ca
     });
     assert!(is_ready(&cluster.edges[1]));
     assert!(status(&cluster).contains("deployed: all 4 nodes"));
+}
+
+/// The series of `node_condition` that name `node`: its conditions.
+fn named_as(cluster: &Cluster, node: &str) -> Vec<String> {
+    let page = http::metrics(&cluster.control.metrics).unwrap_or_default();
+    let series = page.keys().filter(|series| series.starts_with("penstock_control_node_condition{"));
+    let of_node = series.filter(|series| series.contains(&format!("node=\"{node}\"")));
+    of_node
+        .filter_map(|series| Some(series.split("condition=\"").nth(1)?.split('"').next()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn an_edge_that_lives_and_does_not_apply_the_config_is_named_as_hanging_in_metrics_console_and_status() {
+    let api = Api::start(Setup { control: "hang_after_ms: 3000\n".into(), ..Default::default() });
+    let cluster = &api.cluster;
+    let keys = api.account();
+    // The config comes to this edge by a way that can be made silent; heartbeats share it.
+    let deaf = Deaf::start(&cluster.control.addr);
+    let config = cluster.folder().join("edge-1.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let own = format!("control: ['http://{}']", cluster.control.addr);
+    assert!(text.contains(&own));
+    std::fs::write(&config, text.replace(&own, &format!("control: ['http://{}']", deaf.addr()))).unwrap();
+    let edge = cluster.another_edge("edge-3");
+    std::fs::write(&config, &text).unwrap();
+    let before = api.create(&keys, &[]);
+    api.wait_deployed(&keys, &before.id);
+    eventually("edge-3 to be current", LONG, || {
+        (nodes_in(cluster, "edge", "current") == 3.0 && named_as(cluster, "edge-3").is_empty()).then_some(())
+    });
+    deaf.hush();
+    let made = api.create(&keys, &[]);
+    eventually("edge-3 to be named as hanging", LONG, || {
+        assert_eq!(api.status(&keys, &made.id), "InProgress");
+        (named_as(cluster, "edge-3") == ["hanging"]).then_some(())
+    });
+    assert!(deaf.dropped() > 0);
+    assert_eq!(nodes_in(cluster, "edge", "hanging"), 1.0);
+    assert!(["edge-1", "edge-2", "shield-1"].iter().all(|node| named_as(cluster, node).is_empty()));
+    let line = |words: &str, start: &str| {
+        let said = cluster.control_command(&[words]).expect(0).stdout;
+        said.lines().find(|line| line.contains(start)).unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    let nodes = line("nodes", "edge-3 ");
+    assert!(nodes.contains("ready") && nodes.contains("hanging"), "it lives: {nodes}");
+    let status = line("status", "not yet applied by edge-3");
+    assert!(status.contains("hanging for") && !status.contains("edge-1"), "{status}");
+    let mut visitor = Visitor::log_in(api.addr(), &keys);
+    let page = visitor.get("/console/nodes").text();
+    let row = page.split("<tr>").find(|row| row.contains(">edge-3<")).unwrap_or_else(|| panic!("{page}"));
+    assert!(row.contains("hangs: has not moved on for"), "{row}");
+    assert_eq!(page.matches("hangs: ").count(), 1, "{page}");
+    assert!(cluster.control.process.log().contains("lives but does not apply the config"));
+    // It outlives leases and the silence after which a node asks anew: it renews, and hangs still.
+    let counted = |name: &str| edge.metric(&format!("penstock_control_client_{name}"));
+    let (beats, failures) = (counted("heartbeats_total"), counted("subscription_failures_total"));
+    eventually("the edge to have asked anew", LONG, || {
+        let goes_on =
+            counted("subscription_failures_total") > failures && counted("heartbeats_total") > beats + 5.0;
+        assert_eq!(named_as(cluster, "edge-3"), ["hanging"]);
+        goes_on.then_some(())
+    });
+    assert_eq!(api.status(&keys, &made.id), "InProgress");
+    // Over, it is named no more.
+    deaf.listen();
+    api.wait_deployed(&keys, &made.id);
+    eventually("edge-3 not to be named", LONG, || {
+        (named_as(cluster, "edge-3").is_empty() && nodes_in(cluster, "edge", "hanging") == 0.0).then_some(())
+    });
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub struct Limits {
     pub streaming_distributions: usize,
     /// Web distributions of an account.
     pub web_distributions: usize,
-    /// CNAMEs of a distribution.
+    /// CNAMEs of a distribution; at most 100.
     pub aliases: usize,
     /// Trusted signers of a streaming distribution; at most 5.
     pub trusted_signers: usize,

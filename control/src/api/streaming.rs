@@ -19,11 +19,11 @@
 //!   contradiction makes a private distribution public.
 //! * **Delete while `InProgress`** is 409 `StreamingDistributionNotDisabled`, also when disabled: some node may still serve it.
 //! * **A disabled distribution is Deployed** when every node has heard of it, also one that lacks a feature it requires: it serves nobody there.
+//!   One that a node refuses as invalid, and serves by an older form, is not.
 //! * **A name in the zone of generated domains** that has their form is 409 `CNAMEAlreadyExists`, whether or not it is in use.
 
 pub mod change;
 pub mod config;
-mod names;
 pub mod parse;
 pub mod render;
 pub mod rules;
@@ -40,7 +40,7 @@ use super::resource::{self, Kind, Stored};
 use super::xml::Element;
 use super::{ApiError, Call, Context, Reply, tagging};
 use crate::accounts::Principal;
-use crate::lifecycle;
+use crate::lifecycle::{self, Change};
 pub use change::{Repeat, create, delete, update};
 use config::StreamingConfig;
 use parse::{CONFIG, Given};
@@ -93,20 +93,18 @@ fn no_such(id: &str) -> ApiError {
     ApiError::not_found("NoSuchStreamingDistribution", format!("there is no streaming distribution {id}"))
 }
 
-fn status(context: &Context, revision: u64, config: &StreamingConfig) -> Status {
-    let mut required = Vec::new();
-    // Where it is refused for want of a feature it serves nobody, which is all that disabled asks.
-    if config.enabled && config.trusted_signers.enabled {
-        required.push(SIGNED_NAMES.to_owned());
-    }
-    let deployed = lifecycle::is_deployed(&context.views.borrow(), revision, &required);
+fn status(context: &Context, id: &str, revision: u64, config: &StreamingConfig) -> Status {
+    let features = [SIGNED_NAMES.to_owned()];
+    let required_features = if config.trusted_signers.enabled { &features[..] } else { &[] };
+    let change = Change { id, revision, enabled: config.enabled, required_features };
+    let deployed = lifecycle::is_deployed(&context.views.borrow(), &change);
     if deployed { Status::Deployed } else { Status::InProgress }
 }
 
 fn of_stored(context: &Context, stored: Stored) -> Result<StreamingDistribution, ApiError> {
     let config = stored::config(&stored.resource)?;
     Ok(StreamingDistribution {
-        status: status(context, stored.modified, &config),
+        status: status(context, &stored.resource.id, stored.modified, &config),
         id: stored.resource.id,
         account: stored.resource.account,
         domain: stored.resource.detail,

@@ -18,6 +18,7 @@ pub use access::Access;
 pub use shards::Shards;
 
 pub mod access;
+pub mod refusals;
 mod shards;
 
 /// Purges a node remembers; the oldest go first. Owners act on a purge as it arrives, so this only has to span the

@@ -9,6 +9,7 @@ use std::time::Duration;
 use proto::status::RemoteError;
 use proto::v1::{DeregisterRequest, RegisterRequest, RegisterResponse};
 
+use super::catalogue::refusals::refusals;
 use super::node::{Orders, Shared};
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -73,10 +74,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 async fn register(shared: &Shared, at: usize) -> Result<RegisterResponse, RemoteError> {
-    let applied = shared.applied.borrow().clone().or_else(|| {
-        let catalogue = shared.catalogue.borrow();
-        (!catalogue.is_empty()).then(|| catalogue.revision.clone())
-    });
+    // Both of one moment: what is refused belongs to what was applied.
+    let catalogue = shared.catalogue.borrow().clone();
+    let applied = shared.applied.borrow().clone();
+    let applied = applied.or_else(|| (!catalogue.is_empty()).then(|| catalogue.revision.clone()));
     let config = &shared.config;
     let state = *shared.state.borrow();
     let mut request = tonic::Request::new(RegisterRequest {
@@ -90,6 +91,7 @@ async fn register(shared: &Shared, at: usize) -> Result<RegisterResponse, Remote
         features: proto::distribution::FEATURES.iter().map(|&f| f.into()).collect(),
         version: config.version.clone(),
         process: shared.process.clone(),
+        refusals: Some(refusals(&catalogue)),
     });
     request.set_timeout(CALL);
     let mut client = shared.clients[at].clone();

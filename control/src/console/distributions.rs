@@ -34,7 +34,7 @@ use super::visitor::{Site, Visitor};
 use crate::api::ApiError;
 use crate::api::xml::Element;
 use crate::documents;
-use crate::lifecycle;
+use crate::lifecycle::{self, Change};
 
 /// Everything below `/distributions`.
 pub(super) fn routes() -> Router<Site> {
@@ -130,7 +130,7 @@ impl Subject {
             }
             Self::Declared { document, modified } => {
                 let view = site.context.views.borrow().clone();
-                let deployed = lifecycle::is_deployed(&view, *modified, &document.required_features);
+                let deployed = lifecycle::is_deployed(&view, &Change::of(document, *modified));
                 Facts {
                     family: family_of(document),
                     domain: document.domain.clone(),

@@ -1,4 +1,4 @@
-//! The cluster's nodes: which revision each serves by, and which are behind, silent, excluded, draining, or lack a feature.
+//! The cluster's nodes: which revision each serves by, and which are behind, silent, excluded, draining, lack a feature, or refuse a document.
 //!
 //! Rows come of the roster (nodes that registered once) and the live members. Addresses are not shown: pages are for accounts, and who plays through a
 //! cluster need not know its inside.
@@ -13,7 +13,8 @@ use proto::v1::{NodeRole, RegisterRequest, RosterEntry};
 
 use super::page::{Page, Section, moment, state};
 use super::visitor::{Site, Visitor};
-use crate::lifecycle::{Condition, Report};
+use crate::client::catalogue::refusals::{Refusal, find};
+use crate::lifecycle::{self, Condition, Report};
 use crate::membership::state_name;
 use crate::mirror::view::View;
 
@@ -37,6 +38,17 @@ pub(super) struct NodeRow {
     hangs_for: Option<u64>,
     /// Features that were asked for and that it hasn't.
     lacking: Vec<String>,
+    /// How it refuses the distribution that was asked for.
+    refusal: Option<Refusal>,
+    /// How many distributions it refuses, whoever's.
+    refuses: u32,
+}
+
+/// What nodes are compared with: a distribution's id and the features it needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) id: &'a str,
+    pub(super) features: &'a [String],
 }
 
 fn role(of: NodeRole) -> &'static str {
@@ -47,13 +59,15 @@ fn role(of: NodeRole) -> &'static str {
     }
 }
 
-fn row(view: &View, reports: &BTreeMap<String, Report>, id: &str, features: &[String]) -> NodeRow {
+fn row(view: &View, reports: &BTreeMap<String, Report>, id: &str, wanted: Option<Wanted<'_>>) -> NodeRow {
     let member: Option<&RegisterRequest> = view.members.get(id).map(|m| &**m);
     let entry: Option<&RosterEntry> = view.roster.get(id).map(|e| &**e);
-    let told = member.and_then(|m| m.applied.as_ref()).filter(|applied| applied.store_id == view.store_id);
+    let applied = member.and_then(|m| m.applied.as_ref()).filter(|applied| applied.store_id == view.store_id);
     let known = entry.filter(|e| e.store_id == view.store_id && e.applied != 0).map(|e| e.applied);
     let hanging = reports.get(id).filter(|report| report.condition == Condition::Hanging);
     let role_number = member.map(|m| m.role).or(entry.map(|e| e.role)).unwrap_or_default();
+    let refusals = lifecycle::refusals(view, id);
+    let features = wanted.map_or(&[][..], |wanted| wanted.features);
     let lacks = |f: &&String| member.is_some_and(|m| !m.features.contains(f));
     NodeRow {
         id: id.to_owned(),
@@ -61,23 +75,25 @@ fn row(view: &View, reports: &BTreeMap<String, Report>, id: &str, features: &[St
         zone: member.map(|m| m.zone.clone()).unwrap_or_default(),
         version: member.map(|m| m.version.clone()).unwrap_or_default(),
         live: member.map(state_name),
-        applied: if member.is_some() { told.map(|t| t.number) } else { known },
+        applied: if member.is_some() { applied.map(|t| t.number) } else { known },
         lapsed_ms: entry.map_or(0, |e| e.lapsed_ms),
         excluded: entry.is_some_and(|e| e.excluded),
         drain: entry.is_some_and(|e| e.drain),
         hangs_for: hanging.and_then(|report| report.behind_since).map(|since| since.elapsed().as_secs()),
         lacking: features.iter().filter(lacks).cloned().collect(),
+        refusal: wanted.and_then(|wanted| find(refusals, wanted.id)),
+        refuses: refusals.map_or(0, |refusals| refusals.count),
     }
 }
 
-/// All nodes by id, compared with the `features` that something needs.
-pub(super) fn rows(site: &Site, features: &[String]) -> Vec<NodeRow> {
-    rows_of(&site.context.views.borrow(), &site.reports.borrow(), features)
+/// All nodes by id, compared with what a distribution wants of them.
+pub(super) fn rows(site: &Site, wanted: Option<Wanted<'_>>) -> Vec<NodeRow> {
+    rows_of(&site.context.views.borrow(), &site.reports.borrow(), wanted)
 }
 
-fn rows_of(view: &View, reports: &BTreeMap<String, Report>, features: &[String]) -> Vec<NodeRow> {
+fn rows_of(view: &View, reports: &BTreeMap<String, Report>, wanted: Option<Wanted<'_>>) -> Vec<NodeRow> {
     let ids: BTreeSet<&String> = view.members.keys().chain(view.roster.keys()).collect();
-    ids.into_iter().map(|id| row(view, reports, id, features)).collect()
+    ids.into_iter().map(|id| row(view, reports, id, wanted)).collect()
 }
 
 impl NodeRow {
@@ -91,6 +107,9 @@ impl NodeRow {
                 (state("off", "Excluded")) span class="less" { "was silent too long; counts again once it has caught up" }
             } @else if self.live.is_none() && !done {
                 (state("bad", "Silent")) span class="less" { "has not said that it has it" }
+            } @else if let Some(refusal) = self.refusal.as_ref().filter(|_| done) {
+                (state("bad", "Refuses it"))
+                span class="less" { (refusal.reason) @if refusal.serves_older { "; serves the form before" } }
             } @else if done {
                 (state("good", "Has it"))
             } @else {
@@ -114,6 +133,8 @@ impl NodeRow {
             }
             @if self.drain { span class="less" { "an operator drains it" } }
             @if self.excluded { span class="less" { "excluded from Deployed" } }
+            // Not which: pages are for accounts.
+            @if self.refuses > 0 { span class="less" { "refuses " (self.refuses) " distributions" } }
         }
     }
 }
@@ -150,7 +171,7 @@ pub(super) fn table(nodes: &[NodeRow], revision: u64, caption: &str, progress: &
 /// GET `/console/nodes`.
 pub(super) async fn page(State(site): State<Site>, visitor: Visitor) -> Response {
     let view = site.context.views.borrow().clone();
-    let nodes = rows(&site, &[]);
+    let nodes = rows(&site, None);
     let behind = nodes.iter().filter(|n| n.applied.is_none_or(|applied| applied < view.revision)).count();
     let edges = nodes.iter().filter(|n| n.role == "edge" && n.live.is_some()).count();
     let content = html! {
@@ -174,7 +195,7 @@ pub(super) async fn page(State(site): State<Site>, visitor: Visitor) -> Response
 mod tests {
     use std::sync::Arc;
 
-    use proto::v1::{NodeState, Revision};
+    use proto::v1::{NodeState, Refusals, RefusedDistribution, Revision};
 
     use super::*;
 
@@ -191,6 +212,14 @@ mod tests {
             };
             (id.to_owned(), Arc::new(member))
         };
+        let refused = |id: &str| RefusedDistribution {
+            id: id.into(),
+            reason: "origin: is none".into(),
+            serves_older: true,
+        };
+        let refusals = Refusals { listed: vec![refused("E1"), refused("E2")], count: 2 };
+        let (id, refuses) = member("g-refuses", revision(9, "s"), NodeState::Ready, &["signed-names"]);
+        let refuses = Arc::new(RegisterRequest { refusals: Some(refusals), ..(*refuses).clone() });
         let entry = |id: &str, lapsed_ms, excluded, drain, applied| {
             let role = NodeRole::Shield.into();
             let entry = RosterEntry {
@@ -214,6 +243,7 @@ mod tests {
                     member("b-behind", revision(7, "s"), NodeState::Draining, &["signed-names"]),
                     member("c-old", revision(9, "s"), NodeState::Ready, &[]),
                     member("d-other", revision(99, "before"), NodeState::Ready, &["signed-names"]),
+                    (id, refuses),
                 ]
                 .into(),
             ),
@@ -236,11 +266,13 @@ mod tests {
             condition: Condition::Hanging,
             behind_since: Some(tokio::time::Instant::now()),
             applied: 7,
+            refused: 0,
         };
         let reports = BTreeMap::from([("b-behind".to_owned(), hanging)]);
-        let rows = rows_of(&view(), &reports, &["signed-names".to_owned()]);
+        let wanted = Wanted { id: "E1", features: &["signed-names".to_owned()] };
+        let rows = rows_of(&view(), &reports, Some(wanted));
         let ids: Vec<_> = rows.iter().map(|r| r.id.as_str()).collect();
-        assert_eq!(ids, ["a-new", "b-behind", "c-old", "d-other", "e-gone", "f-out"]);
+        assert_eq!(ids, ["a-new", "b-behind", "c-old", "d-other", "e-gone", "f-out", "g-refuses"]);
         let says = |i: usize, word: &str| {
             let text = format!("{}{}", rows[i].progress(9).into_string(), rows[i].health().into_string());
             assert!(text.contains(word), "{word}: {text}");
@@ -256,5 +288,12 @@ mod tests {
         says(4, "Silent");
         says(4, "1970-01-01 00:01:00 UTC");
         says(5, "Excluded");
+        says(6, "Refuses it");
+        says(6, "origin: is none; serves the form before");
+        says(6, "refuses 2 distributions");
+        // Of another account's distribution nobody is told.
+        assert!(!rows[6].health().into_string().contains("E2"));
+        let others = rows_of(&view(), &reports, Some(Wanted { id: "E3", features: &[] }));
+        assert!(others[6].progress(9).into_string().contains("Has it"));
     }
 }

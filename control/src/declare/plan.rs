@@ -7,6 +7,7 @@ use proto::object::OriginId;
 use proto::v1::{AllowedSwf, Distribution, DistributionKind, LogTarget};
 
 use super::{Applied, ApplyError, Declared, DeclaredSet, Kind};
+use crate::api::names;
 use crate::documents::{
     self, DECLARED, DISTRIBUTIONS, NAMES, Stored, delete_distribution, new_domain, new_id, put_distribution,
 };
@@ -130,7 +131,7 @@ async fn records(store: &dyn ConfigStore) -> Result<Records, StoreError> {
     Ok(records)
 }
 
-/// Refuses ids and names that belong to distributions this file did not make.
+/// Refuses ids and names that belong to distributions this file did not make, and releases claims that outlived their names.
 async fn check_store(
     store: &dyn ConfigStore,
     set: &DeclaredSet,
@@ -154,7 +155,9 @@ async fn check_store(
             }
             let Some(owner) = store.get(&format!("{NAMES}{host}")).await? else { continue };
             let owner = String::from_utf8_lossy(&owner.value).into_owned();
-            if !ours.contains(&owner) {
+            let owner = owner.split(' ').next().unwrap_or_default().to_owned();
+            // One whose distribution no longer has it is as good as free.
+            if !names::release_if_stale(store, host).await? && !ours.contains(&owner) {
                 return Err(invalid(&entry.name, field, format!("'{host}' belongs to distribution {owner}")));
             }
         }
@@ -212,7 +215,9 @@ pub(super) async fn attempt(
             // A record of another id was deleted above.
             None => transaction.when(&key, 0).put(key, document.id.clone()),
         };
+        let released = names::set_aside(&mut transaction);
         store.commit(transaction).await.map_err(documents::DocumentError::from)?;
+        names::release(store, &document.id, &released).await;
         match known {
             Some(_) => applied.updated += 1,
             None => applied.created += 1,

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::documents;
-use crate::store::{Store, memory};
+use crate::store::tests::etcd_process::EtcdProcess;
+use crate::store::{Store, Transaction, memory};
 
 const ZONE: &str = "penstock.localhost";
 
@@ -183,4 +184,33 @@ async fn a_rule_for_swf_files_requires_nodes_that_know_it() {
     );
     assert!(document.video_sample_access && !document.audio_sample_access);
     assert!(apply(&*store, &set(&file), ZONE).await.unwrap().is_unchanged());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_names_are_traded_for_a_hundred_others_within_etcds_bounds() {
+    let etcd = EtcdProcess::start().await;
+    let store = etcd.store("declare");
+    let with = |letter: char| {
+        let names: Vec<String> = (0..100).map(|i| format!("{letter}{i}.example")).collect();
+        let names = names.join(", ");
+        let to = "logging: {bucket: logs.s3.amazonaws.com}";
+        set(&format!(
+            "distributions: [{{name: films, origin: media.s3.amazonaws.com, aliases: [{names}], {to}}}]"
+        ))
+    };
+    let made = apply(&*store, &with('a'), ZONE).await.unwrap();
+    let id = made.distributions[0].1.id.clone();
+    assert_eq!(apply(&*store, &with('b'), ZONE).await.unwrap().updated, 1);
+    let names = store.list("names/").await.unwrap().entries;
+    assert_eq!(names.len(), 101, "the new names and the domain");
+    assert!(names.iter().all(|entry| !entry.key.starts_with("names/a")));
+    // As a process leaves them that ends between a change and its releases.
+    for i in 0..100 {
+        let claim = Transaction::default().put(format!("names/a{i}.example"), id.clone());
+        store.commit(claim).await.unwrap();
+    }
+    assert_eq!(apply(&*store, &with('a'), ZONE).await.unwrap().updated, 1);
+    assert_eq!(store.list("names/").await.unwrap().entries.len(), 101);
+    assert_eq!(apply(&*store, &set("distributions: []"), ZONE).await.unwrap().deleted, 1);
+    assert!(store.list("names/").await.unwrap().entries.is_empty());
 }

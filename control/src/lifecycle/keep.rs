@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::step::{Patience, Step, next_due_ms, steps};
-use super::{Condition, acknowledged};
+use super::{Condition, acknowledged, refusals};
 use crate::membership::settling;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
@@ -32,6 +32,8 @@ pub struct Report {
     pub behind_since: Option<Instant>,
     /// The revision it has applied, 0 for none.
     pub applied: u64,
+    /// How many distributions it refuses.
+    pub refused: u32,
 }
 
 /// What the task needs.
@@ -139,8 +141,12 @@ impl Keeper {
             let role =
                 member.map(|m| m.role()).or(entry.map(|e| NodeRole::try_from(e.role).unwrap_or_default()));
             let applied = member.map(|m| acknowledged(view, m)).or(entry.map(|e| e.applied)).unwrap_or(0);
+            let refused = refusals(view, node).map_or(0, |refusals| refusals.count);
+            if refused > 0 && before.get(node).is_none_or(|known| known.refused != refused) {
+                tracing::error!(%node, applied, refused, "a node refuses distributions: they are not Deployed");
+            }
             let mut report =
-                Report { role: role.unwrap_or_default(), condition, behind_since: None, applied };
+                Report { role: role.unwrap_or_default(), condition, behind_since: None, applied, refused };
             if condition == Condition::Behind {
                 let known = before.get(node).filter(|known| known.applied == applied);
                 let since = known.and_then(|known| known.behind_since).unwrap_or_else(Instant::now);
@@ -158,15 +164,9 @@ impl Keeper {
             }
             reports.insert(node.clone(), report);
         }
-        let nodes = &self.metrics.nodes;
-        for (role, name) in [(NodeRole::Edge, "edge"), (NodeRole::Shield, "shield")] {
-            for condition in Condition::ALL {
-                let count = reports.values().filter(|r| r.role == role && r.condition == condition).count();
-                nodes.with_label_values(&[name, condition.name()]).set(count as i64);
-            }
-            let draining = view.roster.values().filter(|e| e.drain && e.role == i32::from(role)).count();
-            nodes.with_label_values(&[name, "draining"]).set(draining as i64);
-        }
+        let drains =
+            |role: NodeRole| view.roster.values().filter(|e| e.drain && e.role == i32::from(role)).count();
+        self.metrics.nodes.show(&before, &reports, drains);
         self.metrics.deployed_floor.set(view.deployed_floor as i64);
         self.reports.send_if_modified(|shown| {
             let differs = **shown != reports;

@@ -25,14 +25,30 @@ pub(crate) async fn entry(
     Ok(Some((document, entry.modified)))
 }
 
-/// Whether a Register of `node` is more than a sign of life: it is new, has another role, is a new process, or has applied less than it once had
-/// (it lost its disk).
-pub(crate) fn is_news(view: &View, node: &RegisterRequest) -> bool {
-    let Some(known) = view.roster.get(&node.node_id) else { return true };
+/// What a Register brings beside a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Nothing the roster keeps.
+    Nothing,
+    /// It refuses other documents than before.
+    Refusals,
+    /// It is new, has another role, is a new process, or has applied less than it once had (it lost its disk).
+    Joins,
+}
+
+/// What a Register of `node` brings.
+pub(crate) fn news(view: &View, node: &RegisterRequest) -> News {
+    let Some(known) = view.roster.get(&node.node_id) else { return News::Joins };
     let member = view.members.get(&node.node_id);
     let starts = node.state() == NodeState::Joining && member.is_none_or(|m| m.state() != NodeState::Joining);
-    let had = member.map_or(0, |member| acknowledged(view, member));
-    known.role != node.role || starts || is_other_process(known, node) || acknowledged(view, node) < had
+    let (had, has) = (member.map_or(0, |member| acknowledged(view, member)), acknowledged(view, node));
+    if known.role != node.role || starts || is_other_process(known, node) || has < had {
+        return News::Joins;
+    }
+    let told = node.refusals.clone().unwrap_or_default();
+    // What it refuses of a newer revision is written even if the view, which may lag, knows it so already: the entry may say otherwise by now.
+    let again = told.count > 0 && has > had;
+    if again || told != known.refusals.clone().unwrap_or_default() { News::Refusals } else { News::Nothing }
 }
 
 /// Whether it is another process than the one that registered last. Its state does not tell: one that knows the config from its disk may be Ready before
@@ -59,6 +75,7 @@ pub(crate) async fn join(
         let (known, modified) = entry(store, &node.node_id).await?.unwrap_or_default();
         let mut next = known.clone();
         (next.node_id, next.role, next.process) = (node.node_id.clone(), node.role, node.process.clone());
+        next.refusals = node.refusals.clone();
         if restarts(&known, node) {
             next.drain = false;
         }
@@ -81,6 +98,27 @@ pub(crate) async fn join(
                 tracing::info!(node = %node.node_id, role = %crate::membership::role_name(node), "node joined");
                 return Ok(next);
             }
+            Err(StoreError::Conflict { .. }) => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::Conflict { key })
+}
+
+/// Keeps what a node refuses, together with its record: should its lease lapse, it refuses that still. `None` if it must join.
+pub(crate) async fn keep_refusals(
+    store: &dyn ConfigStore,
+    node: &RegisterRequest,
+    lease: Duration,
+) -> Result<Option<RosterEntry>, StoreError> {
+    let key = format!("{ROSTER}{}", node.node_id);
+    for _ in 0..ATTEMPTS {
+        let Some((known, modified)) = entry(store, &node.node_id).await? else { return Ok(None) };
+        let next = RosterEntry { refusals: node.refusals.clone(), ..known };
+        let both = Transaction::default().when(&key, modified).put(&key, next.encode_to_vec());
+        let both = both.put_for(format!("{MEMBERS}{}", node.node_id), node.encode_to_vec(), lease);
+        match store.commit(both).await {
+            Ok(_) => return Ok(Some(next)),
             Err(StoreError::Conflict { .. }) => (),
             Err(error) => return Err(error),
         }

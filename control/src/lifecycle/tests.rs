@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use prost::Message;
-use proto::v1::{Deployed, Revision};
+use proto::v1::{Deployed, Revision, RosterEntry};
 
 use super::step::{Patience, Step, next_due_ms, steps};
-use super::*;
+use super::{
+    Change, Condition, NodeRole, NodeState, RegisterRequest, View, acknowledged, is_excluded, roster,
+};
 use crate::documents::{DEPLOYED, MEMBERS, ROSTER};
 use crate::mirror::view::Pending;
 use crate::store::{HEAD_KEY, Store, Transaction, memory};
+
+mod refusals;
 
 const PATIENCE: Patience = Patience { exclude_after_ms: 1000, forget_after_ms: 5000 };
 const LEASE: Duration = Duration::from_secs(3600);
@@ -39,6 +43,11 @@ fn node(id: &str, applied: u64, store_id: &str) -> RegisterRequest {
         applied: (applied > 0).then(|| Revision { store_id: store_id.into(), number: applied }),
         ..Default::default()
     }
+}
+
+/// Whether an enabled distribution that was last changed by `revision` is deployed.
+fn is_deployed(view: &View, revision: u64, required_features: &[String]) -> bool {
+    super::is_deployed(view, &Change { id: "E1", revision, enabled: true, required_features })
 }
 
 async fn publish(store: &Store) -> u64 {

@@ -35,10 +35,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{ControlConfig, access, lending, operator, rights, secrets};
 use crate::accounts::Accounts;
+use crate::client::catalogue::refusals::bounded;
 use crate::documents::{self, DISTRIBUTIONS, MEMBERS};
 use crate::door::authority;
 use crate::lending::grants::Right;
-use crate::lifecycle::{Condition, Report, is_deployed, roster};
+use crate::lifecycle::{Change, Condition, Report, is_deployed, is_unreadable, roster};
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::mirror::view::View;
@@ -102,7 +103,8 @@ impl Calls {
             entries.iter().filter_map(|e| Some((e.key.strip_prefix(DISTRIBUTIONS)?, e.modified))).collect();
         let status = |d: &Distribution| {
             let modified = modified.get(d.id.as_str()).copied()?;
-            Some(DeploymentStatus { modified, deployed: is_deployed(view, modified, &d.required_features) })
+            let deployed = is_deployed(view, &Change::of(d, modified));
+            Some(DeploymentStatus { modified, deployed, unreadable: is_unreadable(view, &d.id) })
         };
         page.iter().map(status).collect()
     }
@@ -125,6 +127,7 @@ fn node_status(view: &View, report: Option<&Report>, id: &str, age: Duration, no
         node_id: id.to_owned(),
         role: entry.map_or(0, |e| e.role),
         applied: entry.map(|e| Revision { store_id: e.store_id.clone(), number: e.applied }),
+        refusals: entry.and_then(|e| e.refusals.clone()),
         ..Default::default()
     };
     let node = view.members.get(id).map_or_else(gone, |member| (**member).clone());
@@ -180,7 +183,8 @@ impl Control for Calls {
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        request.refusals = request.refusals.map(bounded);
         let outcome = async {
             membership::check(&request).map_err(|reason| refused(Reason::Invalid, reason))?;
             let view = self.views.borrow().clone();

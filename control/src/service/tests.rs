@@ -3,6 +3,7 @@
 mod access;
 mod lending;
 mod logs;
+mod refusals;
 mod shipping;
 
 use super::*;

@@ -54,7 +54,7 @@ api.regions.
 
   api.limits.streaming_distributions                                  [default: 100]
   api.limits.web_distributions                                        [default: 200]
-  api.limits.aliases      CNAMEs of a distribution                    [default: 100]
+  api.limits.aliases      CNAMEs of a distribution, 0 to 100          [default: 100]
   api.limits.trusted_signers  of a streaming distribution, 1 to 5     [default: 5]
   api.limits.tags         of a resource                               [default: 50]
   api.limits.origin_access_identities                                 [default: 100]
@@ -215,6 +215,8 @@ impl ApiSettings {
         within("drain_ms", self.drain_ms, 0, 600_000)?;
         within("requests_per_second", self.requests_per_second.into(), 1, 1_000_000)?;
         within("requests_burst", self.requests_burst.into(), 1, 1_000_000)?;
+        // Nodes refuse more, and a change must fit a transaction of the store.
+        within("limits.aliases", self.limits.aliases as u64, 0, 100)?;
         within("limits.trusted_signers", self.limits.trusted_signers as u64, 1, 5)?;
         within("limits.page_items", self.limits.page_items as u64, 1, 1000)
     }
@@ -266,6 +268,7 @@ mod tests {
             ("{bodies_max_bytes: 65536}", "api.bodies_max_bytes"),
             ("{head_timeout_ms: 1}", "api.head_timeout_ms"),
             ("{requests_burst: 0}", "api.requests_burst"),
+            ("{limits: {aliases: 101}}", "api.limits.aliases"),
             ("{limits: {trusted_signers: 6}}", "api.limits.trusted_signers"),
             ("{limits: {page_items: 0}}", "api.limits.page_items"),
         ] {

@@ -51,7 +51,11 @@ impl Bench {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
-        let store: Store = memory::open().await.unwrap();
+        Self::over(memory::open().await.unwrap(), limits)
+    }
+
+    /// One over a store that others may use too.
+    pub(crate) fn over(store: Store, limits: Limits) -> Self {
         let metrics = Metrics::new(&Registry::new()).unwrap();
         let (sender, views) = watch::channel(Arc::new(View::default()));
         let stop = CancellationToken::new();

@@ -181,7 +181,7 @@ pub async fn delete(
         let head = held::head(&*context.store).await?;
         let held = load(context, principal, id).await?;
         check_if_match(if_match, &held.resource.etag)?;
-        if let Some(user) = refer::user(context, &principal.account, id).await? {
+        if let Some(user) = refer::user(context, &principal.account, id, head).await? {
             return Err(ApiError::conflict(
                 "CloudFrontOriginAccessIdentityInUse",
                 format!("distribution {user} refers to the origin access identity"),

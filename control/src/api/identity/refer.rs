@@ -1,11 +1,17 @@
 //! Who refers to an identity, and how a distribution begins to.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use super::{CREDENTIAL, REFERENCE};
-use crate::api::held;
+use crate::api::held::{self, contended};
 use crate::api::resource::Kind;
 use crate::api::xml::Element;
 use crate::api::{ApiError, Context};
 use crate::store::{ConfigStore, Transaction};
+
+/// How long a replica may take to hear of what the store has.
+const HEAR: Duration = Duration::from_secs(5);
 
 fn invalid(reference: &str) -> ApiError {
     ApiError::bad_request(
@@ -36,20 +42,34 @@ pub(crate) async fn refer(
     Ok(held.ok_or_else(|| invalid(&format!("{REFERENCE}{id}")))?.hold(transaction))
 }
 
-/// A distribution that refers to identity `id`.
-pub(super) async fn user(context: &Context, account: &str, id: &str) -> Result<Option<String>, ApiError> {
+/// A distribution that refers to identity `id`, as its owner is told of it. `head` is what the delete is conditional on: whatever is published by then
+/// has been heard of.
+pub(super) async fn user(
+    context: &Context,
+    account: &str,
+    id: &str,
+    head: u64,
+) -> Result<Option<String>, ApiError> {
+    let mut own = HashSet::new();
     for kind in [Kind::StreamingDistribution, Kind::Distribution] {
         for held in held::all(&*context.store, kind, account).await? {
             if mentions(&held.config, id) {
                 return Ok(Some(held.resource.id));
             }
+            own.insert(held.resource.id);
         }
     }
-    // Distributions that no client made have no resource; they are known by what is published.
+    // What has no resource of the account was made by an operator's file, in whoever's name, and is known by what is published. What has one was
+    // judged by it: this replica's view may be newer or, of it, older.
     let credential = format!("{CREDENTIAL}{id}");
-    let view = context.views.borrow().clone();
-    let published = view.distributions.values().find(|d| d.credential == credential && d.account.is_empty());
-    Ok(published.map(|d| d.id.clone()))
+    let mut views = context.views.clone();
+    let heard = views.wait_for(|view| view.revision >= head);
+    let Ok(Ok(view)) = tokio::time::timeout(HEAR, heard).await else { return Err(contended()) };
+    let user = view.distributions.values().find(|d| d.credential == credential && !own.contains(&d.id));
+    Ok(user.map(|d| {
+        let visible = d.account.is_empty() || d.account == account;
+        if visible { d.id.clone() } else { "of another account".into() }
+    }))
 }
 
 fn mentions(config: &Element, id: &str) -> bool {

@@ -179,3 +179,33 @@ async fn one_that_a_distribution_names_stays_and_takes_its_keys_with_it_when_it_
     answered(handle(&bench.context, &delete(ALICE, "2020-05-31", &path, &etag)).await, 204);
     assert!(bench.context.store.get(&secret).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn one_that_the_operators_file_names_stays_in_whoevers_name_the_file_uses_it() {
+    let bench = Bench::new().await;
+    let (made, reply) = answered(make(&bench, ALICE, "2020-05-31", BODY).await, 201);
+    let (id, etag) = (at(&made, "Id").to_owned(), reply.etag.unwrap());
+    let path = format!("cloudfront/{id}");
+    let secret = format!("{}{CREDENTIAL}{id}", crate::documents::ORIGIN_SECRETS);
+    bench.commit(crate::store::Transaction::default().put(&secret, "")).await;
+    for (kind, account) in
+        [("streaming", ""), ("streaming", ALICE), ("web", ALICE), ("streaming", BOB), ("web", BOB)]
+    {
+        let yaml = format!(
+            "distributions: [{{name: films, kind: {kind}, origin: media.s3.amazonaws.com, credential: {CREDENTIAL}{id}, account: '{account}'}}]"
+        );
+        let declare = async |yaml: &str| {
+            let set = crate::declare::DeclaredSet::parse(yaml).unwrap();
+            crate::declare::apply(&*bench.context.store, &set, "penstock.localhost").await.unwrap()
+        };
+        let film = declare(&yaml).await.distributions[0].1.id.clone();
+        // At once: this replica may not have heard of it.
+        let used = handle(&bench.context, &delete(ALICE, "2020-05-31", &path, &etag)).await.unwrap_err();
+        assert_eq!((used.status.as_u16(), used.code), (409, "CloudFrontOriginAccessIdentityInUse"));
+        assert_eq!(used.message.contains(&film), account != BOB, "{}", used.message);
+        assert!(bench.context.store.get(&secret).await.unwrap().is_some(), "{kind} of '{account}'");
+        declare("distributions: []").await;
+    }
+    answered(handle(&bench.context, &delete(ALICE, "2020-05-31", &path, &etag)).await, 204);
+    assert!(bench.context.store.get(&secret).await.unwrap().is_none());
+}

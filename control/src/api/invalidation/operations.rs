@@ -13,7 +13,7 @@ use crate::api::resource::{ATTEMPTS, Kind, check_writable, prefix, reference_key
 use crate::api::web::WebConfig;
 use crate::api::{ApiError, Context, Version};
 use crate::documents::add_purge;
-use crate::lifecycle::is_deployed;
+use crate::lifecycle::has_reached_all;
 use crate::store::{HEAD_KEY, Transaction, random_text};
 
 /// Invalidations of a distribution that are remembered: past it the oldest that is completed goes.
@@ -63,7 +63,7 @@ fn new_id(now_ms: u64) -> String {
 }
 
 fn is_completed(context: &Context, modified: u64) -> bool {
-    is_deployed(&context.views.borrow(), modified, &[])
+    has_reached_all(&context.views.borrow(), modified)
 }
 
 fn invalidation(context: &Context, held: &Held) -> Result<Invalidation, ApiError> {

@@ -7,10 +7,10 @@
 use proto::v1::{Distribution, Resource, Tag};
 
 use super::config::StreamingConfig;
-use super::{KIND, Status, StreamingDistribution, names, no_such, rules, status, stored};
+use super::{KIND, Status, StreamingDistribution, no_such, rules, status, stored};
 use crate::accounts::Principal;
 use crate::api::resource::{self, ATTEMPTS, Stored, check_if_match, check_writable};
-use crate::api::{ApiError, Context, tagging};
+use crate::api::{ApiError, Context, names, tagging};
 use crate::documents::{self, NAMES};
 use crate::store::{StoreError, Transaction};
 
@@ -38,9 +38,9 @@ fn not_valid(error: proto::distribution::Invalid) -> ApiError {
     ApiError::invalid_argument(error.to_string())
 }
 
-/// The alias of `next` whose claim lost, if `key` is one's.
-fn taken_alias<'a>(key: &'a str, next: &Distribution) -> Option<&'a str> {
-    key.strip_prefix(NAMES).filter(|host| next.aliases.iter().any(|alias| alias == host))
+/// Whether `key`, whose claim lost, is that of an alias of `next`.
+fn is_alias(key: &str, next: &Distribution) -> bool {
+    key.strip_prefix(NAMES).is_some_and(|host| next.aliases.iter().any(|alias| alias == host))
 }
 
 /// Makes a distribution with its tags. It is `InProgress` until every node has it.
@@ -110,8 +110,8 @@ pub async fn create(
         match context.store.commit(transaction).await {
             Ok(modified) => return super::of_stored(context, Stored { resource, modified }),
             Err(StoreError::Conflict { key }) => {
-                if let Some(alias) = taken_alias(&key, &next)
-                    && !names::release_if_stale(&*context.store, alias).await?
+                if is_alias(&key, &next)
+                    && let Some(alias) = names::taken(&*context.store, &next.aliases).await?
                 {
                     return Err(rules::alias_taken(alias));
                 }
@@ -208,8 +208,11 @@ pub(super) async fn update_with(
                 return Err(ApiError::precondition_failed());
             }
             Err(StoreError::Conflict { key }) => {
-                if let Some(alias) = taken_alias(&key, &next)
-                    && !names::release_if_stale(&*context.store, alias).await?
+                let had = &published.document.aliases;
+                let new: Vec<String> =
+                    next.aliases.iter().filter(|alias| !had.contains(alias)).cloned().collect();
+                if is_alias(&key, &next)
+                    && let Some(alias) = names::taken(&*context.store, &new).await?
                 {
                     return Err(rules::alias_taken(alias));
                 }
@@ -242,7 +245,7 @@ pub async fn delete(
         let known = resource::load(&*context.store, KIND, account, id).await?.ok_or_else(|| no_such(id))?;
         check_if_match(if_match, &known.resource.etag)?;
         let config = stored::config(&known.resource)?;
-        if config.enabled || status(context, known.modified, &config) != Status::Deployed {
+        if config.enabled || status(context, id, known.modified, &config) != Status::Deployed {
             let message = if config.enabled {
                 "the distribution is enabled: disable it first"
             } else {

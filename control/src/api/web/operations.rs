@@ -12,9 +12,9 @@ use crate::api::identity::refer;
 use crate::api::paging::{Page, PageRequest};
 use crate::api::resource::{ATTEMPTS, Kind, check_if_match, check_writable, new_etag, prefix, tags_key};
 use crate::api::xml::Element;
-use crate::api::{ApiError, Context, Version, invalidation, key_group, tagging};
+use crate::api::{ApiError, Context, Version, invalidation, key_group, names, tagging};
 use crate::documents::{self, ACCOUNTS, NAMES};
-use crate::lifecycle::is_deployed;
+use crate::lifecycle::{Change, is_deployed};
 use crate::store::Transaction;
 
 /// A web distribution.
@@ -59,7 +59,13 @@ async fn distribution(context: &Context, held: Held, whole: bool) -> Result<WebD
     let document =
         publish::document(&context.config, &resource.id, &resource.account, &resource.detail, &config)?;
     let required = document.map(|d: Distribution| d.required_features).unwrap_or_default();
-    let deployed = is_deployed(&view, modified, &required);
+    let change = Change {
+        id: &resource.id,
+        revision: modified,
+        enabled: config.enabled(),
+        required_features: &required,
+    };
+    let deployed = is_deployed(&view, &change);
     let status = match (config.enabled(), deployed) {
         (true, _) => {
             format!("Unsupported: {}", unsupported::unsupported(&config, &context.config).join(", "))
@@ -193,7 +199,7 @@ pub async fn create(
         let transaction = hold_referred(context, account, &config, Transaction::default()).await?;
         let wanted = hosts(&resource.detail, &config);
         let transaction =
-            publish::publish(transaction, &resource.id, (None, document.as_ref()), (&[], &wanted));
+            publish::publish(transaction, (&resource.id, account), (None, document.as_ref()), (&[], &wanted));
         let mut transaction = held::create(transaction, Kind::Distribution, &resource);
         if !tags.is_empty() {
             let key = tags_key(Kind::Distribution, account, &resource.id);
@@ -205,8 +211,9 @@ pub async fn create(
                 return distribution(context, held, true).await;
             }
             Committed::Lost(key) => {
-                let host = key.strip_prefix(NAMES).filter(|host| config.aliases().iter().any(|a| a == host));
-                if let Some(host) = host {
+                let aliases = config.aliases();
+                let is_alias = key.strip_prefix(NAMES).is_some_and(|host| aliases.iter().any(|a| a == host));
+                if is_alias && let Some(host) = names::taken(&*context.store, &aliases).await? {
                     // A lost race for the caller reference explains it better, if it was lost too.
                     if held::by_reference(&*context.store, Kind::Distribution, account, reference)
                         .await?
@@ -303,15 +310,25 @@ pub async fn update(
         let transaction = hold_referred(context, account, &config, Transaction::default()).await?;
         let had = hosts(&next.detail, &WebConfig::stored(held.config.clone()));
         let wanted = hosts(&next.detail, &config);
-        let transaction =
-            publish::publish(transaction, id, (known.as_ref(), document.as_ref()), (&had, &wanted));
-        match held::commit(&*context.store, held.replace(transaction, &next)).await? {
+        let transaction = publish::publish(
+            transaction,
+            (id, account),
+            (known.as_ref(), document.as_ref()),
+            (&had, &wanted),
+        );
+        let mut transaction = held.replace(transaction, &next);
+        let released = names::set_aside(&mut transaction);
+        match held::commit(&*context.store, transaction).await? {
             Committed::Done(modified) => {
+                names::release(&*context.store, id, &released).await;
                 let held = Held::new(Kind::Distribution, next, config.tree().clone(), modified);
                 return distribution(context, held, true).await;
             }
             Committed::Lost(key) => {
-                if let Some(host) = key.strip_prefix(NAMES) {
+                let new: Vec<String> = wanted.iter().filter(|host| !had.contains(host)).cloned().collect();
+                if key.starts_with(NAMES)
+                    && let Some(host) = names::taken(&*context.store, &new).await?
+                {
                     return Err(name_taken(host));
                 }
             }
@@ -340,7 +357,8 @@ pub async fn delete(
         }
         let known = documents::distribution(&*context.store, id).await?;
         let had = hosts(&state.domain, &state.config);
-        let transaction = publish::publish(Transaction::default(), id, (known.as_ref(), None), (&had, &[]));
+        let transaction =
+            publish::publish(Transaction::default(), (id, account), (known.as_ref(), None), (&had, &[]));
         if let Committed::Done(_) = held::commit(&*context.store, held.delete(transaction)).await? {
             if let Err(error) = invalidation::forget(context, account, id).await {
                 tracing::warn!(distribution = %id, %error, "invalidations of a deleted distribution are left");

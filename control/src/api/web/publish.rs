@@ -13,7 +13,7 @@ use super::WebConfig;
 use super::config::{Origin, OriginKind};
 use crate::api::identity::CREDENTIAL;
 use crate::api::streaming::rules::{check_logging, is_bucket_host, log_target};
-use crate::api::{ApiConfig, ApiError};
+use crate::api::{ApiConfig, ApiError, names};
 use crate::documents::{DISTRIBUTIONS, NAMES, Stored};
 use crate::store::{HEAD_KEY, Transaction};
 
@@ -80,10 +80,11 @@ pub(super) fn document(
     Ok(Some(document))
 }
 
-/// `transaction` with `next` published in the place of `known`, and the names `had` exchanged for `wanted`.
+/// `transaction` with `next` published in the place of `known`, and the names `had` exchanged for `wanted`. Those that are given up may be too many
+/// for a store: [`names::set_aside`].
 pub(super) fn publish(
     transaction: Transaction,
-    id: &str,
+    (id, account): (&str, &str),
     (known, next): (Option<&Stored>, Option<&Distribution>),
     (had, wanted): (&[String], &[String]),
 ) -> Transaction {
@@ -96,7 +97,7 @@ pub(super) fn publish(
     }
     for host in wanted.iter().filter(|host| !had.contains(host)) {
         let name = format!("{NAMES}{host}");
-        transaction = transaction.when(&name, 0).put(name, id.to_owned());
+        transaction = transaction.when(&name, 0).put(name, names::claim_of_web(id, account));
     }
     for host in had.iter().filter(|host| !wanted.contains(host)) {
         transaction = transaction.delete(format!("{NAMES}{host}"));

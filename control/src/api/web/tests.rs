@@ -13,6 +13,7 @@ use crate::api::{Limits, Version, identity, key_group, public_key};
 use crate::documents::{ACCOUNTS, DISTRIBUTIONS, NAMES};
 
 mod legacy;
+mod names;
 
 /// The body of the capture boto3-web-01, but for the bucket, which is `b` there: a name too short for any.
 const CAPTURED: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><CallerReference>web-1</CallerReference><Origins><Quantity>1</Quantity><Items><Origin><Id>o1</Id><DomainName>media.s3.amazonaws.com</DomainName><S3OriginConfig><OriginAccessIdentity /></S3OriginConfig></Origin></Items></Origins><DefaultCacheBehavior><TargetOriginId>o1</TargetOriginId><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><SmoothStreaming>true</SmoothStreaming><Compress>false</Compress><MinTTL>0</MinTTL><ForwardedValues><QueryString>false</QueryString><Cookies><Forward>none</Forward></Cookies></ForwardedValues><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners></DefaultCacheBehavior><Comment /><Enabled>true</Enabled></DistributionConfig>";
@@ -208,6 +209,30 @@ async fn a_distribution_goes_once_every_node_knows_that_it_is_disabled() {
     for prefix in ["api/", "api-refs/", DISTRIBUTIONS, NAMES] {
         assert!(bench.context.store.list(prefix).await.unwrap().entries.is_empty(), "{prefix}");
     }
+}
+
+#[tokio::test]
+async fn one_that_is_disabled_needs_no_feature_of_nodes_and_can_be_deleted() {
+    let bench = Bench::new().await;
+    let signed = config(&[
+        ("web-1", "r"),
+        (
+            "<TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners>",
+            "<TrustedSigners><Enabled>true</Enabled><Quantity>1</Quantity><Items><AwsAccountNumber>self</AwsAccountNumber></Items></TrustedSigners>",
+        ),
+        ("<Enabled>true</Enabled></DistributionConfig>", "<Enabled>false</Enabled></DistributionConfig>"),
+    ]);
+    let (id, etag) = made(&bench, &signed).await;
+    bench.deploy().await;
+    // A node of before there were signed names refuses the document, and serves nothing of it.
+    let mut known = bench.context.views.borrow().members["edge-1"].as_ref().clone();
+    known.features.retain(|feature| feature == "rtmp");
+    let old = prost::Message::encode_to_vec(&known);
+    bench.commit(crate::store::Transaction::default().put("members/edge-1", old)).await;
+    bench.until(|view| view.members["edge-1"].features.len() == 1).await;
+    let (found, _) = answered(handle(&bench.context, &read(ALICE, NEW, &id)).await, 200);
+    assert_eq!(at(&found, "Status"), "Deployed");
+    answered(handle(&bench.context, &delete_call(ALICE, NEW, &id, &etag)).await, 204);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::console::failure;
 use crate::console::page::{Field, Page, Problems, Section, deployed_state, enabled_state};
 use crate::console::visitor::{Site, Visitor};
 use crate::documents;
-use crate::lifecycle;
+use crate::lifecycle::{self, Change};
 use crate::store::StoreError;
 
 /// Rows of a page.
@@ -59,7 +59,7 @@ async fn row(site: &Site, document: Distribution) -> Result<Option<Row>, StoreEr
         return Ok(None);
     };
     let view = site.context.views.borrow().clone();
-    let deployed = lifecycle::is_deployed(&view, stored.modified, &stored.document.required_features);
+    let deployed = lifecycle::is_deployed(&view, &Change::of(&stored.document, stored.modified));
     let row = Row {
         status: status_word(&stored.document, deployed),
         is_declared: !made_by_api,

@@ -8,7 +8,7 @@ use maud::html;
 use super::{Subject, TRAIL, Tab};
 use crate::api::ApiError;
 use crate::console::failure;
-use crate::console::nodes;
+use crate::console::nodes::{self, Wanted};
 use crate::console::page::{Page, Section};
 use crate::console::visitor::{Site, Visitor};
 use crate::documents;
@@ -26,7 +26,7 @@ pub(super) async fn page(State(site): State<Site>, visitor: Visitor, Path(id): P
     let (modified, features) =
         stored.map_or((0, Vec::new()), |stored| (stored.modified, stored.document.required_features));
     let view = site.context.views.borrow().clone();
-    let nodes = nodes::rows(&site, &features);
+    let nodes = nodes::rows(&site, Some(Wanted { id: &id, features: &features }));
     let etag = match &subject {
         Subject::Own { found, .. } => found.etag.as_str(),
         Subject::Declared { .. } => "",
