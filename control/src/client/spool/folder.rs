@@ -7,6 +7,7 @@
 //! | `EPOCH-NUMBER.part` | the segment being written |
 //! | `EPOCH-NUMBER.seg` | a sealed one; empty: one that is gone already, whose number must be remembered a little longer |
 //! | `EPOCH-NUMBER.damaged` | one that can't be shipped; for a person to look at |
+//! | `EPOCH-NUMBER.gone` | empty: the youngest segment of the running process that was shipped or given up, see [`super::recover`] |
 //! | `sessions` | the journal of open sessions, see [`super::journal`] |
 //! | `*.new` | a file being replaced |
 
@@ -28,52 +29,60 @@ const FIRST_LINE: &str = "penstock access-log spool 1";
 
 /// What a segment's file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum FileState {
     /// Being written.
     Part,
     /// Sealed.
     Sealed,
     /// Set aside.
     Damaged,
+    /// Only a name: it is not there any more.
+    Gone,
 }
 
-impl Stage {
+impl FileState {
     fn extension(self) -> &'static str {
         match self {
             Self::Part => "part",
             Self::Sealed => "seg",
             Self::Damaged => "damaged",
+            Self::Gone => "gone",
         }
     }
 }
 
-fn path(folder: &Path, id: &SegmentId, stage: Stage) -> PathBuf {
-    folder.join(format!("{}-{:020}.{}", id.epoch, id.number, stage.extension()))
+fn path(folder: &Path, id: &SegmentId, state: FileState) -> PathBuf {
+    folder.join(format!("{}-{:020}.{}", id.epoch, id.number, state.extension()))
 }
 
 /// Where a segment stands while it is written.
 pub(crate) fn part_path(folder: &Path, id: &SegmentId) -> PathBuf {
-    path(folder, id, Stage::Part)
+    path(folder, id, FileState::Part)
 }
 
 /// Where it stands once sealed.
 pub(crate) fn sealed_path(folder: &Path, id: &SegmentId) -> PathBuf {
-    path(folder, id, Stage::Sealed)
+    path(folder, id, FileState::Sealed)
 }
 
 /// Where it stands if it can't be shipped.
 pub(crate) fn damaged_path(folder: &Path, id: &SegmentId) -> PathBuf {
-    path(folder, id, Stage::Damaged)
+    path(folder, id, FileState::Damaged)
 }
 
-/// Reads a segment's file name: epoch, number, stage.
-pub(crate) fn parse(name: &str) -> Option<(String, u64, Stage)> {
+/// What tells that it was there and is gone.
+pub(crate) fn gone_path(folder: &Path, id: &SegmentId) -> PathBuf {
+    path(folder, id, FileState::Gone)
+}
+
+/// Reads a segment's file name: epoch, number, state.
+pub(crate) fn parse(name: &str) -> Option<(String, u64, FileState)> {
     let (stem, extension) = name.split_once('.')?;
-    let stage =
-        [Stage::Part, Stage::Sealed, Stage::Damaged].into_iter().find(|s| s.extension() == extension)?;
+    let states = [FileState::Part, FileState::Sealed, FileState::Damaged, FileState::Gone];
+    let state = states.into_iter().find(|s| s.extension() == extension)?;
     let (epoch, digits) = stem.split_once('-')?;
     let number = digits.parse().ok().filter(|n| *n > 0 && digits == format!("{n:020}"))?;
-    is_epoch(epoch).then(|| (epoch.to_owned(), number, stage))
+    is_epoch(epoch).then(|| (epoch.to_owned(), number, state))
 }
 
 fn is_epoch(text: &str) -> bool {
@@ -171,13 +180,14 @@ mod tests {
     #[test]
     fn names_of_files_are_read_as_they_were_made() {
         let id = SegmentId { edge_id: "e".into(), epoch: draw_epoch(), number: 7 };
-        for (path, stage) in [
-            (part_path(Path::new("f"), &id), Stage::Part),
-            (sealed_path(Path::new("f"), &id), Stage::Sealed),
-            (damaged_path(Path::new("f"), &id), Stage::Damaged),
+        for (path, state) in [
+            (part_path(Path::new("f"), &id), FileState::Part),
+            (sealed_path(Path::new("f"), &id), FileState::Sealed),
+            (damaged_path(Path::new("f"), &id), FileState::Damaged),
+            (gone_path(Path::new("f"), &id), FileState::Gone),
         ] {
             let name = path.file_name().unwrap().to_str().unwrap();
-            assert_eq!(parse(name), Some((id.epoch.clone(), 7, stage)), "{name}");
+            assert_eq!(parse(name), Some((id.epoch.clone(), 7, state)), "{name}");
         }
         for name in
             ["lock", "sessions", "0123456789abcdef-7.seg", "0123456789abcdef-00000000000000000000.seg"]
