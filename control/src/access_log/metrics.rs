@@ -4,6 +4,11 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::ledger::books::Backlog;
 
+/// Values of the label `reason` of refused deliveries: the [kinds](super::bucket::BucketError::kind) of what a bucket says, and what
+/// [`super::deliver`] finds before it asks one.
+pub(crate) const REFUSALS: [&str; 8] =
+    ["refused", "missing", "throttled", "away", "grant", "unknown", "lost", "damaged"];
+
 /// See the help texts.
 #[derive(Clone, Debug)]
 pub(crate) struct MergeMetrics {
@@ -51,11 +56,16 @@ impl MergeMetrics {
         let refusals = IntCounterVec::new(
             Opts::new(
                 "penstock_control_log_refused_deliveries_total",
-                "Log files that their bucket did not take, by reason: refused, missing, throttled, away, grant, lost (a staged segment is gone), damaged",
+                "Log files that their bucket did not take, by reason: refused, missing, throttled, away, grant, unknown (an edge names a place that control never had \
+                 the distribution log to), lost (a staged segment is gone), damaged",
             ),
             &["reason"],
         )?;
         registry.register(Box::new(refusals.clone()))?;
+        // There from the start: an alarm on a rate needs the zero before the one.
+        for reason in REFUSALS {
+            refusals.with_label_values(&[reason]);
+        }
         Ok(Self {
             records: counter("delivered_records_total", "Access records in log files that stand")?,
             bytes: counter("delivered_bytes_total", "Bytes of log files that stand, compressed")?,
@@ -118,5 +128,34 @@ impl MergeMetrics {
         self.staged_bytes.set(backlog.staged_bytes as i64);
         self.held_files.set(backlog.held_files as i64);
         self.held_bytes.set(backlog.held_bytes as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access_log::bucket::BucketError;
+
+    #[test]
+    fn every_reason_of_a_refusal_is_there_at_zero_and_in_the_help_text() {
+        let registry = Registry::new();
+        let metrics = MergeMetrics::new(&registry).unwrap();
+        let families = registry.gather();
+        let name = "penstock_control_log_refused_deliveries_total";
+        let family =
+            families.iter().find(|family| family.name() == name).expect("there before the first refusal");
+        let mut shown: Vec<_> = family.get_metric().iter().map(|m| m.get_label()[0].value()).collect();
+        shown.sort_unstable();
+        let mut reasons = REFUSALS.to_vec();
+        reasons.sort_unstable();
+        assert_eq!(shown, reasons);
+        for reason in REFUSALS {
+            assert!(family.help().contains(reason), "{reason}");
+            assert_eq!(metrics.refusals.with_label_values(&[reason]).get(), 0);
+        }
+        let refused = |code: &str| BucketError::Refused { what: String::new(), code: code.into() };
+        for error in [refused("AccessDenied"), refused("SlowDown"), BucketError::Missing(String::new())] {
+            assert!(REFUSALS.contains(&error.kind()), "{error}");
+        }
     }
 }

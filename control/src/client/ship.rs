@@ -215,7 +215,13 @@ impl<S: SegmentSource> Shipper<S> {
                         tracing::info!("access events are handed over again");
                     }
                 }
-                Attempt::Failed(error) => self.wait_after(&segment.id, error).await,
+                Attempt::Failed(error) => {
+                    // A control that said nothing in time may be staging it.
+                    if error.reason != Reason::Deadline {
+                        self.spool.not_taken(&segment.id);
+                    }
+                    self.wait_after(&segment.id, error).await;
+                }
             }
         }
     }

@@ -16,9 +16,10 @@
 //!   framed and checksummed, a torn end is cut off at the next start, a segment's number is never used twice, whatever becomes of the folder: each process has an epoch of its own ([`mod@recover`]). If the machine loses its power, the last
 //!   `sync_ms` can be lost, unless the spool is `durable`.
 //! * A session that has a first event in the spool gets its end. If the process dies before, the next one writes the STOP of each stream that
-//!   played and the DISCONNECT, once, with the time and byte count last known: at most ten seconds old ([`sessions`], [`journal`], [`mod@recover`]).
-//! * The folder never has more than its bound of bytes: past it, or on a full disk, the oldest sealed segments are given up. What is lost
-//!   is counted by reason.
+//!   played and the DISCONNECT, once: where its newest event went, as of when the process last said that it lived, and with the byte count last
+//!   known, both at most ten seconds old ([`sessions`], [`journal`], [`mod@recover`]).
+//! * The folder never has more than its bound of bytes: past it, or on a full disk, the oldest sealed segments are given up, but not the one that
+//!   is being handed over, if there is another. What is lost is counted by reason.
 //! * Playing never waits for long and never stops: a disk that hangs makes events late for `wait_ms` each until one is, then not at all until
 //!   the disk moves again; a full queue drops.
 //!
@@ -38,23 +39,27 @@ use tokio::time::{sleep, timeout};
 
 use disk::{Disk, RealDisk};
 use drops::Drops;
+use lag::LagGauge;
 use log::Pulse;
 use metrics::SpoolMetrics;
 use queue::{Order, Queue};
 use recover::recover;
+use salvage::count_records;
 use shelf::{Sealed, Shelf};
-use writer::{Shared, Writer, count_records};
+use writer::{Shared, Writer};
 
 pub mod config;
 mod disk;
 mod drops;
 mod folder;
 mod journal;
+mod lag;
 pub mod log;
 mod metrics;
 mod part;
 mod queue;
 mod recover;
+mod salvage;
 mod sessions;
 mod shelf;
 mod writer;
@@ -162,9 +167,11 @@ impl Spool {
             drops: Arc::clone(&drops),
             pulse: Arc::new(Pulse::new()),
             metrics: metrics.clone(),
-            clock,
+            lag: Arc::default(),
         };
         let queue = Arc::new(Queue::new(config.queue_events, config.queue_bytes));
+        let (lag, shelf) = (Arc::clone(&shared.lag), Arc::clone(&shared.shelf));
+        LagGauge::register(registry, lag, shelf, Arc::clone(&queue), clock)?;
         let log = EventLog {
             queue: Arc::clone(&queue),
             pulse: Arc::clone(&shared.pulse),
@@ -205,9 +212,11 @@ impl Spool {
                 continue;
             }
             match read {
-                Ok(Ok(records)) => {
+                Ok(Ok((records, first_ms))) => {
                     let Sealed { id, path, bytes, .. } = sealed;
-                    return SealedSegment { id, path, records, bytes };
+                    if self.shelf.lend(&id, records, first_ms) {
+                        return SealedSegment { id, path, records, bytes };
+                    }
                 }
                 Ok(Err(good)) => self.set_aside_with(&sealed, good),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.set_aside_with(&sealed, 0),
@@ -226,13 +235,16 @@ impl Spool {
         }
     }
 
-    /// A segment's records; or, of a damaged one, those that can still be read.
-    async fn read(&self, sealed: &Sealed) -> io::Result<Result<u64, u64>> {
+    /// A segment's records and the time of its earliest event; or, of a damaged one, how many can still be told.
+    async fn read(&self, sealed: &Sealed) -> io::Result<Result<(u64, u64), u64>> {
         let (disk, path, id) = (Arc::clone(&self.disk), sealed.path.clone(), sealed.id.clone());
         let check = move || {
             let bytes = bytes::Bytes::from(disk.read(&path)?);
             Ok(match Segment::verify(bytes.clone()) {
-                Ok(segment) if segment.id == id => Ok(segment.footer.records),
+                Ok(segment) if segment.id == id => {
+                    let first_ms = segment.footer.index.iter().map(|entry| entry.first_ms).min();
+                    Ok((segment.footer.records, first_ms.unwrap_or(0)))
+                }
                 _ => Err(count_records(bytes)),
             })
         };
@@ -251,6 +263,12 @@ impl Spool {
         if self.shelf.take(id).is_some() {
             self.log.queue.order(Order::Forget(id.clone()));
         }
+    }
+
+    /// A segment was not handed over, and isn't being so for now: if the spool is at its bound it may go like any other. (While one is under way,
+    /// control may take it at any moment, so others go first.)
+    pub fn not_taken(&self, id: &SegmentId) {
+        self.shelf.release(id);
     }
 
     /// A segment was refused for what it is, by somebody who knows: it is set aside and counted as lost ([`DropReason::Refused`]), and the next one's

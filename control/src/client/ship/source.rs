@@ -12,6 +12,9 @@ pub trait SegmentSource: Send + Sync + 'static {
     /// A segment was acknowledged, or is not there any more.
     fn forget(&self, id: &SegmentId);
 
+    /// Its handing over has failed, and goes on only after a while.
+    fn not_taken(&self, id: &SegmentId);
+
     /// A segment will never be taken: it is kept aside, out of the way.
     fn set_aside(&self, segment: &SealedSegment);
 
@@ -29,6 +32,10 @@ impl SegmentSource for Spool {
 
     fn forget(&self, id: &SegmentId) {
         Self::forget(self, id);
+    }
+
+    fn not_taken(&self, id: &SegmentId) {
+        Self::not_taken(self, id);
     }
 
     fn set_aside(&self, segment: &SealedSegment) {

@@ -147,6 +147,9 @@ impl SegmentSource for Folder {
         let _ = std::fs::remove_file(self.path(id.number));
     }
 
+    // It drops nothing.
+    fn not_taken(&self, _: &SegmentId) {}
+
     fn set_aside(&self, segment: &SealedSegment) {
         self.sealed.lock().unwrap().retain(|sealed| sealed.id != segment.id);
         self.aside.lock().unwrap().push(segment.id.number);

@@ -7,6 +7,7 @@
 //! | `EPOCH-NUMBER.part` | the segment being written |
 //! | `EPOCH-NUMBER.seg` | a sealed one; empty: one that is gone already, whose number must be remembered a little longer |
 //! | `EPOCH-NUMBER.damaged` | one that can't be shipped; for a person to look at |
+//! | `EPOCH-NUMBER.gone` | empty: the youngest segment of the running process that was shipped or given up, see [`super::recover`] |
 //! | `sessions` | the journal of open sessions, see [`super::journal`] |
 //! | `*.new` | a file being replaced |
 
@@ -35,6 +36,8 @@ pub(crate) enum FileState {
     Sealed,
     /// Set aside.
     Damaged,
+    /// Only a name: it is not there any more.
+    Gone,
 }
 
 impl FileState {
@@ -43,6 +46,7 @@ impl FileState {
             Self::Part => "part",
             Self::Sealed => "seg",
             Self::Damaged => "damaged",
+            Self::Gone => "gone",
         }
     }
 }
@@ -66,12 +70,16 @@ pub(crate) fn damaged_path(folder: &Path, id: &SegmentId) -> PathBuf {
     path(folder, id, FileState::Damaged)
 }
 
+/// What tells that it was there and is gone.
+pub(crate) fn gone_path(folder: &Path, id: &SegmentId) -> PathBuf {
+    path(folder, id, FileState::Gone)
+}
+
 /// Reads a segment's file name: epoch, number, state.
 pub(crate) fn parse(name: &str) -> Option<(String, u64, FileState)> {
     let (stem, extension) = name.split_once('.')?;
-    let state = [FileState::Part, FileState::Sealed, FileState::Damaged]
-        .into_iter()
-        .find(|s| s.extension() == extension)?;
+    let states = [FileState::Part, FileState::Sealed, FileState::Damaged, FileState::Gone];
+    let state = states.into_iter().find(|s| s.extension() == extension)?;
     let (epoch, digits) = stem.split_once('-')?;
     let number = digits.parse().ok().filter(|n| *n > 0 && digits == format!("{n:020}"))?;
     is_epoch(epoch).then(|| (epoch.to_owned(), number, state))
@@ -176,6 +184,7 @@ mod tests {
             (part_path(Path::new("f"), &id), FileState::Part),
             (sealed_path(Path::new("f"), &id), FileState::Sealed),
             (damaged_path(Path::new("f"), &id), FileState::Damaged),
+            (gone_path(Path::new("f"), &id), FileState::Gone),
         ] {
             let name = path.file_name().unwrap().to_str().unwrap();
             assert_eq!(parse(name), Some((id.epoch.clone(), 7, state)), "{name}");

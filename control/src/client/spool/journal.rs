@@ -7,14 +7,18 @@
 //!
 //! The file is a series of *steps*, one a frame or more ([`Kind::Private`]); a step counts once its last frame is there, which has the
 //! mark. When steps have made the file twice as long as it need be it is written anew, under another name, and renamed. It is never shipped.
+//!
+//! A step also tells how long its process had lived by then, so sessions that say nothing for hours are known to have lasted that long without
+//! a word about each. Not every step is synced. After a power cut its last ones may be cut off, read as zeros, or have holes: what is
+//! behind the first bad byte counts as not written, and what is before it is true as of its own mark.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
+use proto::access_log::Frames;
 use proto::access_log::frame::{Kind, put_message};
-use proto::access_log::{FrameError, Frames};
 
 use super::disk::{Disk, DiskFile, replace, write_all};
 use super::sessions::Sessions;
@@ -38,6 +42,9 @@ pub(crate) struct Mark {
     /// which are all it will ever have.
     #[prost(bool, tag = "4")]
     pub(crate) whole: bool,
+    /// Its length with these.
+    #[prost(uint64, tag = "5")]
+    pub(crate) bytes: u64,
 }
 
 /// A session that is open.
@@ -56,6 +63,9 @@ pub(crate) struct OpenSession {
     pub(crate) sc_bytes: u64,
     #[prost(bool, tag = "6")]
     pub(crate) off: bool,
+    /// How long the process had lived when these numbers were right, in ms.
+    #[prost(uint64, tag = "7")]
+    pub(crate) as_of_ms: u64,
 }
 
 /// A stream that plays.
@@ -77,6 +87,9 @@ pub(crate) struct SessionProgress {
     pub(crate) time_ms: u64,
     #[prost(uint64, tag = "3")]
     pub(crate) sc_bytes: u64,
+    /// As in [`OpenSession`].
+    #[prost(uint64, tag = "4")]
+    pub(crate) as_of_ms: u64,
 }
 
 /// A frame: closed first, then opened, then moved on.
@@ -91,6 +104,9 @@ pub(crate) struct Step {
     /// In the last frame of a step.
     #[prost(message, optional, tag = "4")]
     pub(crate) mark: Option<Mark>,
+    /// Beside the mark: how long the process has lived, in ms.
+    #[prost(uint64, tag = "5")]
+    pub(crate) lived_ms: u64,
 }
 
 /// The frames of a step being made.
@@ -127,8 +143,8 @@ impl Steps {
         }
     }
 
-    fn end(mut self, mark: Mark) -> Bytes {
-        self.step.mark = Some(mark);
+    fn end(mut self, mark: Mark, lived_ms: u64) -> Bytes {
+        (self.step.mark, self.step.lived_ms) = (Some(mark), lived_ms);
         put_message(Kind::Private, &self.step, &mut self.out);
         self.out.freeze()
     }
@@ -140,10 +156,8 @@ pub(crate) struct Kept {
     pub(crate) sessions: Sessions,
     /// `None`: there is no journal, or nothing of it can be used.
     pub(crate) mark: Option<Mark>,
-    /// Its end is missing, as a process leaves it that is killed in a write.
+    /// It had more to say: a process was killed in a write, the machine lost its power, or the file is damaged.
     pub(crate) torn: bool,
-    /// It is not what was written, and may have told of more.
-    pub(crate) damaged: bool,
 }
 
 /// Reads a journal's bytes up to the last whole step.
@@ -151,16 +165,9 @@ pub(crate) fn decode(file: Bytes) -> Kept {
     let mut kept = Kept::default();
     let mut step = Vec::new();
     for frame in Frames::new(file) {
-        let read = match frame {
-            Ok(frame) if frame.kind == Kind::Private => Step::decode(frame.payload).ok(),
-            Err(FrameError::Cut { .. }) => {
-                kept.torn = true;
-                return kept;
-            }
-            Ok(_) | Err(FrameError::Damaged { .. }) => None,
-        };
-        let Some(mut read) = read else {
-            kept.damaged = true;
+        let frame = frame.ok().filter(|frame| frame.kind == Kind::Private);
+        let Some(mut read) = frame.and_then(|frame| Step::decode(frame.payload).ok()) else {
+            kept.torn = true;
             return kept;
         };
         let mark = read.mark.take();
@@ -249,7 +256,7 @@ impl Journal {
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut steps = Steps::default();
         sessions.changes(&mut steps);
-        let bytes = steps.end(mark);
+        let bytes = steps.end(mark, sessions.lived_ms());
         write_all(&mut **file, &bytes).map_err(|(_, e)| e)?;
         self.bytes += bytes.len() as u64;
         if sync { file.sync() } else { Ok(()) }
@@ -258,7 +265,7 @@ impl Journal {
     fn rewrite(&mut self, disk: &dyn Disk, sessions: &mut Sessions, mark: Mark) -> io::Result<()> {
         let mut steps = Steps::default();
         sessions.all(&mut steps);
-        let bytes = steps.end(mark);
+        let bytes = steps.end(mark, sessions.lived_ms());
         self.file = None;
         replace(disk, &self.folder, &self.path, &bytes)?;
         self.file = Some(disk.append(&self.path)?);

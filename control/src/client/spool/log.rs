@@ -26,7 +26,7 @@ pub enum DropReason {
     DiskFailed,
     /// The spool was at its bound: the segment the event stood in was its oldest.
     SpoolFull,
-    /// The segment the event stood in can't be read any more.
+    /// What the event stood in can't be read any more: the whole segment, or its own place in one.
     Damaged,
     /// Control will never take the segment the event stood in.
     Refused,

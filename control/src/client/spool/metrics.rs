@@ -1,4 +1,4 @@
-//! What an operator sees of a spool, each metric defined once.
+//! What an operator sees of a spool, each metric defined once; but its lag, which is [`super::lag`]'s.
 
 use super::log::DropReason;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -15,7 +15,6 @@ pub(crate) struct SpoolMetrics {
     pub(crate) bytes: IntCounter,
     pub(crate) spool_bytes: IntGauge,
     pub(crate) waiting: IntGauge,
-    pub(crate) oldest_age_seconds: IntGauge,
     dropped: IntCounterVec,
     pub(crate) late: IntCounter,
     pub(crate) queue_events: IntGauge,
@@ -50,13 +49,9 @@ impl SpoolMetrics {
             bytes: counter("bytes_total", "Bytes of access events written to the spool")?,
             spool_bytes: gauge("spool_bytes", "Bytes of the spool's files")?,
             waiting: gauge("segments_waiting", "Sealed segments that control has not acknowledged")?,
-            oldest_age_seconds: gauge(
-                "oldest_event_age_seconds",
-                "Age of the oldest access event that control has not acknowledged; 0 if there is none",
-            )?,
             dropped: counters(
                 "dropped_events_total",
-                "Access events lost, by reason: queue_full, disk_full, disk_failed, spool_full, damaged (their segment can't be read), \
+                "Access events lost, by reason: queue_full, disk_full, disk_failed, spool_full, damaged (they, or all of their segment, can't be read any more), \
                  refused (control will never take it), too_long, closed",
                 "reason",
             )?,

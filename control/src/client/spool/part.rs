@@ -165,8 +165,10 @@ impl Part {
         if self.unsynced.take().is_some() {
             self.file.sync()?;
         }
-        if std::mem::take(&mut self.unnamed) {
+        // A name is asked for until it stands: without it no event does.
+        if self.unnamed {
             disk.sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
+            self.unnamed = false;
         }
         Ok(())
     }

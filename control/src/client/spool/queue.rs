@@ -154,6 +154,13 @@ impl Queue {
         self.lock().taken.events.len()
     }
 
+    /// Time of the event that waits longest, of those that are to be written.
+    pub(crate) fn first_ms(&self) -> Option<u64> {
+        let state = self.lock();
+        let first = state.taken.events.iter().find(|event| event.record.target.is_some());
+        first.map(|event| event.record.time_ms)
+    }
+
     /// Takes all that is there, waiting for something at most `patience` (nothing: for ever). `room` is kept for what comes next.
     pub(crate) fn take(&self, patience: Option<Duration>, room: Vec<Event>) -> Taken {
         let mut state = self.lock();

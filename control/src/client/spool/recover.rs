@@ -17,18 +17,18 @@
 //! 5. the journal is brought up to date: nothing is open.
 //!
 //! Where segments that the mark has not passed are gone (a full disk can do that, and people), nobody knows which sessions ended in them.
-//! Then nothing is written for the sessions that the journal had open: a missing DISCONNECT is better than a second one.
+//! Then nothing is written for the sessions that the journal had open: a missing DISCONNECT is better than a second one. That something is gone shows
+//! in the numbers of those that are there, and in the name that is left of the youngest one gone: a journal whose end is bad, and which
+//! therefore has an older mark, is as good as any while all that came after is still there.
 
 use std::cmp::Ordering;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use prost::Message;
 use proto::access_log::frame::{Kind, put};
-use proto::access_log::{Frames, Segment, SegmentId, SegmentWriter};
-use proto::v1::{AccessRecord, SegmentHeader};
+use proto::access_log::{Segment, SegmentId, SegmentWriter};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -39,9 +39,13 @@ use super::folder::{self, Epochs, FileState};
 use super::journal::{self, Journal, Kept, Mark};
 use super::log::DropReason;
 use super::queue::Event;
+use super::salvage::count_records;
 use super::sessions::Sessions;
 use super::shelf::Sealed;
-use super::writer::{Shared, Writer, count_records};
+use super::writer::{Shared, Writer};
+use left::{Good, Held, Left, read_part};
+
+mod left;
 
 /// A segment's file.
 #[derive(Debug)]
@@ -50,61 +54,6 @@ struct File {
     state: FileState,
     bytes: u64,
     modified_ms: u64,
-}
-
-/// A part that holds records.
-#[derive(Debug)]
-struct Left {
-    path: PathBuf,
-    id: SegmentId,
-    // Those that are good.
-    bytes: u64,
-    records: Vec<(AccessRecord, Bytes)>,
-    // It has its footer: the name is for good.
-    footed: bool,
-}
-
-/// A part, as far as it is good.
-#[derive(Debug, Default)]
-pub(crate) struct Good {
-    pub(crate) bytes: u64,
-    /// Each with its payload.
-    pub(crate) records: Vec<(AccessRecord, Bytes)>,
-    pub(crate) footed: bool,
-    pub(crate) torn: bool,
-}
-
-/// Reads a part up to its last whole record. What is no segment of this name has nothing good.
-pub(crate) fn read_part(file: &Bytes, id: &SegmentId) -> Good {
-    let mut good = Good { torn: !file.is_empty(), ..Good::default() };
-    let mut frames = Frames::new(file.clone());
-    let header = frames.next().and_then(Result::ok).filter(|frame| frame.kind == Kind::Header);
-    let header = header.and_then(|frame| SegmentHeader::decode(frame.payload).ok());
-    if header.as_ref().and_then(SegmentId::of).as_ref() != Some(id) {
-        return good;
-    }
-    good.bytes = frames.good_bytes() as u64;
-    while let Some(Ok(frame)) = frames.next() {
-        match frame.kind {
-            Kind::Record => {
-                let Ok(record) = AccessRecord::decode(frame.payload.clone()) else { break };
-                good.records.push((record, frame.payload));
-            }
-            Kind::Footer => {
-                good.footed = Segment::open(file.slice(..frames.good_bytes())).is_ok();
-                if !good.footed {
-                    break;
-                }
-            }
-            Kind::Header | Kind::Private => break,
-        }
-        good.bytes = frames.good_bytes() as u64;
-        if good.footed {
-            break;
-        }
-    }
-    good.torn = good.bytes < file.len() as u64;
-    good
 }
 
 /// Opens the spool in `folder`, which is ours alone.
@@ -121,20 +70,19 @@ pub(crate) fn recover(
     for file in found.iter().filter(|file| file.name.ends_with(".new")) {
         disk.remove(&folder.join(&file.name)).map_err(failed)?;
     }
-    let mut kept = match disk.read(&Journal::path(folder)) {
+    let kept = match disk.read(&Journal::path(folder)) {
         Ok(bytes) => journal::decode(bytes.into()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Kept::default(),
         Err(source) => return Err(failed(source)),
     };
-    if kept.damaged {
-        // What it said last is not known: who has gone since.
-        tracing::error!(folder = %folder.display(), "the journal of open sessions is damaged: nothing of it is used");
-        kept = Kept::default();
+    if kept.torn {
+        tracing::warn!(folder = %folder.display(), "the journal of open sessions has no good end: it is used up to there");
     }
     let epochs = epochs(Epochs::read(&*disk, folder, edge_id)?, &found, kept.mark.as_ref());
     let files = files(found, edge_id, &epochs);
     let epoch = epochs.0.last().cloned().unwrap_or_default();
-    let mark = kept.mark.clone().unwrap_or(Mark { epoch: epoch.clone(), number: 0, records: 0, whole: true });
+    let none = Mark { epoch: epoch.clone(), number: 0, records: 0, whole: true, bytes: 0 };
+    let mark = kept.mark.clone().unwrap_or(none);
     let mut writer = Writer {
         disk,
         folder: folder.into(),
@@ -145,7 +93,11 @@ pub(crate) fn recover(
         shared,
         lock: None,
         emptied: Vec::new(),
+        gone: None,
         paused: None,
+        began: now,
+        beat: now,
+        journal_synced: now,
         journal_due: now,
         show_due: now,
         told: None,
@@ -153,12 +105,16 @@ pub(crate) fn recover(
         ends: Vec::new(),
         config,
     };
-    let mut replay =
-        Replay { sessions: kept.sessions, mark: kept.mark, epochs: epochs.clone(), expected: None };
+    let is_gone = |file: &File| file.state == FileState::Gone;
+    let gone: Vec<SegmentId> =
+        files.iter().filter(|file| is_gone(file)).map(|file| file.id.clone()).collect();
+    let (sessions, mark) = (kept.sessions, kept.mark);
+    let mut replay = Replay { sessions, mark, epochs: epochs.clone(), expected: None, gone };
     let mut parts = Vec::new();
     for file in files {
         parts.extend(writer.take_over(file, &mut replay).map_err(failed)?);
     }
+    replay.sessions.outlive();
     writer.sessions = replay.sessions;
     match writer.make_fit(|writer| epochs.write(&*writer.disk, &writer.folder, edge_id)) {
         Ok(()) => {}
@@ -168,7 +124,7 @@ pub(crate) fn recover(
     }
     writer.next.number += parts.iter().filter(|part| !part.footed).count() as u64;
     match writer.make_fit(Writer::begin_journal) {
-        Ok(()) => {}
+        Ok(()) => writer.forget_gone(&replay.gone),
         Err(error) if parts.is_empty() => writer.failed("journal", &error),
         Err(error) => return Err(failed(error)),
     }
@@ -225,10 +181,12 @@ struct Replay {
     epochs: Epochs,
     // The next segment, if none is missing.
     expected: Option<(String, u64)>,
+    // Their names are there, they are not.
+    gone: Vec<SegmentId>,
 }
 
 impl Replay {
-    /// Records of a segment that the mark has passed; `None`: all of them, and no more is to be known of it.
+    /// Bytes of a segment that the mark has passed; `None`: all of them, and no more is to be known of it.
     fn passed(&self, id: &SegmentId) -> Option<u64> {
         let Some(mark) = &self.mark else { return Some(0) };
         if mark.epoch != id.epoch {
@@ -237,34 +195,56 @@ impl Replay {
         }
         match id.number.cmp(&mark.number) {
             Ordering::Less => None,
-            Ordering::Equal => (!mark.whole).then_some(mark.records),
+            Ordering::Equal => (!mark.whole).then_some(mark.bytes),
             Ordering::Greater => Some(0),
         }
     }
 
-    /// Whether the mark's own process was done with a segment.
+    /// Whether the process that wrote a segment was done with it.
     fn is_over(&self, id: &SegmentId) -> bool {
-        self.mark.as_ref().is_some_and(|mark| mark.epoch == id.epoch) && self.passed(id).is_none()
+        let is_passed =
+            self.mark.as_ref().is_some_and(|mark| mark.epoch == id.epoch) && self.passed(id).is_none();
+        is_passed || self.gone.iter().any(|gone| gone.epoch == id.epoch && gone.number >= id.number)
+    }
+
+    /// Records of a part that are known to have stood, and are not among those that are good now.
+    fn lost(&self, id: &SegmentId, good: &[Held]) -> u64 {
+        let is_its = |mark: &&Mark| mark.epoch == id.epoch && mark.number == id.number && !mark.whole;
+        let Some(mark) = self.mark.as_ref().filter(is_its) else { return 0 };
+        let still = good.iter().filter(|held| held.at < mark.bytes).count() as u64;
+        mark.records.saturating_sub(still)
+    }
+
+    /// A segment that can't be read any more, because it was shipped or given up.
+    fn miss(&mut self, id: &SegmentId) {
+        if self.passed(id).is_some() {
+            self.forget_sessions(id);
+            self.expected = Some((id.epoch.clone(), id.number + 1));
+        }
+    }
+
+    fn forget_sessions(&mut self, id: &SegmentId) {
+        if self.sessions.len() > 0 {
+            tracing::warn!(segment = %id, sessions = self.sessions.len(), "segments up to this one are gone: sessions open before them stay so");
+            self.sessions.clear();
+        }
     }
 
     /// Takes note that the next records are a segment's.
     fn reach(&mut self, id: &SegmentId) {
         let first = self.mark.as_ref().map(|mark| (mark.epoch.clone(), mark.number + u64::from(mark.whole)));
         let expected = self.expected.take().or(first);
-        if expected.is_some_and(|(epoch, number)| id.number != if epoch == id.epoch { number } else { 1 })
-            && self.sessions.len() > 0
-        {
-            tracing::warn!(segment = %id, sessions = self.sessions.len(), "segments before this one are gone: sessions open before them stay so");
-            self.sessions = Sessions::default();
+        if expected.is_some_and(|(epoch, number)| id.number != if epoch == id.epoch { number } else { 1 }) {
+            self.forget_sessions(id);
         }
         self.expected = Some((id.epoch.clone(), id.number + 1));
     }
 
-    fn records<'a>(&mut self, id: &SegmentId, records: impl Iterator<Item = (&'a AccessRecord, &'a Bytes)>) {
+    fn records(&mut self, id: &SegmentId, records: &[Held]) {
         let Some(passed) = self.passed(id) else { return };
         self.reach(id);
-        for (record, payload) in records.skip(usize::try_from(passed).unwrap_or(usize::MAX)) {
-            self.sessions.apply(record, Some(payload));
+        for held in records.iter().filter(|held| held.at >= passed) {
+            self.sessions.apply(&held.record, Some(&held.payload));
         }
     }
 }
@@ -274,6 +254,10 @@ impl Writer {
     fn take_over(&mut self, file: File, replay: &mut Replay) -> io::Result<Option<Left>> {
         match file.state {
             FileState::Damaged => Ok(None),
+            FileState::Gone => {
+                replay.miss(&file.id);
+                Ok(None)
+            }
             FileState::Sealed if file.bytes == 0 => {
                 self.emptied.push(file.id);
                 Ok(None)
@@ -294,17 +278,19 @@ impl Writer {
     fn replay_sealed(&self, file: &File, replay: &mut Replay) {
         let path = folder::sealed_path(&self.folder, &file.id);
         let segment = self.disk.read(&path).map_err(|e| e.to_string());
-        let segment = segment.and_then(|bytes| Segment::open(bytes.into()).map_err(|e| e.to_string()));
-        let records: Vec<AccessRecord> = match segment {
-            Ok(segment) => segment.records().map_while(Result::ok).map(|(record, _)| record).collect(),
+        let whole = segment.map(Bytes::from).and_then(|bytes| {
+            let opened = Segment::open(bytes.clone());
+            opened.map(|_| bytes).map_err(|e| e.to_string())
+        });
+        let records = match whole {
+            Ok(bytes) => left::records(bytes),
             // It will be set aside when its turn to be shipped comes; what ended in it is written again.
             Err(reason) => {
                 tracing::warn!(segment = %file.id, reason, "a sealed segment can't be read");
                 Vec::new()
             }
         };
-        let payloads: Vec<Bytes> = records.iter().map(|record| record.encode_to_vec().into()).collect();
-        replay.records(&file.id, records.iter().zip(&payloads));
+        replay.records(&file.id, &records);
     }
 
     fn read_left(&self, file: &File, replay: &mut Replay) -> io::Result<Option<Left>> {
@@ -317,22 +303,40 @@ impl Writer {
         // A repair that was cut short between a part's new content and its new name.
         let renamed = Segment::open(bytes.clone()).ok().map(|segment| segment.id);
         let id = renamed.filter(|id| id.edge_id == file.id.edge_id).unwrap_or(file.id.clone());
-        let Good { bytes: good, records, footed, torn } = read_part(&bytes, &id);
+        let Good { bytes: good, records, footed, torn, lost } = read_part(&bytes, &id);
         if torn {
             self.shared.metrics.torn_tails.inc();
             let cut = bytes.len() as u64 - good;
             tracing::warn!(segment = %id, bytes = cut, "the end of a segment is torn and cut off");
         }
-        if records.is_empty() || self.shared.shelf.has(&id) {
+        let lost = lost.max(replay.lost(&id, &records));
+        if (records.is_empty() && lost == 0) || self.shared.shelf.has(&id) {
             return self.disk.remove(&path).map(|()| None);
         }
+        let aside = folder::damaged_path(&self.folder, &file.id);
         if id == file.id && replay.is_over(&id) {
             // It was rescued, and shipped since, or counted as lost, by a process that could not remove it: nobody should get it twice.
             tracing::warn!(segment = %id, "a part that is done with is still there and set aside");
-            return self.disk.rename(&path, &folder::damaged_path(&self.folder, &id)).map(|()| None);
+            return self.disk.rename(&path, &aside).map(|()| None);
         }
-        replay.records(&id, records.iter().map(|(record, payload)| (record, payload)));
+        if lost > 0 {
+            tracing::error!(segment = %id, lost, kept = records.len(), "a segment that was being written is damaged: what verifies is kept");
+            self.shared.drops.count(DropReason::Damaged, lost);
+        }
+        if records.is_empty() {
+            return self.disk.rename(&path, &aside).map(|()| None);
+        }
+        replay.records(&id, &records);
         Ok(Some(Left { path, id, bytes: good, records, footed }))
+    }
+
+    /// The journal that stands now is this process's: what others have given away is no matter to it.
+    fn forget_gone(&mut self, gone: &[SegmentId]) {
+        for id in gone {
+            if let Err(error) = self.disk.remove(&folder::gone_path(&self.folder, id)) {
+                self.failed("remove", &error);
+            }
+        }
     }
 
     /// Writes the journal of this process's epoch, as of the numbers given away already.
@@ -353,9 +357,9 @@ impl Writer {
             let id = SegmentId { number, ..self.next.clone() };
             let mut out = BytesMut::new();
             let mut writer = SegmentWriter::new(id.clone(), &mut out);
-            for (record, payload) in &left.records {
-                put(Kind::Record, payload, &mut out);
-                writer.count(record, payload.len());
+            for held in &left.records {
+                put(Kind::Record, &held.payload, &mut out);
+                writer.count(&held.record, held.payload.len());
             }
             writer.seal(&mut out);
             replace(&*self.disk, &self.folder, &left.path, &out)?;
@@ -365,7 +369,7 @@ impl Writer {
         let path = folder::sealed_path(&self.folder, &id);
         self.disk.rename(&left.path, &path)?;
         self.disk.sync_folder(&self.folder)?;
-        let first_ms = left.records.iter().map(|(record, _)| record.time_ms).min().unwrap_or(0);
+        let first_ms = left.records.iter().map(|held| held.record.time_ms).min().unwrap_or(0);
         self.shared.shelf.push(Sealed {
             path,
             id,

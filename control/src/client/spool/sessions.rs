@@ -1,12 +1,17 @@
 //! Which sessions are open, by their events: what a next process would have to write the ends of.
 //!
-//! A session costs the bytes of its last CONNECT or PLAY as they stand in the segment, one play more for each further stream, and two numbers.
+//! A session costs the bytes of its last CONNECT or PLAY as they stand in the segment, one play more for each further stream, where its records go,
+//! and a few numbers.
+//!
+//! Their ends go where the newest record went: the bucket may have been changed since the CONNECT, and be gone. They are of the time at which
+//! the process is last known to have lived, for until then each session that is open was there: see [`Sessions::lives_at`].
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use proto::v1::{AccessEvent, AccessRecord};
+use proto::v1::{AccessEvent, AccessRecord, LogTarget};
 
 use super::journal::{OpenSession, Play, SessionProgress, Step, Steps};
 use super::queue::Progress;
@@ -20,8 +25,12 @@ struct Session {
     about: Bytes,
     // By stream: the encoded PLAY.
     plays: Vec<(u32, Bytes)>,
+    // Where the newest record goes, which is where `about` goes.
+    target: Option<LogTarget>,
     time_ms: u64,
     sc_bytes: u64,
+    // How long the process had lived when these two were right.
+    as_of_ms: u64,
     // Its distribution is not logged any more: no record is due.
     off: bool,
     // It stands among the unsaved.
@@ -40,12 +49,38 @@ pub(crate) struct Sessions {
     unsaved: Vec<String>,
     // Closed, and the journal has them open.
     closed: Vec<String>,
+    lived_ms: u64,
 }
 
 impl Sessions {
+    /// The process lives, and has for so long; what is taken in from now on is as of now.
+    pub(crate) fn lives_at(&mut self, lived: Duration) {
+        self.lived_ms = self.lived_ms.max(u64::try_from(lived.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// How long it is known to have lived, in ms.
+    pub(crate) fn lived_ms(&self) -> u64 {
+        self.lived_ms
+    }
+
+    /// The process is dead: what it left open lasted as long as it is known to have lived. Another one's life begins.
+    pub(crate) fn outlive(&mut self) {
+        for session in self.open.values_mut() {
+            let lasted_ms = self.lived_ms.saturating_sub(session.as_of_ms);
+            session.time_ms = session.time_ms.saturating_add(lasted_ms);
+            session.as_of_ms = 0;
+        }
+        self.lived_ms = 0;
+    }
+
     /// Sessions open.
     pub(crate) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Nothing is known of any: not who has gone.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { lived_ms: self.lived_ms, ..Self::default() };
     }
 
     /// Whether the journal has all of it.
@@ -73,6 +108,7 @@ impl Sessions {
         let Some(session) = self.open.get_mut(&record.client_id) else { return };
         session.time_ms = session.time_ms.max(record.time_ms);
         session.sc_bytes = session.sc_bytes.max(record.sc_bytes);
+        session.as_of_ms = self.lived_ms;
         let plays = event == AccessEvent::Play
             // Logging began while it played.
             || (is_new && event != AccessEvent::Stop && !record.stream_name.is_empty());
@@ -83,14 +119,19 @@ impl Sessions {
             session.plays.retain(|(stream, _)| *stream != record.stream_id);
             whole = true;
         }
+        let moves = !off && session.target != record.target;
+        if moves {
+            session.target.clone_from(&record.target);
+        }
         if let Some(payload) = payload
-            && (plays || is_new)
+            && (plays || is_new || moves)
         {
             let bytes = Bytes::copy_from_slice(payload);
             if plays && session.plays.len() < PLAYS_MAX {
                 session.plays.push((record.stream_id, bytes.clone()));
             }
             session.about = bytes;
+            whole = true;
         }
         Self::touch(&mut self.unsaved, &record.client_id, session, whole);
     }
@@ -101,6 +142,7 @@ impl Sessions {
         if progress.time_ms > session.time_ms || progress.sc_bytes > session.sc_bytes {
             session.time_ms = session.time_ms.max(progress.time_ms);
             session.sc_bytes = session.sc_bytes.max(progress.sc_bytes);
+            session.as_of_ms = self.lived_ms;
             Self::touch(&mut self.unsaved, client_id, session, false);
         }
     }
@@ -134,8 +176,8 @@ impl Sessions {
                 session.known = true;
                 steps.open(session.saved(client_id));
             } else {
-                let Session { time_ms, sc_bytes, .. } = *session;
-                steps.progress(SessionProgress { client_id, time_ms, sc_bytes });
+                let Session { time_ms, sc_bytes, as_of_ms, .. } = *session;
+                steps.progress(SessionProgress { client_id, time_ms, sc_bytes, as_of_ms });
             }
         }
     }
@@ -155,12 +197,17 @@ impl Sessions {
         for client_id in step.closed {
             self.open.remove(&client_id);
         }
+        self.lived_ms = self.lived_ms.max(step.lived_ms);
         for saved in step.open {
+            // It was encoded by us and lay under a checksum.
+            let about = AccessRecord::decode(saved.about.clone()).unwrap_or_default();
             let session = Session {
                 about: saved.about,
+                target: about.target,
                 plays: saved.plays.into_iter().map(|play| (play.stream_id, play.record)).collect(),
                 time_ms: saved.time_ms,
                 sc_bytes: saved.sc_bytes,
+                as_of_ms: saved.as_of_ms,
                 off: saved.off,
                 known: true,
                 ..Session::default()
@@ -171,6 +218,7 @@ impl Sessions {
             if let Some(session) = self.open.get_mut(&progress.client_id) {
                 session.time_ms = session.time_ms.max(progress.time_ms);
                 session.sc_bytes = session.sc_bytes.max(progress.sc_bytes);
+                session.as_of_ms = session.as_of_ms.max(progress.as_of_ms);
             }
         }
     }
@@ -182,11 +230,10 @@ impl Sessions {
         let mut missing = Vec::new();
         for (client_id, session) in sessions {
             let ended = |template: &Bytes, event: AccessEvent| {
-                // It was encoded by us and lay under a checksum.
                 let record = AccessRecord::decode(template.clone()).ok()?;
-                let event = event.into();
+                let (event, target, client_id) = (event.into(), session.target.clone(), client_id.clone());
                 let Session { time_ms, sc_bytes, .. } = *session;
-                Some(AccessRecord { event, time_ms, sc_bytes, client_id: client_id.clone(), ..record })
+                Some(AccessRecord { event, time_ms, sc_bytes, client_id, target, ..record })
             };
             missing.extend(session.plays.iter().filter_map(|(_, play)| ended(play, AccessEvent::Stop)));
             missing.extend(ended(&session.about, AccessEvent::Disconnect).map(without_stream));
@@ -208,6 +255,7 @@ impl Session {
             time_ms: self.time_ms,
             sc_bytes: self.sc_bytes,
             off: self.off,
+            as_of_ms: self.as_of_ms,
         }
     }
 }

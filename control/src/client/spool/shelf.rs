@@ -18,7 +18,7 @@ pub(crate) struct Sealed {
     /// `None`: it was found at start, and nobody has looked yet.
     pub(crate) records: Option<u64>,
     pub(crate) bytes: u64,
-    /// Time of its earliest event; when the file was last written, of one found at start.
+    /// Time of its earliest event; of one found at start that nobody has looked at, when the file was last written.
     pub(crate) first_ms: u64,
 }
 
@@ -26,6 +26,17 @@ pub(crate) struct Sealed {
 struct State {
     sealed: VecDeque<Sealed>,
     bytes: u64,
+    // The one that is being handed over: control may have it by now.
+    lent: Option<SegmentId>,
+}
+
+impl State {
+    fn remove(&mut self, at: usize) -> Option<Sealed> {
+        let sealed = self.sealed.remove(at)?;
+        self.bytes -= sealed.bytes;
+        self.lent.take_if(|lent| *lent == sealed.id);
+        Some(sealed)
+    }
 }
 
 /// See the module.
@@ -51,19 +62,37 @@ impl Shelf {
 
     /// Takes the oldest away.
     pub(crate) fn pop(&self) -> Option<Sealed> {
+        self.lock().remove(0)
+    }
+
+    /// Takes the oldest away that is not [lent](Self::lend): what control may have by now would be counted as lost and come out all the same.
+    /// The one that is lent, if there is no other.
+    pub(crate) fn give_up(&self) -> Option<Sealed> {
         let mut state = self.lock();
-        let sealed = state.sealed.pop_front()?;
-        state.bytes -= sealed.bytes;
-        Some(sealed)
+        let at = state.sealed.iter().position(|sealed| state.lent.as_ref() != Some(&sealed.id)).unwrap_or(0);
+        state.remove(at)
+    }
+
+    /// Notes that a segment, which was read and holds this, is about to be handed over; false if it is gone.
+    pub(crate) fn lend(&self, id: &SegmentId, records: u64, first_ms: u64) -> bool {
+        let mut state = self.lock();
+        let Some(sealed) = state.sealed.iter_mut().find(|sealed| sealed.id == *id) else { return false };
+        (sealed.records, sealed.first_ms) = (Some(records), first_ms);
+        state.lent = Some(id.clone());
+        true
+    }
+
+    /// It was not handed over, and nobody is about to do so for now.
+    pub(crate) fn release(&self, id: &SegmentId) {
+        let mut state = self.lock();
+        state.lent.take_if(|lent| lent == id);
     }
 
     /// Takes this one away, if it is there.
     pub(crate) fn take(&self, id: &SegmentId) -> Option<Sealed> {
         let mut state = self.lock();
         let at = state.sealed.iter().position(|sealed| sealed.id == *id)?;
-        let sealed = state.sealed.remove(at)?;
-        state.bytes -= sealed.bytes;
-        Some(sealed)
+        state.remove(at)
     }
 
     /// Whether this one is there.
@@ -74,6 +103,11 @@ impl Shelf {
     /// The oldest.
     pub(crate) fn first(&self) -> Option<Sealed> {
         self.lock().sealed.front().cloned()
+    }
+
+    /// Time of the earliest event of all.
+    pub(crate) fn first_ms(&self) -> Option<u64> {
+        self.lock().sealed.iter().map(|sealed| sealed.first_ms).min()
     }
 
     /// The oldest, waited for. For one waiter at a time.

@@ -11,14 +11,18 @@ use super::writer::Shared;
 
 mod control;
 mod copies;
+mod damage;
 pub(crate) mod events;
 mod faults;
 pub(crate) mod faulty;
 mod folders;
+mod forgetful;
 mod full_disk;
 mod kills;
+mod power;
 mod readers;
 mod threads;
+mod world;
 
 /// What a writer shares with nobody.
 pub(crate) fn shared(registry: &Registry) -> Shared {
@@ -28,6 +32,6 @@ pub(crate) fn shared(registry: &Registry) -> Shared {
         drops: Arc::new(Drops::new(metrics.clone())),
         pulse: Arc::new(Pulse::new()),
         metrics,
-        clock: proto::clock::system(),
+        lag: Arc::default(),
     }
 }

@@ -16,13 +16,13 @@ use std::time::Duration;
 use bytes::BytesMut;
 use proto::access_log::SegmentId;
 use proto::access_log::frame::{FRAME_HEADER_BYTES, Kind, put_message};
-use proto::clock::SharedClock;
 use tokio::time::Instant;
 
 use super::config::SpoolConfig;
 use super::disk::{Disk, is_full};
 use super::drops::Drops;
 use super::journal::Journal;
+use super::lag::Lag;
 use super::log::{DropReason, Outcome, Pulse};
 use super::metrics::SpoolMetrics;
 use super::part::{Part, Short};
@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) drops: Arc<Drops>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) metrics: SpoolMetrics,
-    pub(crate) clock: SharedClock,
+    pub(crate) lag: Arc<Lag>,
 }
 
 /// See the module.
@@ -69,7 +69,15 @@ pub(crate) struct Writer {
     pub(crate) lock: Option<File>,
     /// Files whose content is gone and whose names have to stay until the journal's mark is past them.
     pub(crate) emptied: Vec<SegmentId>,
+    /// The youngest segment of this process that is gone, whose name stays.
+    pub(crate) gone: Option<SegmentId>,
     pub(crate) paused: Option<(Instant, DropReason)>,
+    /// When this process took the spool over.
+    pub(crate) began: Instant,
+    /// When the journal last said that it lives.
+    pub(crate) beat: Instant,
+    /// When the journal was last synced.
+    pub(crate) journal_synced: Instant,
     pub(crate) journal_due: Instant,
     pub(crate) show_due: Instant,
     pub(crate) told: Option<Instant>,
@@ -81,6 +89,8 @@ pub(crate) struct Writer {
 impl Writer {
     /// Does all that was taken from the queue.
     pub(crate) fn work(&mut self, taken: &mut Taken, now: Instant) {
+        self.shared.lag.is_in_hand(&taken.events);
+        self.take_note_of(now);
         self.write(&mut taken.events, now);
         for (client_id, progress) in taken.progress.drain() {
             self.sessions.progress(&client_id, progress);
@@ -98,6 +108,7 @@ impl Writer {
                 Order::SetAside(id, records, reason) => self.set_aside(&id, records, reason),
             }
         }
+        self.shared.lag.is_in_part(self.part.as_ref().and_then(Part::first_ms));
         self.shared.pulse.beat();
     }
 
@@ -231,5 +242,3 @@ impl Writer {
         }
     }
 }
-
-pub(crate) use sealing::count_records;

@@ -96,7 +96,8 @@ fn logging_that_is_switched_on_or_off_meanwhile_is_followed() {
 fn a_journal_gives_back_what_was_saved_step_by_step() {
     let dir = tempfile::tempdir().unwrap();
     let disk = crate::client::spool::disk::RealDisk;
-    let mark = |records| Mark { epoch: "0123456789abcdef".into(), number: 1, records, whole: false };
+    let mark =
+        |records| Mark { epoch: "0123456789abcdef".into(), number: 1, records, whole: false, bytes: 0 };
     let mut journal = crate::client::spool::journal::Journal::new(dir.path(), mark(0));
     let mut sessions = Sessions::default();
     let path = crate::client::spool::journal::Journal::path(dir.path());

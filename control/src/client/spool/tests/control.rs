@@ -19,7 +19,12 @@ pub(crate) struct Control {
 impl Control {
     /// Takes the segment in a file.
     pub(crate) fn ship(&mut self, path: &Path, id: &SegmentId) {
-        let bytes = Bytes::from(std::fs::read(path).unwrap());
+        self.take(std::fs::read(path).unwrap(), id);
+    }
+
+    /// Takes a segment.
+    pub(crate) fn take(&mut self, bytes: Vec<u8>, id: &SegmentId) {
+        let bytes = Bytes::from(bytes);
         let segment = Segment::verify(bytes.clone()).unwrap_or_else(|e| panic!("{id}: {e}"));
         assert_eq!(segment.id, *id);
         assert!(segment.footer.records > 0, "{id} is empty");

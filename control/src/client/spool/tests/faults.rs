@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use proto::v1::AccessEvent::{Connect, Disconnect, Play, Stop};
-use proto::v1::AccessRecord;
+use proto::v1::AccessEvent::{Connect, Disconnect, Pause, Play, Stop};
+use proto::v1::{AccessRecord, LogTarget};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -19,16 +19,17 @@ use crate::client::spool::queue::{Event, Order, Taken};
 use crate::client::spool::recover::recover;
 use crate::client::spool::writer::Writer;
 
-struct Bench {
-    dir: tempfile::TempDir,
-    disk: FaultyDisk,
-    writer: Writer,
-    control: Control,
-    now: Instant,
+/// A spool's writer, its disk, and a control to ship to.
+pub(super) struct Bench {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) disk: FaultyDisk,
+    pub(super) writer: Writer,
+    pub(super) control: Control,
+    pub(super) now: Instant,
 }
 
 impl Bench {
-    fn new(change: impl FnOnce(&mut SpoolConfig)) -> Self {
+    pub(super) fn new(change: impl FnOnce(&mut SpoolConfig)) -> Self {
         let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
         let mut config =
             SpoolConfig { segment_bytes: 4096, bytes: 64 << 10, ..SpoolConfig::in_folder(dir.path()) };
@@ -38,11 +39,11 @@ impl Bench {
     }
 
     /// Another process takes over.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.writer = open(&self.disk, self.writer.config.clone());
     }
 
-    fn write(&mut self, records: impl IntoIterator<Item = AccessRecord>) -> Vec<Outcome> {
+    pub(super) fn write(&mut self, records: impl IntoIterator<Item = AccessRecord>) -> Vec<Outcome> {
         // Past any pause after a failure.
         self.now += Duration::from_millis(300);
         let (events, answers): (Vec<_>, Vec<_>) = records
@@ -56,7 +57,13 @@ impl Bench {
         answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
     }
 
-    fn ship(&mut self) {
+    /// Brings the journal up to date.
+    pub(super) fn save(&mut self) {
+        self.now += Duration::from_secs(3);
+        assert!(self.writer.save(self.now, true));
+    }
+
+    pub(super) fn ship(&mut self) {
         while let Some(sealed) = self.writer.shared.shelf.first() {
             self.control.ship(&sealed.path, &sealed.id);
             self.writer.shared.shelf.take(&sealed.id);
@@ -65,12 +72,12 @@ impl Bench {
         }
     }
 
-    fn dropped(&self, reason: DropReason) -> u64 {
+    pub(super) fn dropped(&self, reason: DropReason) -> u64 {
         self.writer.shared.metrics.dropped_for(reason)
     }
 
     /// Numbers of the events that control has, in the order in which they came.
-    fn shipped(&mut self) -> Vec<u64> {
+    pub(super) fn shipped(&mut self) -> Vec<u64> {
         self.now += Duration::from_secs(1);
         assert!(self.writer.seal(self.now));
         self.ship();
@@ -78,7 +85,7 @@ impl Bench {
         self.control.records.iter().map(number).collect()
     }
 
-    fn files(&self) -> Vec<String> {
+    pub(super) fn files(&self) -> Vec<String> {
         let name =
             |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
         let mut names: Vec<_> = std::fs::read_dir(self.dir.path()).unwrap().map(name).collect();
@@ -93,7 +100,7 @@ fn open(disk: &FaultyDisk, config: SpoolConfig) -> Writer {
 }
 
 /// Sessions that are over: `count` of them, two events each, from `first`.
-fn visits(first: u64, count: u64) -> Vec<AccessRecord> {
+pub(super) fn visits(first: u64, count: u64) -> Vec<AccessRecord> {
     (first..first + count).flat_map(|n| [event(n, 2 * n, Connect), event(n, 2 * n + 1, Disconnect)]).collect()
 }
 
@@ -273,11 +280,61 @@ fn sessions_left_open_are_ended_once_with_the_count_last_saved() {
     assert_eq!(
         ends,
         [
-            (Disconnect, 200, 1_700_000_000_002),
-            (Stop, 123_456, 1_700_000_009_000),
-            (Disconnect, 123_456, 1_700_000_009_000)
+            // As of when the process last said that it lives: four seconds after the one was last heard of, three after the other.
+            (Disconnect, 200, 1_700_000_004_002),
+            (Stop, 123_456, 1_700_000_012_000),
+            (Disconnect, 123_456, 1_700_000_012_000)
         ]
     );
+}
+
+#[test]
+fn a_viewer_that_paused_for_hours_left_when_its_process_died_not_when_it_paused() {
+    const HOURS_MS: u64 = 3 * 3_600_000;
+    let mut bench = Bench::new(|_| {});
+    bench.write([event(1, 0, Connect), event(1, 1, Play), event(1, 2, Pause)]);
+    bench.shipped();
+    let until = bench.now + Duration::from_millis(HOURS_MS);
+    let mut most = 0;
+    while bench.now < until {
+        let wait = bench.writer.patience(bench.now).expect("it is due to say that it lives");
+        bench.now += wait.max(Duration::from_millis(500));
+        bench.writer.tick(bench.now);
+        most = most.max(std::fs::metadata(bench.dir.path().join("sessions")).unwrap().len());
+    }
+    assert!(most < 8 << 10, "a journal of {most} bytes");
+    bench.restart();
+    bench.shipped();
+    let died_ms = 1_700_000_000_002 + HOURS_MS;
+    for record in &bench.control.records[3..] {
+        assert!(record.time_ms.abs_diff(died_ms) <= 10_000, "{} of {died_ms}", record.time_ms);
+        assert_eq!(record.sc_bytes, 200);
+    }
+    assert_eq!(bench.control.records.len(), 5);
+}
+
+#[test]
+fn ends_go_where_the_newest_event_went_not_where_the_play_did() {
+    let mut bench = Bench::new(|_| {});
+    let moved = |record: AccessRecord| {
+        let bucket_host = "other.s3.amazonaws.com".into();
+        let target = record.target.clone().map(|target| LogTarget { bucket_host, ..target });
+        AccessRecord { target, ..record }
+    };
+    let target = moved(event(1, 2, Pause)).target;
+    // By the records themselves, then by the journal.
+    for saves in [false, true] {
+        bench.control = Control::default();
+        bench.write([event(1, 0, Connect), event(1, 1, Play), moved(event(1, 2, Pause))]);
+        if saves {
+            bench.save();
+            bench.shipped();
+        }
+        bench.restart();
+        bench.shipped();
+        let ends: Vec<_> = bench.control.records[3..].iter().map(|r| (r.event(), r.target.clone())).collect();
+        assert_eq!(ends, [(Stop, target.clone()), (Disconnect, target.clone())], "saves: {saves}");
+    }
 }
 
 #[test]

@@ -115,16 +115,20 @@ async fn a_session_open_at_the_end_is_ended_by_the_next_process_with_its_last_co
     let log = spool.log();
     assert!(within(log.record(event(1, 1, Connect))).await.stands());
     assert!(within(log.record(event(1, 2, Play))).await.stands());
+    let start = Instant::now();
     log.progress(&client_id(1), 1_700_000_005_000, 999_999);
     assert!(spool.close().await);
+    let most_ms = 1_700_000_005_000 + start.elapsed().as_millis() as u64;
     let registry = Registry::new();
     let next = Spool::open(patient(dir.path()), "edge-1", &registry).unwrap();
     assert_eq!(metric(&registry, "penstock_edge_log_recovered_events_total"), 2.0);
     let first = within(next.next_sealed()).await;
     next.forget(&first.id);
     let segment = read(&within(next.next_sealed()).await);
-    let ends: Vec<_> = segment.records().map(|r| r.unwrap().0).map(|r| (r.time_ms, r.sc_bytes)).collect();
-    assert_eq!(ends, [(1_700_000_005_000, 999_999); 2]);
+    let ends: Vec<_> = segment.records().map(|r| r.unwrap().0).collect();
+    assert_eq!(ends.iter().map(|end| end.sc_bytes).collect::<Vec<_>>(), [999_999; 2]);
+    // The process lived on for a moment, and said so.
+    assert!(ends.iter().all(|end| (1_700_000_005_000..=most_ms).contains(&end.time_ms)), "{ends:?}");
 }
 
 #[tokio::test]
@@ -254,6 +258,109 @@ async fn f35_a_clock_that_steps_back_changes_nothing_but_the_age_shown() {
     assert!(spool.seal().await);
     let segment = read(&within(spool.next_sealed()).await);
     assert_eq!(segment.footer.records, 2);
+}
+
+#[tokio::test]
+async fn the_age_of_the_oldest_event_grows_while_the_disk_hangs() {
+    let (dir, registry, disk) = (tempfile::tempdir().unwrap(), Registry::new(), FaultyDisk::default());
+    let clock = SetClock::at_ms(1_700_000_010_000);
+    let config = SpoolConfig { seal_after_ms: 3_600_000, wait_ms: 50, close_ms: 300, ..patient(dir.path()) };
+    let spool = Spool::open_on(config, "edge-1", Arc::new(disk.clone()), clock.clone(), &registry).unwrap();
+    let log = spool.log();
+    let age = || metric(&registry, "penstock_edge_log_oldest_event_age_seconds");
+    assert_eq!(age(), 0.0);
+    disk.hang(true);
+    // In the writer's hands, and one behind it in the queue.
+    drop(log.record(event(0, 0, Connect)));
+    until("the writer hangs", || disk.is_hanging()).await;
+    assert_eq!(age(), 10.0);
+    drop(log.record(event(1, 1, Connect)));
+    clock.advance_ms(50_000);
+    assert_eq!(age(), 60.0);
+    disk.hang(false);
+    until("both are written", || metric(&registry, "penstock_edge_log_events_total") == 2.0).await;
+    assert_eq!(age(), 60.0);
+    // It hangs in sealing: the part is sealed, and nobody has been told.
+    disk.hang(true);
+    assert!(!spool.seal().await);
+    clock.advance_ms(40_000);
+    assert_eq!(age(), 100.0);
+    disk.hang(false);
+    let segment = within(spool.next_sealed()).await;
+    assert_eq!(age(), 100.0);
+    spool.forget(&segment.id);
+    until("nothing is left", || age() == 0.0).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_the_age_is_the_events_not_the_files() {
+    let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::new());
+    let spool = open(patient(dir.path()));
+    for n in [event(1, 0, Connect), event(1, 500, Disconnect)] {
+        assert!(within(spool.log().record(n)).await.stands());
+    }
+    assert!(spool.seal().await);
+    let sealed = within(spool.next_sealed()).await;
+    assert!(spool.close().await);
+    drop(spool);
+    let file = std::fs::File::options().append(true).open(&sealed.path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_090)).unwrap();
+    let clock = SetClock::at_ms(1_700_000_100_000);
+    let disk = Arc::new(FaultyDisk::default());
+    let spool = Spool::open_on(patient(dir.path()), "edge-1", disk, clock, &registry).unwrap();
+    assert_eq!(within(spool.next_sealed()).await.id, sealed.id);
+    assert_eq!(metric(&registry, "penstock_edge_log_oldest_event_age_seconds"), 100.0);
+}
+
+#[tokio::test]
+async fn a_segment_that_is_being_handed_over_is_not_given_up_while_there_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(SpoolConfig { segment_bytes: 4096, bytes: 16 << 10, ..patient(dir.path()) });
+    let log = spool.log();
+    let dropped = || spool.log.metrics.dropped_for(DropReason::SpoolFull);
+    let mut made = 0;
+    let mut fill = async |log: &crate::client::spool::EventLog, until: u64| {
+        while dropped() < until {
+            let what = if made % 2 == 0 { Connect } else { Disconnect };
+            assert!(within(log.record(event(made / 2, made, what))).await.stands());
+            made += 1;
+            assert!(made < 10_000);
+        }
+        made
+    };
+    fill(&log, 1).await;
+    let lent = within(spool.next_sealed()).await;
+    let made = fill(&log, dropped() + 100).await;
+    assert!(lent.path.exists() && spool.shelf.has(&lent.id), "control may be taking it");
+    // It does.
+    let mut taken = lent.records;
+    spool.forget(&lent.id);
+    assert!(spool.seal().await);
+    while spool.waiting().segments > 0 {
+        let segment = within(spool.next_sealed()).await;
+        taken += segment.records;
+        spool.forget(&segment.id);
+    }
+    assert_eq!(taken + dropped(), made, "each is taken or counted, and none both");
+}
+
+#[tokio::test]
+async fn a_segment_whose_handing_over_failed_goes_first_when_there_is_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(SpoolConfig { segment_bytes: 4096, bytes: 16 << 10, ..patient(dir.path()) });
+    let log = spool.log();
+    for n in 0..20 {
+        assert!(within(log.record(event(n, n, Connect))).await.stands());
+    }
+    assert!(spool.seal().await);
+    let failed = within(spool.next_sealed()).await;
+    spool.not_taken(&failed.id);
+    let mut n = 20;
+    while spool.log.metrics.dropped_for(DropReason::SpoolFull) == 0 {
+        assert!(within(log.record(event(n, n, Connect))).await.stands());
+        n += 1;
+    }
+    assert!(!spool.shelf.has(&failed.id));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

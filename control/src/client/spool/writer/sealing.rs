@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use proto::access_log::frame::Kind;
-use proto::access_log::{Frames, Segment, SegmentId};
+use proto::access_log::{Segment, SegmentId};
 use tokio::time::Instant;
 
 use super::{PAUSE, Writer};
@@ -15,10 +15,15 @@ use crate::client::spool::folder::{self, FileState};
 use crate::client::spool::journal::Mark;
 use crate::client::spool::log::DropReason;
 use crate::client::spool::part::{Part, Short};
+use crate::client::spool::salvage::count_records;
 use crate::client::spool::shelf::Sealed;
 
 /// Segments set aside that are kept for a person to look at.
 const DAMAGED_KEPT: usize = 8;
+/// The journal says at most so often that this process lives, where it has nothing else to say.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// Steps of the journal need no sync for a process that is killed; a power cut costs the byte counts and the life sign of this long.
+const JOURNAL_SYNC_EVERY: Duration = Duration::from_secs(5);
 
 impl Writer {
     /// Sees to it that there is a part that takes records.
@@ -180,9 +185,9 @@ impl Writer {
         }
     }
 
-    /// Gives up the oldest sealed segment; false if there is none.
+    /// Gives up the oldest sealed segment that nobody is about to hand over; false if there is none at all.
     pub(super) fn make_room(&mut self, reason: DropReason, now: Instant) -> bool {
-        let Some(oldest) = self.shared.shelf.pop() else { return false };
+        let Some(oldest) = self.shared.shelf.give_up() else { return false };
         let records = oldest.records.unwrap_or_else(|| {
             let bytes = self.disk.read(&oldest.path).unwrap_or_default();
             count_records(bytes.into())
@@ -214,6 +219,25 @@ impl Writer {
         } else if let Err(error) = self.disk.remove(&folder::sealed_path(&self.folder, id)) {
             self.failed("remove", &error);
             self.emptied.push(id.clone());
+        } else {
+            self.witness(id);
+        }
+    }
+
+    /// Leaves the name of the youngest segment of this process that is gone: should the journal's end be damaged, this tells the next process that
+    /// what the rest of it says is too old to end sessions by.
+    fn witness(&mut self, id: &SegmentId) {
+        if id.epoch != self.next.epoch || self.gone.as_ref().is_some_and(|gone| gone.number >= id.number) {
+            return;
+        }
+        let to = folder::gone_path(&self.folder, id);
+        let renamed = match &self.gone {
+            Some(gone) => self.disk.rename(&folder::gone_path(&self.folder, gone), &to),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        match renamed.or_else(|_| self.disk.create(&to).map(drop)) {
+            Ok(()) => self.gone = Some(id.clone()),
+            Err(error) => self.failed("witness", &error),
         }
     }
 
@@ -222,13 +246,19 @@ impl Writer {
         self.keep_in_place(now);
         self.journal_due = now + std::time::Duration::from_millis(self.config.journal_ms);
         let mark = self.mark();
-        if !self.sessions.is_saved() || !self.journal.is_at(&mark) {
+        let beats = self.take_note_of(now);
+        if beats || !self.sessions.is_saved() || !self.journal.is_at(&mark) {
             // The mark must not outlive the records it has passed.
             self.sync();
             let disk = Arc::clone(&self.disk);
+            let sync = sync || now.saturating_duration_since(self.journal_synced) >= JOURNAL_SYNC_EVERY;
             if let Err(error) = self.journal.save(&*disk, &mut self.sessions, mark, sync) {
                 self.failed("journal", &error);
                 return false;
+            }
+            self.beat = now;
+            if sync {
+                self.journal_synced = now;
             }
         }
         for id in std::mem::take(&mut self.emptied) {
@@ -240,11 +270,20 @@ impl Writer {
         true
     }
 
+    /// This process lives; whether the journal should say so again, for the sake of the sessions that are open.
+    pub(super) fn take_note_of(&mut self, now: Instant) -> bool {
+        self.sessions.lives_at(now.saturating_duration_since(self.began));
+        self.sessions.len() > 0 && now.saturating_duration_since(self.beat) >= BEAT_EVERY
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         let epoch = self.next.epoch.clone();
         match &self.part {
-            Some(part) => Mark { epoch, number: part.id().number, records: part.records(), whole: false },
-            None => Mark { epoch, number: self.next.number - 1, records: 0, whole: true },
+            Some(part) => {
+                let (number, records, bytes) = (part.id().number, part.records(), part.bytes());
+                Mark { epoch, number, records, bytes, whole: false }
+            }
+            None => Mark { epoch, number: self.next.number - 1, records: 0, bytes: 0, whole: true },
         }
     }
 
@@ -257,9 +296,4 @@ impl Writer {
         }
         synced.is_ok()
     }
-}
-
-/// Records of a segment that may be damaged, as far as they can be read.
-pub(crate) fn count_records(file: Bytes) -> u64 {
-    Frames::new(file).map_while(Result::ok).filter(|frame| frame.kind == Kind::Record).count() as u64
 }

@@ -55,6 +55,7 @@ impl Writer {
             self.show();
             self.shared.drops.tell(false);
         }
+        self.shared.lag.is_in_part(self.part.as_ref().and_then(Part::first_ms));
         shows
     }
 
@@ -64,10 +65,6 @@ impl Writer {
         metrics.spool_bytes.set(self.bytes() as i64);
         metrics.waiting.set(self.shared.shelf.held().0 as i64);
         metrics.sessions.set(self.sessions.len() as i64);
-        let oldest = self.shared.shelf.first().map(|sealed| sealed.first_ms);
-        let oldest = oldest.or_else(|| self.part.as_ref().and_then(Part::first_ms));
-        let age = oldest.map_or(0, |ms| self.shared.clock.now_ms().saturating_sub(ms) / 1000);
-        metrics.oldest_age_seconds.set(age as i64);
     }
 
     /// The end: what there is is sealed, and the journal up to date.
