@@ -4,8 +4,8 @@
 //! ([`players`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
 //! writer can't be hidden by the same mistake in the reader that checks it. A [`tunnel`] carries either through HTTP.
 //!
-//! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); many viewers at
-//! once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant. Operators' clients are in [`api`]; access
+//! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); what stands between
+//! two boxes is a [`splice`]. Many viewers at once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant. Operators' clients are in [`api`]; access
 //! logs are read by [`logs`].
 //!
 //! Where things come from: binaries from `PENSTOCK_BIN_DIR` (else the folder cargo built this test into), media from
@@ -34,6 +34,8 @@ pub mod red5;
 pub mod relay;
 pub mod rml;
 pub mod s3;
+pub mod scratch;
+pub mod splice;
 pub mod standalone;
 pub mod tls;
 pub mod tokens;
