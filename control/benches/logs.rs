@@ -7,6 +7,9 @@
 //!
 //! It ends with failure if a record is missing or doubled, or a target is missed. `--rate`, `--seconds`, `--edges` and `--distributions` change the load.
 
+#[path = "parts/boxes.rs"]
+#[allow(dead_code, reason = "the other bench asks for more")]
+mod boxes;
 #[path = "logs/bucket.rs"]
 mod bucket;
 #[path = "logs/load.rs"]
@@ -14,9 +17,6 @@ mod load;
 
 use std::collections::HashMap;
 use std::io::BufRead;
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,10 +25,10 @@ use flate2::read::GzDecoder;
 use penstock_control::access_log::format;
 use tokio::time::{Instant, sleep};
 
+use boxes::{Boxes, MASTER, memory_mb};
 use bucket::Buckets;
 use load::{Crowd, Load};
 
-const MASTER: &str = "the-master-token-of-the-bench";
 const LONG: Duration = Duration::from_secs(180);
 
 /// Records formatted for the first figures.
@@ -59,34 +59,6 @@ struct Options {
     /// cargo's own
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-/// A process that ends with this.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(program: &str, args: &[String], log: &Path) -> Result<Running> {
-    let log = std::fs::File::create(log)?;
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    Ok(Running(command.spawn().with_context(|| program.to_owned())?))
-}
-
-fn free() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
-/// A line of /proc/PID/status, in MB.
-fn memory_mb(pid: u32, name: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0 kB");
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
 }
 
 /// Seconds of the processor that a process took, in user and system mode.
@@ -178,47 +150,23 @@ async fn main() -> Result<()> {
 
 /// The whole way, through the real process.
 async fn through_control(load: &Load, file_age_seconds: u64, figures: &mut Figures) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (clients, peers, grpc, metrics) = (free()?, free()?, free()?, free()?);
-    let etcd_args = [
-        format!("--data-dir={}", folder.path().join("etcd").display()),
-        format!("--listen-client-urls=http://{clients}"),
-        format!("--advertise-client-urls=http://{clients}"),
-        format!("--listen-peer-urls=http://{peers}"),
-        format!("--initial-advertise-peer-urls=http://{peers}"),
-        format!("--initial-cluster=default=http://{peers}"),
-        "--log-level=error".to_owned(),
-    ];
-    let _etcd = start("etcd", &etcd_args, &folder.path().join("etcd.log"))?;
     let buckets = Buckets::default();
     let s3 = buckets.serve().await?;
     // Control takes records only of distributions that were told to log there.
+    let folder = tempfile::tempdir()?;
     let distributions = folder.path().join("distributions.yaml");
     std::fs::write(&distributions, load.distributions_file())?;
-    let file = folder.path().join("control.yaml");
-    std::fs::write(
-        &file,
-        format!(
-            "listen: {grpc}\nmetrics: {metrics}\ntoken: {MASTER}\nstore: {{etcd: {{endpoints: ['http://{clients}']}}}}\nlog: {{filter: warn}}\n\
-             distributions_file: {}\n\
-             logs:\n  file_age_seconds: {file_age_seconds}\n  staging: {{endpoint: 'http://{s3}', bucket: staging, access_key_id: bench, secret_access_key: bench}}\n",
-            distributions.display()
-        ),
-    )?;
-    let control_args = ["--config".to_owned(), file.display().to_string()];
-    let log = folder.path().join("control.log");
-    let control = start(env!("CARGO_BIN_EXE_penstock-control"), &control_args, &log)?;
-    let pid = control.0.id();
+    let boxes = Boxes::start(&format!(
+        "distributions_file: {}\nlogs:\n  file_age_seconds: {file_age_seconds}\n  staging: {{endpoint: 'http://{s3}', bucket: staging, access_key_id: bench, secret_access_key: bench}}\n",
+        distributions.display()
+    ))
+    .await?;
+    let pid = boxes.pid;
     let began = Instant::now();
-    while tokio::net::TcpStream::connect(&grpc).await.is_err() {
-        ensure!(began.elapsed() < LONG, "control did not start: {}", std::fs::read_to_string(&log)?);
-        sleep(Duration::from_millis(100)).await;
-    }
     let (fresh_mb, before) = (memory_mb(pid, "VmRSS:"), cpu_seconds(pid)?);
 
-    let url = format!("http://{grpc}");
     let edges: Vec<_> = (0..load.edges)
-        .map(|edge| tokio::spawn(load::hand_over(edge, load.clone(), url.clone(), MASTER)))
+        .map(|edge| tokio::spawn(load::hand_over(edge, load.clone(), boxes.control.clone(), MASTER)))
         .collect();
     let (mut sent, mut longest) = (0, Duration::ZERO);
     for edge in edges {
@@ -235,8 +183,7 @@ async fn through_control(load: &Load, file_age_seconds: u64, figures: &mut Figur
         if records == sent {
             break;
         }
-        let note = || std::fs::read_to_string(&log).unwrap_or_default();
-        ensure!(handed_over.elapsed() < LONG, "{records} of {sent} records in files\n{}", note());
+        ensure!(handed_over.elapsed() < LONG, "{records} of {sent} records in files\n{}", boxes.log());
         sleep(Duration::from_millis(200)).await;
     }
     // What is done with is forgotten: the last of the work.

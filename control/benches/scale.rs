@@ -10,13 +10,14 @@
 //!
 //! It ends with failure if a target is missed. `--distributions`, `--accounts` and `--subscribers` change the numbers.
 
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+#[path = "parts/boxes.rs"]
+mod boxes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use boxes::{Boxes, MASTER, memory_mb};
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt};
 use penstock_control::accounts::Principal;
@@ -34,7 +35,6 @@ use proto::token::{MasterToken, Role};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-const MASTER: &str = "the-master-token-of-the-bench";
 const LONG: Duration = Duration::from_secs(120);
 /// Creates under way at once.
 const WRITERS: usize = 16;
@@ -59,31 +59,8 @@ struct Options {
     bench: bool,
 }
 
-/// A process that ends with this.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(program: &str, args: &[String], log: &Path) -> Result<Running> {
-    let log = std::fs::File::create(log)?;
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    Ok(Running(command.spawn().with_context(|| program.to_owned())?))
-}
-
-fn free() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
 fn rss_mb(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
+    memory_mb(pid, "VmRSS:")
 }
 
 fn credentials(role: Role) -> Result<Credentials> {
@@ -170,43 +147,16 @@ impl Figures {
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    let folder = tempfile::tempdir()?;
-    let (clients, peers, grpc, metrics) = (free()?, free()?, free()?, free()?);
-    let etcd_args = [
-        format!("--data-dir={}", folder.path().join("etcd").display()),
-        format!("--listen-client-urls=http://{clients}"),
-        format!("--advertise-client-urls=http://{clients}"),
-        format!("--listen-peer-urls=http://{peers}"),
-        format!("--initial-advertise-peer-urls=http://{peers}"),
-        format!("--initial-cluster=default=http://{peers}"),
-        "--log-level=error".to_owned(),
-    ];
-    let _etcd = start("etcd", &etcd_args, &folder.path().join("etcd.log"))?;
+    let boxes = Boxes::start("api: {listen: '127.0.0.1:0'}\n").await?;
     let etcd = EtcdConfig {
-        endpoints: vec![format!("http://{clients}")],
+        endpoints: vec![boxes.etcd.clone()],
         prefix: "default".into(),
         user: None,
         password: None,
     };
     let store: Store = Arc::new(Etcd::new(etcd));
-    let began = Instant::now();
-    while let Err(error) = store.head().await {
-        ensure!(began.elapsed() < LONG, "etcd: {error}");
-        sleep(Duration::from_millis(200)).await;
-    }
-    let file = folder.path().join("control.yaml");
-    std::fs::write(
-        &file,
-        format!(
-            "listen: {grpc}\nmetrics: {metrics}\ntoken: {MASTER}\napi: {{listen: '127.0.0.1:0'}}\n\
-             store: {{etcd: {{endpoints: ['http://{clients}']}}}}\nlog: {{filter: warn}}\n"
-        ),
-    )?;
-    let control_args = ["--config".to_owned(), file.display().to_string()];
-    let control =
-        start(env!("CARGO_BIN_EXE_penstock-control"), &control_args, &folder.path().join("control.log"))?;
-    let url = format!("http://{grpc}");
-    let fresh_mb = rss_mb(control.0.id());
+    let url = boxes.control.clone();
+    let fresh_mb = rss_mb(boxes.pid);
 
     // Written as clients write them, while control follows.
     let context = context(&store)?;
@@ -238,7 +188,7 @@ async fn main() -> Result<()> {
         {
             break;
         }
-        ensure!(began.elapsed() < LONG, "control did not learn of all of them");
+        ensure!(began.elapsed() < LONG, "control did not learn of all of them: {}", boxes.log());
         sleep(Duration::from_millis(100)).await;
     }
 
@@ -293,7 +243,7 @@ async fn main() -> Result<()> {
         }
         changes.push(ms(began));
         while admin.nodes().await?.newest.is_some_and(|n| n.number < revision)
-            || floor(&metrics).await? < revision as f64
+            || floor(&boxes.metrics).await? < revision as f64
         {
             ensure!(began.elapsed() < LONG, "the change was not deployed");
             sleep(Duration::from_millis(20)).await;
@@ -310,7 +260,7 @@ async fn main() -> Result<()> {
     );
     let (typical, worst) = median(deployments);
     println!("{:46} {typical:9.1} {worst:9.1} {:>9} ms", "  … and known to be deployed on all", "");
-    let mb = rss_mb(control.0.id());
+    let mb = rss_mb(boxes.pid);
     figures.show("control's resident memory", mb, mb, MEMORY_TARGET_MB, "MB");
     println!(
         "(control's at its start: {fresh_mb:.0} MB; this process with {} catalogues: {:.0} MB)",

@@ -200,7 +200,7 @@ pub(crate) fn below(key: &str, text: &str) -> String {
 impl Cluster {
     /// Starts one and waits until every box is ready and both edges know the distributions.
     pub fn start(setup: Setup) -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        let temp = crate::scratch::folder();
         let folder = temp.path();
         let s3 = Standalone::with(Options { media: setup.media, ..Default::default() });
         let proxy = CountingProxy::start(s3.s3());

@@ -3,11 +3,12 @@
 //! It passes bytes through untouched (the `Host` header too, so signatures hold) and reads only the requests' heads. Requests
 //! with bodies are not for it. It can also hold answers back, for tests of slow origins.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crate::splice::{self, Pass, Ways};
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -47,17 +48,11 @@ impl CountingProxy {
     }
 
     fn before(target: &str, http: bool) -> Self {
-        let listener = TcpListener::bind(format!("{}:0", crate::netns::host())).unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
-        let (target, seen) = (target.to_owned(), shared.clone());
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (target, seen) = (target.clone(), seen.clone());
-                std::thread::spawn(move || {
-                    let _ = relay(client, &target, &seen, http);
-                });
-            }
+        let seen = shared.clone();
+        let addr = splice::carry(target, move |_, _| {
+            let up = if http { requests(seen.clone()) } else { splice::all() };
+            Some(Ways { up, down: answers(seen.clone()) })
         });
         Self { addr, shared }
     }
@@ -94,42 +89,29 @@ impl CountingProxy {
     }
 }
 
-fn relay(mut client: TcpStream, target: &str, shared: &Arc<Shared>, http: bool) -> std::io::Result<()> {
-    let mut server = TcpStream::connect(target)?;
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
-    let (mut from, mut to, counted) = (server.try_clone()?, client.try_clone()?, shared.clone());
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 1 << 17];
-        while let Ok(n) = from.read(&mut buffer) {
-            while counted.held.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            counted.body_bytes.fetch_add(n as u64, Ordering::Relaxed);
-            if n == 0 || to.write_all(&buffer[..n]).is_err() {
-                break;
-            }
+/// Counts what comes from the server, and holds it back while told to.
+fn answers(shared: Arc<Shared>) -> Pass {
+    Box::new(move |bytes, to| {
+        while shared.held.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = to.shutdown(Shutdown::Both);
-        let _ = from.shutdown(Shutdown::Both);
-    });
-    let (mut head, mut buffer) = (Vec::new(), vec![0; 1 << 14]);
-    loop {
-        let n = client.read(&mut buffer)?;
-        if n == 0 {
-            return server.shutdown(Shutdown::Both);
-        }
-        if !http {
-            server.write_all(&buffer[..n])?;
-            continue;
-        }
-        head.extend(&buffer[..n]);
+        shared.body_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        to.write_all(bytes)
+    })
+}
+
+/// Writes down each request before it is handed on.
+fn requests(shared: Arc<Shared>) -> Pass {
+    let mut head = Vec::new();
+    Box::new(move |bytes, to| {
+        head.extend(bytes);
         while let Some(end) = head.windows(4).position(|w| w == b"\r\n\r\n") {
             let whole: Vec<u8> = head.drain(..end + 4).collect();
             shared.requests.lock().unwrap().extend(parse(&String::from_utf8_lossy(&whole)));
-            server.write_all(&whole)?;
+            to.write_all(&whole)?;
         }
-    }
+        Ok(())
+    })
 }
 
 fn parse(head: &str) -> Option<Request> {

@@ -4,9 +4,9 @@
 //! ([`players`]) or a scripted socket ([`wire`]). Nothing here links a crate of the product, so a mistake in the edge's chunk
 //! writer can't be hidden by the same mistake in the reader that checks it. A [`tunnel`] carries either through HTTP.
 //!
-//! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); [`deaf`] keeps the config from a node; many viewers at
-//! once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant. Operators' clients are in [`api`]; access
-//! logs are read by [`logs`]. A [`platform`] gives nodes keys of their own.
+//! Bad networks are [`netns`] (namespaces of the test's own: loss, reordering, rates, cuts, black holes) and [`relay`] (delay); what stands between
+//! two boxes is a [`splice`], and [`deaf`] keeps the config from a node. Many viewers at once are a [`crowd`]. [`red5`] says what that one of the players must see, over any variant.
+//! Operators' clients are in [`api`]; access logs are read by [`logs`]. A [`platform`] gives nodes keys of their own.
 //!
 //! Where things come from: binaries from `PENSTOCK_BIN_DIR` (else the folder cargo built this test into), media from
 //! `tests/media/make` (into `PENSTOCK_TEST_MEDIA`, else cargo's target folder). Counts that a long run raises are read by
@@ -36,6 +36,8 @@ pub mod red5;
 pub mod relay;
 pub mod rml;
 pub mod s3;
+pub mod scratch;
+pub mod splice;
 pub mod standalone;
 pub mod tls;
 pub mod tokens;

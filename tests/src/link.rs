@@ -1,12 +1,13 @@
-//! A TCP relay that can be made slow, silent or cut while connections run through it: one shield's way to its edges.
+//! A TCP relay that can be made slow while connections run through it: one shield's way to its edges.
 //!
 //! The rate is one budget for everything that flows back to the clients, whatever the number of connections.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crate::splice::{self, Ways};
 
 #[derive(Default)]
 struct Shared {
@@ -19,7 +20,7 @@ struct Shared {
 
 impl Shared {
     /// Waits until `len` more bytes fit the rate.
-    fn pass(&self, len: usize) {
+    fn wait_for(&self, len: usize) {
         self.bytes.fetch_add(len as u64, Ordering::Relaxed);
         let rate = self.rate.load(Ordering::Relaxed);
         if rate == 0 {
@@ -38,6 +39,11 @@ impl Shared {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+
+    /// The size of pieces: small ones while slow, so that a rate is a rate and not a burst a second.
+    fn piece(&self) -> usize {
+        if self.rate.load(Ordering::Relaxed) == 0 { usize::MAX } else { 4096 }
+    }
 }
 
 /// The relay; it ends with the test process.
@@ -49,20 +55,17 @@ pub struct Link {
 impl Link {
     /// One before `target` (`IP:PORT`), at full speed.
     pub fn start(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
-        let (target, own) = (target.to_owned(), shared.clone());
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                // A target that is not there closes the client: as near to a refusal as a relay comes.
-                let Ok(server) = TcpStream::connect(&target) else { continue };
-                let _ = (client.set_nodelay(true), server.set_nodelay(true));
-                let (Ok(up), Ok(down)) = (client.try_clone(), server.try_clone()) else { continue };
-                std::thread::spawn(move || copy(up, server, None));
-                let shared = own.clone();
-                std::thread::spawn(move || copy(down, client, Some(&shared)));
-            }
+        let own = shared.clone();
+        let addr = splice::carry(target, move |_, _| {
+            let own = own.clone();
+            let down: splice::Pass = Box::new(move |bytes, to| {
+                bytes.chunks(own.piece()).try_for_each(|piece| {
+                    own.wait_for(piece.len());
+                    to.write_all(piece)
+                })
+            });
+            Some(Ways { up: splice::all(), down })
         });
         Self { addr, shared }
     }
@@ -81,25 +84,4 @@ impl Link {
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
     }
-}
-
-fn copy(mut from: TcpStream, mut to: TcpStream, shared: Option<&Shared>) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(n) = from.read(&mut buffer) {
-        if n == 0 {
-            break;
-        }
-        // Small pieces while slow, so that a rate is a rate and not a burst a second.
-        let piece = if shared.is_some_and(|s| s.rate.load(Ordering::Relaxed) != 0) { 4096 } else { n };
-        let sent = buffer[..n].chunks(piece).try_for_each(|part| {
-            if let Some(shared) = shared {
-                shared.pass(part.len());
-            }
-            to.write_all(part)
-        });
-        if sent.is_err() {
-            break;
-        }
-    }
-    let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
 }

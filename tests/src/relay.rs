@@ -6,13 +6,16 @@
 //! reordered segment does for whoever reads a byte stream. Bytes in flight are bounded, so a reader that stops is felt by the sender.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+use crate::splice;
 
 /// What the path is like, each way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,19 +42,16 @@ const SEGMENTS: usize = 512;
 impl Relay {
     /// A relay to `target` (`IP:PORT`), in the network namespace of the caller.
     pub fn start(target: &str, path: Path) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
         let open = Arc::new(Mutex::new(Vec::new()));
-        let (target, ours) = (target.to_owned(), open.clone());
-        std::thread::spawn(move || {
-            for (number, client) in listener.incoming().flatten().enumerate() {
-                let Ok(server) = TcpStream::connect(&target) else { continue };
-                let _ = (client.set_nodelay(true), server.set_nodelay(true));
-                ours.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                carry(client, server, path, 2 * number as u64);
-                carry(back.0, back.1, path, 2 * number as u64 + 1);
-            }
+        let (target, ours, numbers) = (target.to_owned(), open.clone(), AtomicU64::new(0));
+        let addr = splice::accept(move |client| {
+            let number = numbers.fetch_add(1, Ordering::Relaxed);
+            let Ok(server) = TcpStream::connect(&target) else { return };
+            let _ = (client.set_nodelay(true), server.set_nodelay(true));
+            ours.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+            let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            carry(client, server, path, 2 * number);
+            carry(back.0, back.1, path, 2 * number + 1);
         });
         Self { addr, open }
     }
@@ -106,16 +106,8 @@ mod tests {
 
     #[test]
     fn a_round_trip_takes_as_long_as_said_and_bytes_go_no_faster() {
-        let echo = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = echo.local_addr().unwrap().to_string();
-        std::thread::spawn(move || {
-            for mut stream in echo.incoming().flatten() {
-                let mut copy = stream.try_clone().unwrap();
-                std::thread::spawn(move || std::io::copy(&mut copy, &mut stream));
-            }
-        });
         let path = Path { delay: Duration::from_millis(50), bytes_per_s: 1 << 20, ..Default::default() };
-        let relay = Relay::start(&target, path);
+        let relay = Relay::start(&splice::echo(), path);
         let mut stream = TcpStream::connect(relay.addr()).unwrap();
         let begun = Instant::now();
         stream.write_all(&[1]).unwrap();

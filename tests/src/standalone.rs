@@ -57,7 +57,7 @@ impl Standalone {
 
     /// One started as told.
     pub fn try_with(options: Options) -> Result<Self> {
-        let temp = tempfile::tempdir()?;
+        let temp = crate::scratch::folder();
         let data = options.data.unwrap_or_else(|| temp.path().join("data"));
         let ready_file = temp.path().join("ready.json");
         let media = options.media.unwrap_or_else(|| media::folder().to_owned());

@@ -1,7 +1,7 @@
-//! A TLS client that takes any certificate and tells which it was shown.
+//! A TLS client that takes any certificate and tells which it was shown, and a bridge that carries any RTMP client of the tests over it.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned, version};
 use sha2::{Digest, Sha256};
+
+use crate::splice;
 
 #[derive(Debug)]
 struct Any(Arc<CryptoProvider>);
@@ -96,6 +98,44 @@ impl Tls {
     pub fn socket(&mut self) -> &mut TcpStream {
         &mut self.stream.sock
     }
+}
+
+/// Opens a port of which every connection is carried to the edge at `addr` over TLS: what comes out there is what TLS carried, and nothing else.
+/// Gives its `IP:PORT`.
+pub fn bridge(addr: &str) -> String {
+    let addr = addr.to_owned();
+    splice::accept(move |client| {
+        let _ = carry(&client, &addr);
+        let _ = client.shutdown(Shutdown::Both);
+    })
+}
+
+/// What either end has to say in turns, on one thread: a TLS connection has one state for both ways.
+fn carry(mut client: &TcpStream, addr: &str) -> Result<()> {
+    let mut edge = Tls::connect(addr, Hello::default())?;
+    client.set_nodelay(true)?;
+    for socket in [client, edge.socket()] {
+        socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+    }
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match client.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => edge.write_all(&buffer[..n])?,
+            Err(e) if is_early(&e) => {}
+            Err(e) => return Err(e.into()),
+        }
+        match edge.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => client.write_all(&buffer[..n])?,
+            Err(e) if is_early(&e) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn is_early(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 /// SHA-256 of a certificate in DER, in hexadecimal with colons.

@@ -1,12 +1,16 @@
 //! RTMP through HTTP, by hand: requests as a test wants them, and a bridge that carries any RTMP client of the tests through a tunnel.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::splice;
+
+pub mod meter;
 
 /// What came back, as it was spelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,18 +136,11 @@ pub struct Bridge {
 impl Bridge {
     /// One to `addr`. Its threads end with their connections.
     pub fn to(addr: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let own = listener.local_addr().unwrap().to_string();
         let requests: Arc<AtomicU64> = Arc::default();
         let (addr, count) = (addr.to_owned(), requests.clone());
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (addr, count) = (addr.clone(), count.clone());
-                std::thread::spawn(move || {
-                    let _ = carry(&client, &addr, &count);
-                    let _ = client.shutdown(Shutdown::Both);
-                });
-            }
+        let own = splice::accept(move |client| {
+            let _ = carry(&client, &addr, &count);
+            let _ = client.shutdown(Shutdown::Both);
         });
         Self { addr: own, requests }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::log_chaos::boxes::{LogCluster, LogSetup, spooled_bytes};
@@ -12,6 +13,7 @@ use tests::log_chaos::now_ms;
 use tests::log_chaos::pickup::{self, LogFile};
 use tests::log_chaos::valve::Fault;
 use tests::log_chaos::viewer::Viewer;
+use tests::log_chaos::viewer::flood::Flooded;
 use tests::log_chaos::witness::{Connection, Event, Fate};
 use tests::logs::Entry;
 use tests::{eventually, netns};
@@ -135,6 +137,97 @@ fn on_a_full_disk_playing_goes_on_and_the_oldest_events_go_and_are_counted() {
     check_dropped(&mut cluster, &sessions);
 }
 
+/// Commands of a viewer that doesn't wait, with no way from the edge to control: what is recorded meanwhile has to fit the spool, whose bound is small.
+fn flooded(edge: &str) -> LogCluster {
+    let cluster = LogCluster::start(&LogSetup {
+        spool: format!("bytes: {FLOODED_BYTES}\nsegment_bytes: 8192\nseal_after_ms: 1000"),
+        edge: edge.into(),
+        ..Default::default()
+    });
+    pickup::wait_empty(&cluster, LONG);
+    cluster.ways_of_edge(0).iter().for_each(|way| way.set(Fault::Closed));
+    cluster
+}
+
+/// Room for some 700 records.
+const FLOODED_BYTES: u64 = 256 << 10;
+/// `edge.log.events_per_second`, and how many seconds' worth of them a connection saves up.
+const ALLOWED: (f64, f64) = (10.0, 10.0);
+
+/// Does something while a viewer floods, for as long as that lasts; gives what it gives, what came of the flood, and how long that was.
+fn while_flooding<T>(flooder: &mut Viewer, work: impl FnOnce() -> T) -> (T, Flooded, Duration) {
+    let (began, enough) = (Instant::now(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // It ends by itself where the work panics.
+        let flood = scope.spawn(|| {
+            let told = flooder.flood(|| enough.load(Ordering::Relaxed) || began.elapsed() > 2 * LONG);
+            (told, began.elapsed())
+        });
+        let done = work();
+        enough.store(true, Ordering::Relaxed);
+        let (told, took) = flood.join().unwrap();
+        (done, told, took)
+    })
+}
+
+/// Events that the edge's process has dropped.
+fn dropped(cluster: &LogCluster) -> f64 {
+    let samples = cluster.edges[0].metrics();
+    samples.iter().filter(|(name, _)| name.split('{').next() == Some(DROPPED)).map(|(_, count)| count).sum()
+}
+
+/// Outcome: the viewer has its allowance of events and no more, the rest of its commands wait unread; sessions beside it are answered and
+/// recorded as ever; nothing is dropped, and each record, also of the viewer who floods, is delivered, once.
+#[test]
+fn a_viewer_that_floods_an_edge_with_commands_costs_neighbours_and_itself_no_event() {
+    let mut cluster = flooded("");
+    let mut flooder = playing(&cluster, 0, "flooder");
+    let (mut seen, told, took) = while_flooding(&mut flooder, || {
+        let (began, mut seen) = (Instant::now(), Vec::new());
+        while began.elapsed() < Duration::from_secs(15) {
+            seen.push(session(&cluster, 0, &format!("s{}", seen.len())));
+            let bytes = spooled_bytes(&cluster.spool(0));
+            assert!(bytes <= FLOODED_BYTES, "{bytes} bytes in the spool");
+            std::thread::sleep(Duration::from_millis(1000));
+        }
+        seen
+    });
+    assert!(flooder.is_alive(), "it isn't put out for it: {told:?}");
+    assert!(told.asked > 10 * told.answered, "that was no flood: {told:?}");
+    // With the connect and the play; one second more, for how far apart both ends look at their clocks.
+    let (events, saved) = (told.answered as f64 + 2.0, ALLOWED.0 * ALLOWED.1);
+    let allowed = saved..=saved + ALLOWED.0 * (took.as_secs_f64() + 1.0);
+    assert!(allowed.contains(&events), "{told:?} in {took:?}");
+    seen.push(flooder.leave());
+    eventually("the edge to see that all have left", LONG, || {
+        (cluster.edges[0].metrics().get("penstock_edge_log_open_sessions") == Some(&0.0)).then_some(())
+    });
+    assert_eq!(dropped(&cluster), 0.0);
+    cluster.ways_of_edge(0).iter().for_each(|way| way.set(Fault::None));
+    settle(&mut cluster, seen, STRICT);
+    assert_eq!(dropped(&cluster), 0.0);
+}
+
+/// Outcome: with an allowance that an operator has made too large the same flood fills the spool, and the oldest events go, whoever's they are. So
+/// it is the allowance that keeps them.
+#[test]
+fn past_an_allowance_that_is_none_one_viewer_s_commands_push_everybody_s_events_out() {
+    let cluster = flooded("log: {events_per_second: 100000}");
+    let neighbour = session(&cluster, 0, "neighbour");
+    let mut flooder = playing(&cluster, 0, "flooder");
+    while_flooding(&mut flooder, || {
+        eventually("events to be dropped", LONG, || {
+            std::thread::sleep(Duration::from_millis(100));
+            (dropped(&cluster) > 500.0).then_some(())
+        });
+    });
+    flooder.leave();
+    cluster.ways_of_edge(0).iter().for_each(|way| way.set(Fault::None));
+    pickup::wait_empty(&cluster, DRAIN);
+    let files = pickup::collect(&cluster.place(), &cluster.logged);
+    assert!(of(&files, &neighbour.id).is_empty(), "the neighbour's were the oldest");
+}
+
 /// The newest file of a spool with that extension.
 fn newest(spool: &Path, extension: &str) -> PathBuf {
     let files = std::fs::read_dir(spool).unwrap().flatten().map(|file| file.path());
@@ -142,11 +235,13 @@ fn newest(spool: &Path, extension: &str) -> PathBuf {
 }
 
 /// Outcome: the record whose end the disk lost is cut off, and nothing else; the restarted edge goes on with what stands and writes the stop and the
-/// disconnect that are missing.
+/// disconnect that are missing. (Answers wait for their events as long as it takes here: what stands by the kill is what was answered.)
 #[test]
 fn a_torn_end_of_the_spool_costs_the_record_it_tears_and_sessions_still_get_their_ends() {
-    let mut cluster =
-        LogCluster::start(&LogSetup { spool: "seal_after_ms: 20000".into(), ..Default::default() });
+    let mut cluster = LogCluster::start(&LogSetup {
+        spool: "seal_after_ms: 20000\nwait_ms: 60000".into(),
+        ..Default::default()
+    });
     pickup::wait_empty(&cluster, LONG);
     let whole = session(&cluster, 0, "whole");
     let mut torn = playing(&cluster, 0, "torn");

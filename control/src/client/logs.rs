@@ -1,7 +1,8 @@
 //! An edge's access logs: its spool, and the task that hands over what is in it.
 //!
-//! [`EdgeLogs::open`] at the start, before viewers are let in; [`EdgeLogs::finish`] after the last session has ended. A spool that can't be opened
-//! is an error, and whoever starts an edge is to treat it as one: events would be lost without anybody noticing.
+//! [`EdgeLogs::open`] at the start, before viewers are let in; [`EdgeLogs::finish`] after the last session has ended, or its two halves, where
+//! something comes between. A spool that can't be opened is an error, and whoever starts an edge is to treat it as one: events would be lost
+//! without anybody noticing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ pub enum OpenError {
 /// Open access logs.
 pub struct EdgeLogs {
     spool: Arc<Spool>,
-    shipping: Shipping<Spool>,
+    // Gone once it has been told to come to an end.
+    shipping: Option<Shipping<Spool>>,
 }
 
 impl EdgeLogs {
@@ -90,7 +92,7 @@ impl EdgeLogs {
         });
         let spool = Arc::new(opened.await??);
         let shipping = Shipping::start(spool.clone(), ship, route, None, registry)?;
-        Ok(Some(Self { spool, shipping }))
+        Ok(Some(Self { spool, shipping: Some(shipping) }))
     }
 
     /// Where sessions record their events.
@@ -98,12 +100,31 @@ impl EdgeLogs {
         self.spool.log()
     }
 
-    /// After the last session: has the rest handed over, within `logs.ship.drain_ms`, and closes the spool. What could not be handed over is
-    /// there at the next start.
+    /// After the last session: has the rest handed over, within `logs.ship.drain_ms`. Given up on half-way, nothing more is handed over.
+    pub async fn hand_over(&mut self) {
+        if let Some(shipping) = self.shipping.take() {
+            shipping.drain().await;
+        }
+    }
+
+    /// Sealed segments that control has not acknowledged.
+    pub fn segments_left(&self) -> usize {
+        self.spool.waiting().segments
+    }
+
+    /// Closes the spool; what has not been handed over is there at the next start. False: its disk takes longer than `logs.spool.close_ms`.
+    pub async fn close(self) -> bool {
+        let Self { spool, shipping } = self;
+        drop(shipping);
+        spool.close().await
+    }
+
+    /// [Hands over](Self::hand_over) what is left and [closes](Self::close) the spool.
     pub async fn finish(logs: Option<Self>) {
-        let Some(Self { spool, shipping }) = logs else { return };
-        let left = shipping.drain().await;
-        let closed = spool.close().await;
+        let Some(mut logs) = logs else { return };
+        logs.hand_over().await;
+        let left = logs.segments_left();
+        let closed = logs.close().await;
         tracing::info!(segments_left = left, closed, "access logs are closed");
     }
 }

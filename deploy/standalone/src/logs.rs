@@ -10,6 +10,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use control::client::logs::EdgeLogsConfig;
+use control::client::ship::ShipConfig;
 use control::client::spool::SpoolConfig;
 use proto::object::check_bucket;
 use serde::Deserialize;
@@ -137,8 +139,14 @@ impl Pace {
                 "logs.{field}: {value} is not within {least} and {most}"
             );
         }
-        pace.spool.check().map_err(anyhow::Error::msg)?;
+        pace.edge().check().map_err(anyhow::Error::msg)?;
         Ok(pace)
+    }
+
+    /// The edge's end, as a cluster's edge is configured.
+    pub fn edge(&self) -> EdgeLogsConfig {
+        let ship = ShipConfig { drain_ms: self.drain_ms, ..ShipConfig::default() };
+        EdgeLogsConfig { enabled: true, spool: self.spool.clone(), ship }
     }
 }
 

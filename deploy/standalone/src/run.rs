@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use control::client::logs::EdgeLogs;
 use control::client::ship::Route;
-use control::client::spool::{Spool, SpoolConfig};
 use control::client::telemetry::{self, LogFormat, Readiness};
 use control::client::{Credentials, Node, NodeConfig, NodeRole, NodeState, StopSignal};
 use control::declare::{Declared, DeclaredLogging, DeclaredSet, Kind};
@@ -189,12 +189,16 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     });
     shield_node.set_state(NodeState::Ready);
 
-    // The edge.
-    let edge_node = Node::start(
-        node(NodeRole::Edge, EDGE, &edge_credentials, bound.rtmp[0]),
-        &registry,
-        shutdown.clone(),
-    )?;
+    // The edge. As in a cluster, one that would lose its events is not even announced.
+    let edge_node = node(NodeRole::Edge, EDGE, &edge_credentials, bound.rtmp[0]);
+    let route = Route {
+        node_id: EDGE.into(),
+        control: edge_node.control.clone(),
+        credentials: edge_credentials.clone(),
+    };
+    let spooled = EdgeLogs::open(options.logs.edge(), &edge_node.state_dir, route, &registry);
+    let spooled = spooled.await.context("access logs")?.context("access logs are enabled here")?;
+    let edge_node = Node::start(edge_node, &registry, shutdown.clone())?;
     let shields =
         ShieldClient::new(&edge_credentials, edge_node.shields.clone(), ClientConfig::default(), &registry)?;
     let mut edge_config = options.edge;
@@ -203,24 +207,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     let [settle, drain_time] = [edge_config.settle_ms, edge_config.drain_ms].map(Duration::from_millis);
     let edge = Edge::new(edge_config, Arc::new(shields), edge_node.catalogue.clone(), &registry)?;
     edge.tell_applied(edge_node.tell_applied());
-    let spool = {
-        let folder = options.data.join("state").join("edge").join("access-log");
-        let config = SpoolConfig {
-            folder: options.logs.spool.folder.clone().or(Some(folder)),
-            ..options.logs.spool.clone()
-        };
-        let registry = registry.clone();
-        tokio::task::spawn_blocking(move || Spool::open(config, EDGE, &registry))
-            .await?
-            .context("the spool of access logs")?
-    };
-    edge.log_to(Arc::new(spool.log()));
-    let route = Route {
-        node_id: EDGE.into(),
-        control: vec![format!("http://{control_address}")],
-        credentials: edge_credentials.clone(),
-    };
-    let logs = Delivery::start(spool, route, buckets, store, &options.logs, &registry)?;
+    edge.log_to(Arc::new(spooled.log()));
+    let logs = Delivery::start(spooled, buckets, store, &options.logs, &registry)?;
     let origin = OriginId::of(&origin_host(), "");
     let served = async {
         let known = |map: &Arc<proto::v1::ShieldMap>| {
@@ -234,7 +222,10 @@ pub async fn run(mut options: Options) -> anyhow::Result<()> {
     };
     tokio::select! {
         served = served => served?,
-        () = stop.received() => return Ok(()),
+        () = stop.received() => {
+            logs.finish(stop.received()).await;
+            return Ok(());
+        }
         failed = first_failure(&mut tasks) => return failed,
     }
     let (drain, closing) = (edge.drain(), CancellationToken::new());

@@ -154,7 +154,7 @@ impl S3Server {
 impl LogCluster {
     /// Starts one and waits until every edge serves every distribution.
     pub fn start(setup: &LogSetup) -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        let temp = crate::scratch::folder();
         let folder = temp.path();
         let s3 = S3Server::start(folder);
         let logged: Vec<Logged> =
@@ -362,12 +362,8 @@ fn start_edge(n: usize, ways: &[Valve], setup: &LogSetup, folder: &Path) -> Node
         .replace("['http://CONTROLS']", &format!("[{}]", all.join(", ")));
     // As many seeks as a script likes; the limit is tested elsewhere.
     let edge = below("edge", &format!("seek_interval_ms: 1\n{}", setup.edge));
-    // An answer waits for its event as long as it may: the machine that runs tests is slow.
-    let spool = below("spool", &format!("wait_ms: 60000\n{}", setup.spool));
-    let text = format!(
-        "{node}{edge}{}",
-        below("logs", &format!("{spool}{}", below("ship", "call_timeout_ms: 10000")))
-    );
+    let (spool, ship) = (below("spool", &setup.spool), below("ship", "call_timeout_ms: 10000"));
+    let text = format!("{node}{edge}{}", below("logs", &format!("{spool}{ship}")));
     let config = write(folder, &format!("{name}.yaml"), &text);
     started(&name, "penstock-edge", &setup.before_edge, &config, addr, metrics, folder)
 }

@@ -4,9 +4,11 @@
 //! its own, which ends with the answer; the `Host` header passes untouched, so signatures hold.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+use crate::splice;
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +46,10 @@ pub struct Gate {
 impl Gate {
     /// One before the S3 server at `target` (`IP:PORT`), open.
     pub fn start(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
         let (target, own) = (target.to_owned(), shared.clone());
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (target, own) = (target.clone(), own.clone());
-                std::thread::spawn(move || serve(client, &target, &own));
-            }
+        let addr = splice::accept(move |client| {
+            serve(client, &target, &own);
         });
         Self { addr, shared }
     }
@@ -172,16 +169,12 @@ mod tests {
 
     /// Counts what arrives whole and says 200 to it.
     fn server() -> (String, Arc<Mutex<Vec<usize>>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
         let taken = Arc::new(Mutex::new(Vec::new()));
         let ours = taken.clone();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let Some((_, body)) = request(&mut stream) else { continue };
-                ours.lock().unwrap().push(body.len());
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-            }
+        let addr = splice::accept(move |mut stream| {
+            let Some((_, body)) = request(&mut stream) else { return };
+            ours.lock().unwrap().push(body.len());
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         });
         (addr, taken)
     }

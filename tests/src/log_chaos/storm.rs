@@ -8,8 +8,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::boxes::LogCluster;
-use super::now_ms;
 use super::valve::Fault;
+use super::witness::Kill;
+use super::{late, now_ms};
 
 /// One thing done to the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +96,8 @@ pub struct Damage {
     pub deaths: usize,
     /// Ways cut.
     pub cuts: usize,
-    /// Edges among the killed (`IP:PORT`), and when, in ms since 1970.
-    pub edges: Vec<(String, i64)>,
+    /// Edges among the killed.
+    pub edges: Vec<Kill>,
 }
 
 /// Carries strikes out at their times, late if the machine is, and adds what they did.
@@ -106,8 +107,12 @@ pub fn strike(cluster: &mut LogCluster, strikes: &[Strike], damage: &mut Damage)
         std::thread::sleep(strike.at.saturating_sub(began.elapsed()));
         match strike.act {
             Act::KillEdge(i) => {
-                damage.edges.push((cluster.edges[i].addr.clone(), now_ms()));
-                cluster.edges[i].process.kill();
+                let edge = &mut cluster.edges[i];
+                edge.process.kill();
+                let at_ms = now_ms();
+                let before = damage.edges.iter().rev().find(|kill| kill.edge == edge.addr);
+                let late_ms = late::since(&edge.process.log(), before.map_or(0, |kill| kill.at_ms));
+                damage.edges.push(Kill { edge: edge.addr.clone(), at_ms, late_ms });
             }
             Act::StartEdge(i) => cluster.edges[i].restart(),
             Act::KillControl(i) => cluster.controls[i].process.kill(),

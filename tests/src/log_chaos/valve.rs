@@ -1,8 +1,10 @@
 //! A way between two boxes that can be closed, or made to swallow what goes in, while connections run through it.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use crate::splice::{self, Pass, Ways};
 
 /// What is wrong with the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,8 +27,33 @@ struct Shared {
 }
 
 impl Shared {
-    fn fault(&self) -> Fault {
-        *self.fault.lock().unwrap()
+    /// Lets a connection in, and takes note of it.
+    fn admit(&self, client: &TcpStream, server: &TcpStream) -> bool {
+        // Under the lock that `set` takes: no connection slips in between.
+        let fault = self.fault.lock().unwrap();
+        let (Ok(client), Ok(server)) = (client.try_clone(), server.try_clone()) else { return false };
+        if *fault == Fault::Closed {
+            return false;
+        }
+        let mut open = self.open.lock().unwrap();
+        // What has ended is forgotten: a storm opens thousands.
+        open.retain(|stream| stream.peer_addr().is_ok());
+        open.extend([client, server]);
+        true
+    }
+
+    /// What becomes of bytes that go one way.
+    fn pass(self: &Arc<Self>, upward: bool) -> Pass {
+        let own = self.clone();
+        Box::new(move |bytes, to| {
+            let fault = *own.fault.lock().unwrap();
+            let lost = match fault {
+                Fault::None => false,
+                Fault::Silent | Fault::Closed => true,
+                Fault::Deaf => !upward,
+            };
+            if lost { Ok(()) } else { to.write_all(bytes) }
+        })
     }
 }
 
@@ -39,29 +66,10 @@ pub struct Valve {
 impl Valve {
     /// One to `target` (`IP:PORT`), open.
     pub fn start(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
-        let (target, own) = (target.to_owned(), shared.clone());
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                // A target that isn't there closes the client: as near to a refusal as a relay comes.
-                let Ok(server) = TcpStream::connect(&target) else { continue };
-                let _ = (client.set_nodelay(true), server.set_nodelay(true));
-                let copies = (client.try_clone(), server.try_clone(), client.try_clone(), server.try_clone());
-                let (Ok(up), Ok(down), Ok(kept), Ok(kept_too)) = copies else { continue };
-                {
-                    // Under the lock that `set` takes: no connection slips in between.
-                    let fault = own.fault.lock().unwrap();
-                    if *fault == Fault::Closed {
-                        continue;
-                    }
-                    own.open.lock().unwrap().extend([kept, kept_too]);
-                }
-                let (a, b) = (own.clone(), own.clone());
-                std::thread::spawn(move || carry(up, server, &a, true));
-                std::thread::spawn(move || carry(down, client, &b, false));
-            }
+        let own = shared.clone();
+        let addr = splice::carry(target, move |client, server| {
+            own.admit(client, server).then(|| Ways { up: own.pass(true), down: own.pass(false) })
         });
         Self { addr, shared }
     }
@@ -83,40 +91,12 @@ impl Valve {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared, upward: bool) {
-    let mut buffer = vec![0; 64 << 10];
-    while let Ok(n @ 1..) = from.read(&mut buffer) {
-        let lost = match shared.fault() {
-            Fault::None => false,
-            Fault::Silent | Fault::Closed => true,
-            Fault::Deaf => !upward,
-        };
-        if !lost && to.write_all(&buffer[..n]).is_err() {
-            break;
-        }
-    }
-    let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
-    // What has ended is forgotten: a storm opens thousands.
-    let gone = |stream: &TcpStream| stream.peer_addr().is_err();
-    shared.open.lock().unwrap().retain(|stream| !gone(stream));
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io::Read;
     use std::time::Duration;
 
-    fn echo() -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let mut copy = stream.try_clone().unwrap();
-                std::thread::spawn(move || std::io::copy(&mut copy, &mut stream));
-            }
-        });
-        addr
-    }
+    use super::*;
 
     fn ask(stream: &mut TcpStream) -> Option<u8> {
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -128,7 +108,7 @@ mod tests {
 
     #[test]
     fn each_fault_does_what_it_says_and_ends() {
-        let valve = Valve::start(&echo());
+        let valve = Valve::start(&splice::echo());
         let open = || TcpStream::connect(valve.addr()).unwrap();
         for fault in [Fault::Closed, Fault::Silent, Fault::Deaf] {
             let mut before = open();

@@ -14,6 +14,8 @@ use crate::wire::amf::{self, Value};
 use crate::wire::chunk::{Chunker, Dechunker, Message};
 use crate::wire::handshake::{self, Kind, PACKET};
 
+pub mod flood;
+
 /// How long an answer may take before it counts as cut: longer than anything an edge waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The handshake's bytes from the server.
@@ -30,6 +32,9 @@ pub struct Viewer {
     alive: bool,
     stream_id: u32,
     tx: f64,
+    /// Whether what is sent only waits in `unsent` until there is room.
+    floods: bool,
+    unsent: Vec<u8>,
     seen: Connection,
 }
 
@@ -63,6 +68,8 @@ impl Viewer {
             alive: true,
             stream_id: 0,
             tx: 1.0,
+            floods: false,
+            unsent: Vec::new(),
             seen,
         };
         let text = |text: String| Value::String(text);
@@ -257,6 +264,9 @@ impl Viewer {
     }
 
     fn send(&mut self, bytes: &[u8]) {
+        if self.floods {
+            return self.unsent.extend_from_slice(bytes);
+        }
         // A failure shows when reading: what was answered before the end still counts.
         let _ = self.stream.write_all(bytes);
     }

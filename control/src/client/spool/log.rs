@@ -2,14 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use proto::v1::AccessRecord;
 use tokio::sync::oneshot;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::drops::Drops;
 use super::metrics::SpoolMetrics;
@@ -81,16 +81,20 @@ impl Outcome {
     }
 }
 
+/// Between two lines about events that are late. The first comes at once.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
 /// Tells how far the writer is, so that not everybody waits in turn for a disk that hangs.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     batches: AtomicU64,
     stuck_at: AtomicU64,
+    told: Mutex<Option<Instant>>,
 }
 
 impl Pulse {
     pub(crate) fn new() -> Self {
-        Self { batches: AtomicU64::new(0), stuck_at: AtomicU64::new(u64::MAX) }
+        Self { batches: AtomicU64::new(0), stuck_at: AtomicU64::new(u64::MAX), told: Mutex::default() }
     }
 
     /// The writer has finished something.
@@ -98,7 +102,16 @@ impl Pulse {
         self.batches.fetch_add(1, Ordering::Release);
     }
 
+    /// Answers go without their events until the next beat. Said before the first of them goes: where a process's log has no such line, each answer
+    /// it gave has its event in the spool, however the process ends.
     fn stuck(&self) {
+        let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, now) = (*told(), Instant::now());
+        if before.is_none_or(|before| now.duration_since(before) >= LINE_EVERY) {
+            tracing::warn!("the spool's disk is slow: players are answered before their access events stand");
+            // Only now: whoever is late at the same time says it too rather than answering before the line is out.
+            *told() = Some(now);
+        }
         self.stuck_at.store(self.batches.load(Ordering::Acquire), Ordering::Release);
     }
 

@@ -14,8 +14,7 @@ use control::access_log::bucket::place::{Keys, Places, Secret};
 use control::access_log::bucket::s3::{Clients, S3Buckets};
 use control::access_log::config::LogsConfig;
 use control::access_log::merge::Merger;
-use control::client::ship::{Route, ShipConfig, Shipping};
-use control::client::spool::Spool;
+use control::client::logs::EdgeLogs;
 use control::store::Store;
 use prometheus::Registry;
 use tokio::task::JoinHandle;
@@ -78,8 +77,7 @@ impl Buckets {
 
 /// The way of access logs while it is open.
 pub struct Delivery {
-    spool: Arc<Spool>,
-    shipping: Shipping<Spool>,
+    edge: EdgeLogs,
     merger: Merger,
     merging: JoinHandle<()>,
     stop_merging: CancellationToken,
@@ -88,10 +86,9 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Starts shipping what `spool` has sealed, as `route` says, and merging what control has staged.
+    /// Starts merging what control has staged of what `edge` hands over.
     pub fn start(
-        spool: Spool,
-        route: Route,
+        edge: EdgeLogs,
         buckets: Buckets,
         store: Store,
         pace: &Pace,
@@ -104,21 +101,17 @@ impl Delivery {
             let (merger, stop) = (merger.clone(), stop_merging.clone());
             async move { merger.run(stop).await }
         });
-        let spool = Arc::new(spool);
-        let ship = ShipConfig { drain_ms: pace.drain_ms, ..ShipConfig::default() };
-        let shipping =
-            Shipping::start(spool.clone(), ship, route, None, registry).context("shipping access logs")?;
         let within = Duration::from_millis(pace.drain_ms);
-        Ok(Self { spool, shipping, merger, merging, stop_merging, staging, within })
+        Ok(Self { edge, merger, merging, stop_merging, staging, within })
     }
 
     /// Delivers what there is, in the time given for it or until `hurry`, and ends. To be called when no session is left, while control and the
     /// S3 endpoint still serve.
     pub async fn finish(self, hurry: impl Future<Output = ()>) {
-        let Self { spool, shipping, merger, merging, stop_merging, staging, within } = self;
+        let Self { mut edge, merger, merging, stop_merging, staging, within } = self;
         let until = Instant::now() + within;
         let orderly = async {
-            let left = shipping.drain().await;
+            edge.hand_over().await;
             merger.flush().await;
             // What stands in files goes from staging a moment after the ledger knows.
             let cleared = (Instant::now() + STAGING_CLEARED).min(until);
@@ -127,14 +120,13 @@ impl Delivery {
             {
                 sleep(LOOK).await;
             }
-            left
         };
-        let left = tokio::select! {
-            ended = timeout_at(until, orderly) => ended.ok(),
-            () = hurry => None,
-        };
-        let in_spool = left.unwrap_or_else(|| spool.waiting().segments);
-        spool.close().await;
+        tokio::select! {
+            _ = timeout_at(until, orderly) => {}
+            () = hurry => {}
+        }
+        let in_spool = edge.segments_left();
+        edge.close().await;
         let staged = match timeout(STAGING_ASKED, staging.list("", "", STAGED_SEEN)).await {
             Ok(Ok(found)) => found.len().to_string(),
             Ok(Err(error)) => error.to_string(),
