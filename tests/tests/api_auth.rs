@@ -225,6 +225,8 @@ fn refusal(stream: &mut TcpStream, bytes: &[u8], buffer: &mut [u8]) -> Duration 
 #[test]
 fn refusals_of_known_and_unknown_keys_take_equally_long() {
     const EACH: usize = 1000;
+    /// Odd: the verdict is the one in the middle. Other work on the machine may disturb some; a difference in the code shows in all.
+    const TRIES: usize = 7;
     let api = Api::shared();
     let keys = api.account();
     let wrong = Keys { secret: "w".repeat(keys.secret.len()), ..keys.clone() };
@@ -238,8 +240,7 @@ fn refusals_of_known_and_unknown_keys_take_equally_long() {
     };
     for old in [true, false] {
         let mut tried = Vec::new();
-        // A busy machine may disturb one half of a run; a difference in the code shows in each.
-        let within = (0..5).any(|_| {
+        for _ in 0..TRIES {
             let both = requests(old);
             let mut stream = TcpStream::connect(api.addr()).unwrap();
             stream.set_nodelay(true).unwrap();
@@ -255,9 +256,13 @@ fn refusals_of_known_and_unknown_keys_take_equally_long() {
                 times.sort_unstable();
                 times[times.len() / 2].as_secs_f64()
             });
-            tried.push((known * 1e6, strange * 1e6));
-            (known / strange - 1.0).abs() < 0.05
-        });
-        assert!(within, "medians in microseconds, known and unknown: {tried:?}");
+            tried.push((known / strange, known * 1e6, strange * 1e6));
+        }
+        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let middle = tried[TRIES / 2].0;
+        assert!(
+            (middle - 1.0).abs() < 0.05,
+            "ratios, and medians in microseconds, known and unknown: {tried:?}"
+        );
     }
 }

@@ -3,7 +3,7 @@
 //! The checks are in tests/api/aws/*.py, next to the calls; here each statement of the contract has its test, which says how many checks it
 //! expects at least.
 
-use tests::api::{Api, aws};
+use tests::api::{Api, Keys, aws};
 
 fn boto3(script: &str, case: &str, checks: u64) -> serde_json::Value {
     let api = Api::shared();
@@ -23,7 +23,7 @@ fn c08_a_caller_reference_used_again_is_an_error_since_2018_11_and_the_same_dist
 
 #[test]
 fn c10_c11_updates_need_the_current_etag_and_keep_the_caller_reference() {
-    boto3("streaming", "update", 35);
+    boto3("streaming", "update", 63);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn c13_a_name_belongs_to_one_distribution() {
 
 #[test]
 fn c14_what_a_create_may_not_say_has_its_own_error() {
-    boto3("streaming", "refusals", 75);
+    boto3("streaming", "refusals", 87);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_web_distribution_runs_through_its_whole_life() {
 
 #[test]
 fn an_invalidation_runs_to_completed() {
-    boto3("neighbours", "invalidations", 25);
+    boto3("neighbours", "invalidations", 30);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn an_origin_access_identity_cannot_be_deleted_while_it_is_used() {
 
 #[test]
 fn public_keys_and_key_groups_run_through_their_whole_lives() {
-    boto3("neighbours", "keys", 60);
+    boto3("neighbours", "keys", 64);
 }
 
 #[test]
@@ -94,4 +94,48 @@ fn a_key_that_may_only_read_reads_and_changes_nothing() {
     let reader = api.key(&keys.account, &["--read-only"]);
     aws::boto3(api, &reader, "streaming", "denied", 35, &[&keys.account, &made.id, &made.etag]);
     assert_eq!(api.count(&keys), 1);
+}
+
+#[test]
+fn wrong_keys_and_a_wrong_clock_are_told_to_the_client_by_their_codes() {
+    let api = Api::shared();
+    let keys = api.account();
+    let made = api.create(&keys, &[]);
+    let told = |keys: &Keys, env: &[(&str, &str)], code: &str| {
+        aws::boto3_with(&api.endpoint(), keys, env, "streaming", "strangers", 24, &[code]);
+    };
+    told(&Keys { secret: "another secret".into(), ..keys.clone() }, &[], "SignatureDoesNotMatch");
+    told(&Keys { id: "AKIAUNKNOWNUNKNOWN00".into(), ..keys.clone() }, &[], "InvalidClientTokenId");
+    for clock in ["-2h", "+2h"] {
+        told(&keys, &[("PENSTOCK_CLOCK", clock)], "RequestExpired");
+    }
+    // Within the window a clock may be off.
+    let off = [("PENSTOCK_CLOCK", "-10m")];
+    aws::boto3_with(&api.endpoint(), &keys, &off, "streaming", "show", 1, &[&made.id]);
+    assert_eq!(api.count(&keys), 1);
+}
+
+#[test]
+fn over_tls_by_the_local_authority_boto3_works_as_without_and_trusts_nobody_else() {
+    let api = Api::shared();
+    let keys = api.account();
+    let ca = api.authority().display().to_string();
+    let trusting = [("PENSTOCK_CA_BUNDLE", ca.as_str())];
+    for host in ["localhost", "127.0.0.1"] {
+        let endpoint = format!("https://{host}:{}", api.addr().rsplit_once(':').unwrap().1);
+        let words = [keys.account.as_str()];
+        let made = aws::boto3_with(&endpoint, &keys, &trusting, "streaming", "fresh", 1, &words);
+        aws::boto3_with(&endpoint, &keys, &trusting, "streaming", "show", 1, &[made["id"].as_str().unwrap()]);
+        let refused = aws::cli_at(&endpoint, &keys, &[], &["list-streaming-distributions"]);
+        assert!(refused.code != 0 && refused.stderr.contains("SSL"), "{refused:?}");
+        let listed = aws::json(aws::cli_at(&endpoint, &keys, &trusting, &["list-streaming-distributions"]));
+        assert_eq!(
+            listed["StreamingDistributionList"]["Items"].as_array().unwrap().len(),
+            api.count(&keys),
+            "{listed}"
+        );
+    }
+    let keys = api.account();
+    let endpoint = format!("https://{}", api.addr());
+    aws::boto3_with(&endpoint, &keys, &trusting, "streaming", "paging", 13, &[]);
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::api::page::{Visitor, escaped, hidden};
-use tests::api::{Api, Keys};
+use tests::api::{Api, Keys, aws, unique};
 use tests::cluster::Setup;
 use tests::http;
 use tests::{eventually, players};
@@ -149,6 +149,97 @@ fn in_chromium_a_distribution_is_created_deployed_played_disabled_and_deleted() 
     assert_eq!(browser.says("deleted")["listed"], 0);
     browser.ends_after(14);
     assert_eq!(api().count(&keys), 0);
+}
+
+/// What `aws cloudfront WORDS` reads of the account.
+fn read(keys: &Keys, words: &[&str]) -> Value {
+    aws::json(aws::cli(api(), keys, words))
+}
+
+#[test]
+fn in_chromium_a_download_distribution_with_logs_is_created_edited_disabled_and_deleted() {
+    let keys = api().account();
+    let alias = format!("{}.example.com", unique());
+    let mut browser = Browser::start("download", &keys, &[("ALIAS", &alias)]);
+    let created = browser.says("created");
+    let (id, shown) = (created["id"].as_str().unwrap(), created["text"].as_str().unwrap());
+    // What edges can't do yet is said where one looks, and not called deployed.
+    assert_eq!(created["state"], "Unsupported", "{created}");
+    for text in ["HTTP delivery", "https-only", "index.html", "logs.s3.amazonaws.com", "web/", &alias] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    let config = || read(&keys, &["get-distribution-config", "--id", id])["DistributionConfig"].clone();
+    let made = config();
+    let logging = |prefix: &str| serde_json::json!({"Enabled": true, "IncludeCookies": false, "Bucket": "logs.s3.amazonaws.com", "Prefix": prefix});
+    assert_eq!(made["Logging"], logging("web/"));
+    assert_eq!((&made["DefaultRootObject"], &made["Enabled"]), (&"index.html".into(), &true.into()));
+    assert_eq!(made["Aliases"]["Items"][0], alias.as_str());
+    assert_eq!(made["DefaultCacheBehavior"]["ViewerProtocolPolicy"], "https-only");
+    browser.go_on();
+
+    let edited = browser.says("edited");
+    let kept = serde_json::json!({
+        "root": "index.html", "policy": "https-only", "bucket": "logs.s3.amazonaws.com", "prefix": "web/",
+    });
+    assert_eq!(edited["kept"], kept, "the form shows what there is");
+    let shown = edited["text"].as_str().unwrap();
+    for text in ["changed in the console", "changed/", "SmoothStreaming"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    let now = config();
+    assert_eq!(now["Logging"], logging("changed/"));
+    assert_eq!(now["Comment"], "changed in the console");
+    assert_eq!(now["DefaultCacheBehavior"]["SmoothStreaming"], true);
+    assert_eq!((&now["CallerReference"], &now["Origins"]), (&made["CallerReference"], &made["Origins"]));
+    browser.go_on();
+    assert_eq!(browser.says("deleted")["listed"], 0);
+
+    let streaming = browser.says("streaming");
+    let shown = streaming["text"].as_str().unwrap();
+    assert!(shown.contains("logs.s3.amazonaws.com") && shown.contains("films/"), "{shown}");
+    let id = streaming["id"].as_str().unwrap();
+    let config = read(&keys, &["get-streaming-distribution-config", "--id", id]);
+    let wanted = serde_json::json!({"Enabled": true, "Bucket": "logs.s3.amazonaws.com", "Prefix": "films/"});
+    assert_eq!(config["StreamingDistributionConfig"]["Logging"], wanted);
+    browser.go_on();
+    browser.ends_after(10);
+    let left = read(&keys, &["list-distributions"]);
+    assert!(left["DistributionList"]["Items"].as_array().is_none_or(Vec::is_empty), "{left}");
+}
+
+#[test]
+fn in_chromium_public_keys_key_groups_and_identities_are_added_and_deleted() {
+    let keys = api().account();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    players::run(30, "openssl", &["genrsa", "-out", &file("key.pem"), "2048"]).expect(0);
+    players::run(30, "openssl", &["rsa", "-in", &file("key.pem"), "-pubout", "-out", &file("pub.pem")])
+        .expect(0);
+    let pem = std::fs::read_to_string(file("pub.pem")).unwrap();
+    let mut browser = Browser::start("keys", &keys, &[("PUBLIC_KEY", &pem)]);
+    let added = browser.says("added");
+    let id = |name: &str| added[name].as_str().unwrap();
+    let key = read(&keys, &["get-public-key", "--id", id("key")])["PublicKey"]["PublicKeyConfig"].clone();
+    assert_eq!((&key["Name"], &key["Comment"]), (&"console-key".into(), &"signs films".into()));
+    let held = key["EncodedKey"].as_str().unwrap();
+    assert!(held.split_whitespace().eq(pem.split_whitespace()), "{held}");
+    let group = read(&keys, &["get-key-group", "--id", id("group")])["KeyGroup"]["KeyGroupConfig"].clone();
+    let wanted = serde_json::json!({"Name": "console-group", "Items": [id("key")], "Comment": "all signers"});
+    assert_eq!(group, wanted);
+    let identity = read(&keys, &["get-cloud-front-origin-access-identity-config", "--id", id("identity")]);
+    assert_eq!(identity["CloudFrontOriginAccessIdentityConfig"]["Comment"], "for the vault");
+    browser.go_on();
+    browser.says("deleted");
+    for (words, list) in [
+        (["list-public-keys"], "PublicKeyList"),
+        (["list-key-groups"], "KeyGroupList"),
+        (["list-cloud-front-origin-access-identities"], "CloudFrontOriginAccessIdentityList"),
+    ] {
+        let left = read(&keys, &words);
+        assert!(left[list]["Items"].as_array().is_none_or(Vec::is_empty), "{left}");
+    }
+    browser.go_on();
+    browser.ends_after(9);
 }
 
 #[test]

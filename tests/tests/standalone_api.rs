@@ -33,6 +33,41 @@ fn the_first_starts_key_makes_a_distribution_by_boto3_that_plays() {
 }
 
 #[test]
+fn the_printed_aws_command_works_as_it_is_printed_once_the_secret_is_in_it() {
+    let server = Standalone::start();
+    let keys = keys(&server);
+    let made = aws::boto3_at(
+        &format!("http://{}", server.api()),
+        &keys,
+        "streaming",
+        "fresh",
+        1,
+        &[&keys.account, "films.example.com"],
+    );
+    // Both its lines; the dots stand for the secret, which is printed nowhere.
+    let log = server.log();
+    let from = log.find("AWS_ACCESS_KEY_ID=").unwrap_or_else(|| panic!("{log}"));
+    let command: Vec<&str> = log[from..].lines().take(2).map(str::trim).collect();
+    assert!(!log.contains(&keys.secret), "the secret is printed");
+    let identity = std::fs::read_to_string(server.data.join("identity.json")).unwrap();
+    assert!(identity.contains(&keys.secret), "it is where the announcement says");
+    let command = command
+        .join("\n")
+        .replace("AWS_SECRET_ACCESS_KEY=...", &format!("AWS_SECRET_ACCESS_KEY={}", keys.secret));
+    assert!(command.contains("aws --endpoint-url") && command.contains(&keys.secret), "{command}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!(
+        "{}:{}",
+        aws::command_folder(folder.path()).display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let out = Command::new("timeout").args(["60", "sh", "-c", &command]).env("PATH", path).output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{command}\n{said}{errors}");
+    assert!(said.contains(made["id"].as_str().unwrap()) && said.contains("films.example.com"), "{said}");
+}
+
+#[test]
 fn the_console_answers_where_the_ready_file_says_and_takes_the_key() {
     let server = Standalone::start();
     let console = server.text("/console");

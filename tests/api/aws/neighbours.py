@@ -121,6 +121,11 @@ def invalidations(case):
         "Paths": {"Quantity": 1, "Items": [f"/{n}"]}, "CallerReference": unique("inv")})["Invalidation"]["Id"] for n in range(2)]  # fmt: skip
     pages = case.api.get_paginator("list_invalidations").paginate(DistributionId=made, PaginationConfig={"PageSize": 2})
     case.same("paginator", sorted(i["Id"] for p in pages for i in p["InvalidationList"].get("Items", [])), sorted([one["Id"], *others]))
+    again = case.api.create_invalidation(DistributionId=made, InvalidationBatch=batch)
+    case.same("the same again", (status(again), again["Invalidation"]["Id"]), (201, one["Id"]))
+    other = changed(batch, Paths={"Quantity": 1, "Items": ["/other.flv"]})
+    case.refused("its reference with other paths", "InvalidationBatchAlreadyExists", 409, case.api.create_invalidation,
+                 DistributionId=made, InvalidationBatch=other)  # fmt: skip
     case.refused("no such invalidation", "NoSuchInvalidation", 404, case.api.get_invalidation, DistributionId=made, Id="INOPE")
     case.refused("no such distribution", "NoSuchDistribution", 404, case.api.create_invalidation, DistributionId="ENOPE",
                  InvalidationBatch=batch)  # fmt: skip
@@ -236,9 +241,69 @@ def keys(case):
     all_keys = everything(case, "list_public_keys", "PublicKeyList")
     case.same("keys", sorted(all_keys), sorted([made["Id"], spare["PublicKey"]["Id"]]))
     case.refused("get group", "NoSuchResource", 404, api.get_key_group, Id="00000000-0000-0000-0000-000000000000")
+    # A web distribution that trusts the group keeps it.
+    behaviour = {**web()["DefaultCacheBehavior"], "TrustedKeyGroups": {"Enabled": True, "Quantity": 1, "Items": [identity]}}
+    user = api.create_distribution(DistributionConfig=web("uses it", DefaultCacheBehavior=behaviour))
+    case.refused("group in use", "ResourceInUse", 409, api.delete_key_group, Id=identity, IfMatch=grown["ETag"])
+    api.update_distribution(Id=user["Distribution"]["Id"], IfMatch=user["ETag"], DistributionConfig=web("uses it"))
     case.same("delete group", status(api.delete_key_group(Id=identity, IfMatch=grown["ETag"])), 204)
     case.same("delete key", status(delete(Id=made["Id"], IfMatch=updated["ETag"])), 204)
     case.refused("then", "NoSuchPublicKey", 404, api.get_public_key, Id=made["Id"])
+
+
+def limits(case):
+    """One more than the operator lets an account have: of each kind the word says how many that is."""
+    api = case.api
+    most = {kind: int(number) for kind, number in (word.split("=") for word in case.words)}
+    listed = []
+
+    def fill(kind, code, call, arguments, answer):
+        for _ in range(most[kind]):
+            listed.append(call(**arguments())[answer]["Id"])
+        case.refused(f"one more {kind}", code, 400, call, **arguments())
+
+    fill("identities", "TooManyCloudFrontOriginAccessIdentities", api.create_cloud_front_origin_access_identity,
+         lambda: {"CloudFrontOriginAccessIdentityConfig": {"CallerReference": unique(), "Comment": ""}}, "CloudFrontOriginAccessIdentity")  # fmt: skip
+    fill("distributions", "TooManyDistributions", api.create_distribution, lambda: {"DistributionConfig": web()}, "Distribution")
+    fill("keys", "TooManyPublicKeys", api.create_public_key,
+         lambda: {"PublicKeyConfig": {"CallerReference": unique(), "Name": unique(), "EncodedKey": pem()}}, "PublicKey")  # fmt: skip
+    key = listed[-1]
+    fill("groups", "TooManyKeyGroups", api.create_key_group, lambda: {"KeyGroupConfig": {"Name": unique(), "Items": [key]}}, "KeyGroup")
+    case.refused("as one with tags", "TooManyDistributions", 400, api.create_distribution_with_tags,
+                 DistributionConfigWithTags={"DistributionConfig": web(), "Tags": {"Items": []}})  # fmt: skip
+    for operation, result, kind in [
+        ("list_cloud_front_origin_access_identities", "CloudFrontOriginAccessIdentityList", "identities"),
+        ("list_distributions", "DistributionList", "distributions"),
+        ("list_public_keys", "PublicKeyList", "keys"),
+    ]:
+        case.same(kind, len(everything(case, operation, result)), most[kind])
+    case.same("groups", api.list_key_groups()["KeyGroupList"]["Quantity"], most["groups"])
+    # Who gives one back may have another.
+    known = api.get_cloud_front_origin_access_identity(Id=listed[0])
+    api.delete_cloud_front_origin_access_identity(Id=listed[0], IfMatch=known["ETag"])
+    case.same("another", status(api.create_cloud_front_origin_access_identity(
+        CloudFrontOriginAccessIdentityConfig={"CallerReference": unique(), "Comment": ""})), 201)  # fmt: skip
+
+
+def forgetting(case):
+    """As many invalidations as may be in progress, and one more; words: how many, and of the second call the distribution and their ids."""
+    most, *words = case.words
+    create = case.api.create_invalidation
+
+    def batch(path):
+        return {"Paths": {"Quantity": 1, "Items": [path]}, "CallerReference": unique()}
+
+    if not words:
+        made = case.api.create_distribution(DistributionConfig=web())["Distribution"]["Id"]
+        ids = [create(DistributionId=made, InvalidationBatch=batch(f"/{n}"))["Invalidation"] for n in range(int(most))]
+        case.same("in progress", {one["Status"] for one in ids}, {"InProgress"})
+        case.refused("one more", "TooManyInvalidationsInProgress", 400, create, DistributionId=made, InvalidationBatch=batch("/more"))
+        case.facts = {"words": [made, *(one["Id"] for one in ids)]}
+    else:
+        made, *ids = words
+        for one in ids:
+            case.api.get_waiter("invalidation_completed").wait(DistributionId=made, Id=one, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+        case.same("and now", status(create(DistributionId=made, InvalidationBatch=batch("/more"))), 201)
 
 
 def elsewhere(case):
@@ -304,4 +369,5 @@ def belongings(case):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (web_life, invalidations, invalidate, identities, keys, elsewhere, belongings)})
+    stories = (web_life, invalidations, invalidate, identities, keys, limits, forgetting, elsewhere, belongings)
+    main({f.__name__: f for f in stories})

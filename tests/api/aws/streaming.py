@@ -128,6 +128,20 @@ def update(case):
                  StreamingDistributionConfig=changed(bare, TrustedSigners=signers(*[f"{n:012}" for n in range(1, 7)])))  # fmt: skip
     case.refused("quantities", "InconsistentQuantities", 400, put, Id=identity, IfMatch=tag,
                  StreamingDistributionConfig=changed(bare, Aliases={"Quantity": 3, "Items": ["x.example.com"]}))  # fmt: skip
+    name = f"{unique('taken')}.example.com"
+    case.api.create_streaming_distribution(StreamingDistributionConfig=streaming(aliases=[name]))
+    many = [f"n{n}.{unique('x')}.example.com" for n in range(101)]
+    for what, code, http, more in [
+        ("another origin", "IllegalUpdate", 400, {"S3Origin": {"DomainName": "vault.s3.amazonaws.com", "OriginAccessIdentity": ""}}),
+        ("no such identity", "InvalidOriginAccessIdentity", 400,
+         {"S3Origin": {"DomainName": BUCKET, "OriginAccessIdentity": "origin-access-identity/cloudfront/E0000000000NO"}}),
+        ("a long comment", "InvalidArgument", 400, {"Comment": "c" * 129}),
+        ("an unknown price class", "InvalidArgument", 400, {"PriceClass": "PriceClass_300"}),
+        ("101 names", "TooManyStreamingDistributionCNAMEs", 400, {"Aliases": {"Quantity": 101, "Items": many}}),
+        ("no such account", "TrustedSignerDoesNotExist", 400, {"TrustedSigners": signers("self", "999999999999")}),
+        ("a name that is taken", "CNAMEAlreadyExists", 409, {"Aliases": {"Quantity": 1, "Items": [name]}}),
+    ]:  # fmt: skip
+        case.refused(what, code, http, put, Id=identity, IfMatch=tag, StreamingDistributionConfig=changed(bare, **more))
     now = case.api.get_streaming_distribution_config(Id=identity)
     case.same("refusals change nothing", (now["ETag"], now["StreamingDistributionConfig"]["Comment"]), (tag, ""))
 
@@ -180,6 +194,8 @@ def refusals(case):
     for origin in ("www.example.com", "bucket", "s3.amazonaws.com", "bucket.s3-accelerate.amazonaws.com", "s3.amazonaws.com/bucket", ""):
         refuse(f"origin {origin!r}", "InvalidOrigin", origin=origin)
     refuse("no such identity", "InvalidOriginAccessIdentity", identity="origin-access-identity/cloudfront/E0000000000NO")
+    for account in ("999999999999", "nobody", "12345"):
+        refuse(f"signer {account}", "TrustedSignerDoesNotExist", TrustedSigners=signers("self", account))
     refuse("a long comment", "InvalidArgument", Comment="c" * 129)
     refuse("a long reference", "InvalidArgument", reference="r" * 129)
     refuse("an unknown price class", "InvalidArgument", PriceClass="PriceClass_300")
@@ -321,6 +337,68 @@ def versions(case):
         case.check(f"{version} lists it", any(s["Id"] == identity for s in page["Items"]), page)
 
 
+def strangers(case):
+    """Keys that are wrong in each way, as the client tells its caller of them; words: what they shall be refused with."""
+    code = case.words[0]
+    tag = "E2QWRUHAPOMQZL"
+    for what, call, arguments in [
+        ("list", case.api.list_streaming_distributions, {}),
+        ("create", case.api.create_streaming_distribution, {"StreamingDistributionConfig": streaming()}),
+        ("get", case.api.get_streaming_distribution, {"Id": "ENOPE"}),
+        ("update", case.api.update_streaming_distribution, {"Id": "ENOPE", "IfMatch": tag, "StreamingDistributionConfig": streaming()}),
+        ("delete", case.api.delete_streaming_distribution, {"Id": "ENOPE", "IfMatch": tag}),
+        ("tags", case.api.list_tags_for_resource, {"Resource": "arn:aws:cloudfront::123456789012:streaming-distribution/ENOPE"}),
+    ]:  # fmt: skip
+        case.refused(what, code, 403, call, **arguments)
+
+
+def underway(case):
+    """While a node has yet to hear of it, a disabled distribution is not deleted; words: of the account's second call, id and ETag."""
+    delete = case.api.delete_streaming_distribution
+    if len(case.words) == 1:
+        config = streaming()
+        made = case.api.create_streaming_distribution(StreamingDistributionConfig=config)
+        identity = made["StreamingDistribution"]["Id"]
+        off = case.api.update_streaming_distribution(Id=identity, IfMatch=made["ETag"],
+                                                     StreamingDistributionConfig=changed(config, Enabled=False))  # fmt: skip
+        for _ in range(3):
+            case.refused("disabled, InProgress", "StreamingDistributionNotDisabled", 409, delete, Id=identity, IfMatch=off["ETag"])
+        got = case.api.get_streaming_distribution(Id=identity)["StreamingDistribution"]
+        case.same("Status", (got["Status"], got["StreamingDistributionConfig"]["Enabled"]), ("InProgress", False))
+        case.facts = {"id": identity, "etag": off["ETag"]}
+    else:
+        _, identity, tag = case.words
+        case.deployed(identity)
+        case.same("deleted", status(delete(Id=identity, IfMatch=tag)), 204)
+
+
+def signing(case):
+    """A distribution that trusts its own account, one step a call: make KEY_FILE, trust ID ACCOUNT..., forget KEY_ID."""
+    step, *words = case.words
+    api = case.api
+    if step == "make":
+        with open(words[0]) as file:
+            key = {"CallerReference": unique("key"), "Name": unique("key"), "EncodedKey": file.read(), "Comment": "signs"}
+        key = api.create_public_key(PublicKeyConfig=key)["PublicKey"]["Id"]
+        config = streaming(TrustedSigners=signers("self"))
+        made = api.create_streaming_distribution(StreamingDistributionConfig=config)["StreamingDistribution"]
+        active = {"Enabled": True, "Quantity": 1, "Items": [{"AwsAccountNumber": "self", "KeyPairIds": {"Quantity": 1, "Items": [key]}}]}
+        case.same("who signs by what", made["ActiveTrustedSigners"], active)
+        case.deployed(made["Id"])
+        case.facts = {"id": made["Id"], "domain": made["DomainName"], "key": key}
+    elif step == "trust":
+        identity, *accounts = words
+        known = api.get_streaming_distribution_config(Id=identity)
+        config = changed(known["StreamingDistributionConfig"], TrustedSigners=signers(*accounts))
+        put = api.update_streaming_distribution(Id=identity, IfMatch=known["ETag"], StreamingDistributionConfig=config)
+        active = put["StreamingDistribution"]["ActiveTrustedSigners"]
+        case.same("who signs", [one["AwsAccountNumber"] for one in active.get("Items", [])], accounts)
+        case.deployed(identity)
+    else:
+        known = api.get_public_key_config(Id=words[0])
+        case.same("gone", status(api.delete_public_key(Id=words[0], IfMatch=known["ETag"])), 204)
+
+
 def fresh(case):
     """Makes one and says what is needed to play it; with an id as word, waits for it first."""
     aliases = case.words[1:2]
@@ -361,4 +439,6 @@ def denied(case):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (create, logging, again, update, quantities, cnames, refusals, limit, life, paging, tags, versions, fresh, show, denied)})
+    main({f.__name__: f for f in (
+        create, logging, again, update, quantities, cnames, refusals, limit, life, paging, tags, versions, strangers, underway, signing, fresh,
+        show, denied)})  # fmt: skip

@@ -192,6 +192,141 @@ const stories = {
     await page.getByRole("heading", { level: 1, name: "Log in" }).waitFor();
   },
 
+  // A download distribution from create to delete, and a streaming one, both with access logs.
+  async download() {
+    const page = await open();
+    await login(page);
+    const create = async (kind) => {
+      await page.goto(`${base}/distributions/new`);
+      await page.getByRole("link", { name: `Create a ${kind} distribution` }).click();
+      await page.getByRole("heading", { level: 1, name: `Create a ${kind} distribution` }).waitFor();
+      await page.locator("#origin").fill("media.s3.amazonaws.com");
+      await page.getByLabel("Write access logs to a bucket").check();
+    };
+    const submit = (name) => page.getByRole("button", { name }).click();
+    await create("download");
+    await look(page, "create");
+    await page.getByLabel("Default root object").fill("index.html");
+    await page.getByLabel("Viewers may use").selectOption("https-only");
+    await page.getByLabel("Alternate names (CNAMEs)").fill(process.env.ALIAS);
+    // Logs without a bucket: the page says so beside the field, and keeps the rest.
+    await submit("Create distribution");
+    await page.getByRole("alert").getByText("Say which bucket access logs go to").click();
+    await look(page, "create-refused");
+    const focused = await page.evaluate(() => document.activeElement.id);
+    if (focused !== "log_bucket") fail(`the problem leads to "${focused}"`);
+    if ((await page.getByLabel("Default root object").inputValue()) !== "index.html") fail("what was typed is gone");
+    // What only the API can know is refused by its own words.
+    await page.getByLabel("Log bucket").fill("no bucket");
+    await submit("Create distribution");
+    await page.getByRole("alert").getByText("InvalidArgument").waitFor();
+    await look(page, "create-refused-by-the-api");
+    await page.getByLabel("Log bucket").fill("logs.s3.amazonaws.com");
+    await page.getByLabel("Log prefix").fill("web/");
+    await submit("Create distribution");
+    await page.getByRole("status").waitFor();
+    const web = (await page.locator("h1").textContent()).trim();
+    await look(page, "created");
+    const shown = async () => ({ text: await page.locator("main").innerText(), state: (await statusOf(page).textContent()).trim() });
+    await turn("created", { id: web, ...await shown() });
+
+    await page.getByRole("link", { name: "Edit" }).click();
+    await look(page, "edit");
+    const kept = { root: await page.getByLabel("Default root object").inputValue(), policy: await page.getByLabel("Viewers may use").inputValue(),
+      bucket: await page.getByLabel("Log bucket").inputValue(), prefix: await page.getByLabel("Log prefix").inputValue() };
+    await page.getByLabel("Comment").fill("changed in the console");
+    await page.getByLabel("Serve Smooth Streaming from the files of its presentations").check();
+    await page.getByLabel("Log prefix").fill("changed/");
+    await submit("Save changes");
+    await page.getByRole("status").waitFor();
+    await look(page, "edited");
+    await turn("edited", { kept, ...await shown() });
+
+    await page.getByRole("link", { name: "Disable" }).click();
+    await look(page, "disable");
+    await submit("Disable distribution");
+    await page.locator(".actions .state", { hasText: "Disabled" }).waitFor();
+    await deployed(page);
+    await look(page, "disabled");
+    await page.getByRole("link", { name: "Delete" }).click();
+    await look(page, "delete");
+    await submit("Delete distribution");
+    await page.getByText("The distribution was deleted.").waitFor();
+    await look(page, "deleted");
+    say("deleted", { listed: await page.getByRole("link", { name: web }).count() });
+
+    await create("streaming");
+    await page.getByLabel("Log bucket").fill("logs.s3.amazonaws.com");
+    await page.getByLabel("Log prefix").fill("films/");
+    await submit("Create distribution");
+    await page.getByRole("status").waitFor();
+    await look(page, "streaming-with-logs");
+    await turn("streaming", { id: (await page.locator("h1").textContent()).trim(), ...await shown() });
+  },
+
+  // A public key, a key group of it and an identity: added, refused where they can't be, and deleted.
+  async keys() {
+    const page = await open();
+    await login(page);
+    const submit = (name) => page.getByRole("button", { name, exact: true }).click();
+    const row = (name) => page.getByRole("row").filter({ hasText: name });
+    const idOf = async (name) => (await row(name).getByRole("rowheader").textContent()).trim();
+    const none = (name) => page.locator("section", { has: page.getByRole("heading", { name }) }).getByText("None.").waitFor();
+    await page.goto(`${base}/keys/public`);
+    await page.getByLabel("Name").fill("console-key");
+    await page.locator("#encoded_key").fill("-----BEGIN PUBLIC KEY-----\nnothing\n-----END PUBLIC KEY-----");
+    await submit("Add public key");
+    await page.getByRole("alert").waitFor();
+    await look(page, "key-refused");
+    if ((await page.getByLabel("Name").inputValue()) !== "console-key") fail("what was typed is gone");
+    await page.locator("#encoded_key").fill(process.env.PUBLIC_KEY);
+    await page.getByLabel("Comment").fill("signs films");
+    await submit("Add public key");
+    await row("console-key").waitFor();
+    await look(page, "key-added");
+    const key = await idOf("console-key");
+
+    await page.goto(`${base}/keys/groups`);
+    await page.getByLabel("Name").fill("console-group");
+    await page.locator("#keys").fill("KNOPE");
+    await submit("Add key group");
+    await page.getByRole("alert").waitFor();
+    await look(page, "group-refused");
+    await page.locator("#keys").fill(key);
+    await page.getByLabel("Comment").fill("all signers");
+    await submit("Add key group");
+    await row("console-group").waitFor();
+    await look(page, "group-added");
+    const group = await idOf("console-group");
+
+    await page.goto(`${base}/keys/identities`);
+    await page.getByLabel("Comment").fill("for the vault");
+    await submit("Add identity");
+    await row("for the vault").waitFor();
+    await look(page, "identity-added");
+    const identity = await idOf("for the vault");
+    await turn("added", { key, group, identity });
+
+    // In use it stays, and the page says why.
+    await page.goto(`${base}/keys/public`);
+    await submit(`Delete ${key}`);
+    await page.getByText("PublicKeyInUse").waitFor();
+    await look(page, "key-in-use");
+    await page.goto(`${base}/keys/groups`);
+    await submit(`Delete ${group}`);
+    await none("Key groups");
+    await look(page, "group-deleted");
+    await page.goto(`${base}/keys/public`);
+    await submit(`Delete ${key}`);
+    await none("Public keys");
+    await look(page, "key-deleted");
+    await page.goto(`${base}/keys/identities`);
+    await submit(`Delete ${identity}`);
+    await none("Origin access identities");
+    await look(page, "identity-deleted");
+    await turn("deleted");
+  },
+
   // Every other page, in the dark and in a narrow window.
   async tour() {
     const page = await open({ colorScheme: "dark", viewport: { width: 420, height: 800 } });

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Api, Keys};
 use crate::players::Outcome;
@@ -57,10 +57,23 @@ pub fn boto3(api: &Api, keys: &Keys, script: &str, case: &str, checks: u64, word
 
 /// As [`boto3`], at any endpoint.
 pub fn boto3_at(endpoint: &str, keys: &Keys, script: &str, case: &str, checks: u64, words: &[&str]) -> Value {
+    boto3_with(endpoint, keys, &[], script, case, checks, words)
+}
+
+/// As [`boto3_at`], with more environment; what of it tests/api/aws/run reads, that file says.
+pub fn boto3_with(
+    endpoint: &str,
+    keys: &Keys,
+    env: &[(&str, &str)],
+    script: &str,
+    case: &str,
+    checks: u64,
+    words: &[&str],
+) -> Value {
     let file = format!("{script}.py");
     let mut all = vec![file.as_str(), case, endpoint, &keys.id, &keys.secret];
     all.extend(words);
-    let done = run(keys, &[], &all).expect(0);
+    let done = run(keys, env, &all).expect(0);
     let said: Value =
         serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{script} {case}: {e}: {done:?}"));
     let failed: Vec<&str> =
@@ -78,8 +91,12 @@ pub fn cli(api: &Api, keys: &Keys, words: &[&str]) -> Outcome {
 
 /// As [`cli`], with more environment.
 pub fn cli_with(api: &Api, keys: &Keys, env: &[(&str, &str)], words: &[&str]) -> Outcome {
-    let endpoint = api.endpoint();
-    let mut all = vec!["aws", "--endpoint-url", &endpoint, "--output", "json", "cloudfront"];
+    cli_at(&api.endpoint(), keys, env, words)
+}
+
+/// As [`cli_with`], at any endpoint.
+pub fn cli_at(endpoint: &str, keys: &Keys, env: &[(&str, &str)], words: &[&str]) -> Outcome {
+    let mut all = vec!["aws", "--endpoint-url", endpoint, "--output", "json", "cloudfront"];
     all.extend(words);
     run(keys, env, &all)
 }
@@ -91,4 +108,34 @@ pub fn json(done: Outcome) -> Value {
         return Value::Null;
     }
     serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {done:?}"))
+}
+
+/// awscli's own waiters, their models as they are but for the seconds between two questions: what `AWS_DATA_PATH` is to name.
+pub fn quick_waiters(folder: &Path) -> String {
+    let to = folder.join("cloudfront/2020-05-31");
+    std::fs::create_dir_all(&to).unwrap();
+    let waiter = |operation: &str, argument: &str, expected: &str, tries: u32| {
+        json!({
+            "delay": 2, "maxAttempts": tries, "operation": operation,
+            "acceptors": [{"matcher": "path", "argument": argument, "state": "success", "expected": expected}],
+        })
+    };
+    let waiters = json!({"version": 2, "waiters": {
+        "StreamingDistributionDeployed": waiter("GetStreamingDistribution", "StreamingDistribution.Status", "Deployed", 25),
+        "DistributionDeployed": waiter("GetDistribution", "Distribution.Status", "Deployed", 35),
+        "InvalidationCompleted": waiter("GetInvalidation", "Invalidation.Status", "Completed", 30),
+    }});
+    std::fs::write(to.join("waiters-2.json"), waiters.to_string()).unwrap();
+    folder.display().to_string()
+}
+
+/// A folder with an `aws` in it, for a `PATH`: the command line as people call it. A bundle in `AWS_CA_BUNDLE` counts.
+pub fn command_folder(folder: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let script =
+        format!("#!/bin/sh\nPENSTOCK_CA_BUNDLE=$AWS_CA_BUNDLE exec '{}' aws \"$@\"\n", runner().display());
+    let file = folder.join("aws");
+    std::fs::write(&file, script).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder.to_owned()
 }
