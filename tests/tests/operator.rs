@@ -222,7 +222,9 @@ fn apply_refuses_a_file_with_the_words_of_the_start_and_then_nothing_has_changed
         assert_eq!(started.code, 1, "{started:?}");
         assert!(started.stderr.contains(reason), "{reason}\n--- at the start:\n{}", started.stderr);
     }
-    for (text, says) in [("", "distributions"), ("{}", "distributions")] {
+    for (text, says) in
+        [("", "distributions"), ("{}", "distributions"), ("distributions:\n", "distributions")]
+    {
         let refused = command(&["apply", "-f", &written("empty.yaml", text)]);
         assert!(refused.code == 1 && refused.stderr.contains(says), "{text:?}: {refused:?}");
     }
