@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 
 use proto::distribution::Invalid;
 use proto::v1::Distribution;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::documents::DocumentError;
 use crate::store::{ConfigStore, StoreError};
@@ -128,9 +129,16 @@ fn yes() -> bool {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeclaredSet {
-    /// All distributions this file makes. The key must be there, so that an emptied or half-written file is refused
+    /// All distributions this file makes. The key must be there with a list, so that an emptied or half-written file is refused
     /// instead of deleting everything.
+    #[serde(deserialize_with = "list")]
     pub distributions: Vec<Declared>,
+}
+
+/// A list; nothing at all, which YAML otherwise takes for an empty one, is what a file cut short behind its key says.
+fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Declared>, D::Error> {
+    let written: Option<Vec<Declared>> = Deserialize::deserialize(from)?;
+    written.ok_or_else(|| D::Error::custom("names nothing: write [] to delete all that the file has made"))
 }
 
 /// Why a file was not applied.

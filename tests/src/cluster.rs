@@ -74,6 +74,8 @@ pub struct Setup {
     pub distributions: String,
     /// YAML of the credential `reader` instead of the right keys; `ID` and `SECRET` in it stand for these.
     pub reader: Option<String>,
+    /// Whether control follows no file: the operator's command applied it once, and may apply others.
+    pub applied: bool,
 }
 
 /// One box: a process, how to start it again, and its ports.
@@ -222,7 +224,10 @@ impl Cluster {
         let authority = setup.tls.then(|| Authority::make(folder));
         let own =
             authority.as_ref().map(|authority| authority.section("control", "control")).unwrap_or_default();
-        let text = control_yaml(&grpc, &metrics, &clients, &distributions, &api) + &own + &setup.control;
+        let mut text = control_yaml(&grpc, &metrics, &clients, &distributions, &api) + &own + &setup.control;
+        if setup.applied {
+            text = text.replace(&format!("distributions_file: {distributions}\n"), "");
+        }
         let config = write(folder, "control.yaml", &text);
         let mut control = Node::start(
             "control",
@@ -233,6 +238,9 @@ impl Cluster {
             folder,
         );
         control.wait_ready();
+        if setup.applied {
+            command(&grpc, &["apply", "-f", &distributions]).expect(0);
+        }
 
         let (id, secret) = s3.keys();
         let mut own = origins_yaml(&endpoint, id, secret, setup.reader.as_deref());
@@ -424,12 +432,17 @@ impl Cluster {
             args.extend(words);
             return crate::players::run(20, product("penstock-control").to_str().unwrap(), &args);
         }
-        let endpoint = format!("http://{}", self.control.addr);
-        let token = tokens::derived("operator", "*");
-        let mut args = vec!["--control", &endpoint, "--token", &token];
-        args.extend(words);
-        crate::players::run(20, product("penstock-control").to_str().unwrap(), &args)
+        command(&self.control.addr, words)
     }
+}
+
+/// Runs `penstock-control` with these words against the control whose gRPC is at `addr`, as an operator.
+fn command(addr: &str, words: &[&str]) -> crate::players::Outcome {
+    let endpoint = format!("http://{addr}");
+    let token = tokens::derived("operator", "*");
+    let mut args = vec!["--control", &endpoint, "--token", &token];
+    args.extend(words);
+    crate::players::run(20, product("penstock-control").to_str().unwrap(), &args)
 }
 
 pub(crate) fn with_config(path: &str) -> Vec<String> {

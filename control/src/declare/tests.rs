@@ -20,6 +20,15 @@ const TWO: &str = "distributions:
   - {name: site, kind: web, origin: site.s3.eu-west-1.amazonaws.com, credential: reader}
 ";
 
+#[test]
+fn a_file_that_names_no_list_is_refused_and_an_empty_list_is_one() {
+    for text in ["", "{}", "distributions:", "distributions:\n", "distributions: ~", "distributions: ''"] {
+        let refused = DeclaredSet::parse(text).unwrap_err().to_string();
+        assert!(refused.contains("distributions"), "{text:?}: {refused}");
+    }
+    assert!(DeclaredSet::parse("distributions: []").unwrap().distributions.is_empty());
+}
+
 #[tokio::test]
 async fn applying_twice_writes_once_and_ids_stay() {
     let store = memory::open().await.unwrap();
