@@ -56,10 +56,16 @@ impl Stage {
         let bytes = file.len() as u64;
         let read = tokio::task::spawn_blocking(move || admitted(file)).await;
         let read = read.map_err(|broken| StageError::Unverified(broken.to_string()))?;
+        let read = read.and_then(|segment| match segment.id == *id {
+            true => Ok(self.document(&segment, bytes)),
+            false => Err(format!("it is segment {}", segment.id)),
+        });
         let document = match read {
-            Ok(segment) if segment.id == *id => self.document(&segment, bytes),
-            Ok(other) => return Ok(left_alone(key, &format!("it is segment {}", other.id))),
-            Err(reason) => return Ok(left_alone(key, &reason)),
+            Ok(document) => document,
+            Err(reason) => {
+                tracing::error!(%key, %reason, "an object in staging that nobody entered is no segment: it is left alone");
+                return Ok(());
+            }
         };
         for _ in 0..ATTEMPTS {
             let mark: Known<LogMark> = ledger::read(&*self.store, &mark_key).await?;
@@ -78,8 +84,4 @@ impl Stage {
         }
         Err(StoreError::Conflict { key: document_key }.into())
     }
-}
-
-fn left_alone(key: &str, reason: &str) {
-    tracing::error!(%key, %reason, "an object in staging that nobody entered is no segment: it is left alone");
 }
