@@ -123,6 +123,8 @@ pub(crate) fn recover(
         Err(source) => return Err(SpoolError::Io { path: folder.join("epochs"), source }),
     }
     writer.next.number += parts.iter().filter(|part| !part.footed).count() as u64;
+    // The journal must not outlive the records it has passed: a process that was killed has left some to the system only.
+    writer.sync_left(&parts).map_err(failed)?;
     match writer.make_fit(Writer::begin_journal) {
         Ok(()) => writer.forget_gone(&replay.gone),
         Err(error) if parts.is_empty() => writer.failed("journal", &error),
@@ -328,6 +330,14 @@ impl Writer {
         }
         replay.records(&id, &records);
         Ok(Some(Left { path, id, bytes: good, records, footed }))
+    }
+
+    /// Waits until the parts that were read are on the medium, with their names.
+    fn sync_left(&self, parts: &[Left]) -> io::Result<()> {
+        for part in parts {
+            self.disk.append(&part.path)?.sync()?;
+        }
+        if parts.is_empty() { Ok(()) } else { self.disk.sync_folder(&self.folder) }
     }
 
     /// The journal that stands now is this process's: what others have given away is no matter to it.

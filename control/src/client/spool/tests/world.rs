@@ -51,6 +51,7 @@ pub(crate) struct World {
     stand: BTreeMap<u64, Instant>,
     // Those that a power cut may have cost.
     young: BTreeSet<u64>,
+    was_cut: bool,
     control: Control,
     // The process of each client, and when each process died.
     clients: Vec<usize>,
@@ -78,6 +79,7 @@ impl World {
             made: BTreeMap::new(),
             stand: BTreeMap::new(),
             young: BTreeSet::new(),
+            was_cut: false,
             control: Control::default(),
             clients: Vec::new(),
             died_ms: Vec::new(),
@@ -119,6 +121,7 @@ impl World {
 
     /// The power is gone: what was said to stand a moment ago may be gone as well.
     pub(crate) fn lose_power(&mut self) {
+        self.was_cut = true;
         let age = Duration::from_millis(self.config.sync_ms);
         let is_young = |at: &Instant| !self.config.durable && *at + age >= self.now;
         self.young.extend(self.stand.iter().filter(|(_, at)| is_young(at)).map(|(n, _)| *n));
@@ -243,7 +246,10 @@ impl World {
         let lost: BTreeSet<u64> = self.stand.keys().copied().filter(|n| !self.has(&seen, *n)).collect();
         let old: Vec<_> = lost.difference(&self.young).collect();
         assert!(old.is_empty(), "{about}: acknowledged and lost: {old:?}");
-        let tattered: BTreeSet<String> = lost.iter().map(|n| client_id(self.made[n].0)).collect();
+        // After a power cut, of a batch that nobody was told of, any may be there: a STOP without its PLAY.
+        let untold = self.made.keys().filter(|n| self.was_cut && !self.has(&seen, **n));
+        let tattered: BTreeSet<String> =
+            lost.iter().chain(untold).map(|n| client_id(self.made[n].0)).collect();
         for (client, records) in sessions {
             let is_whole = !tattered.contains(client);
             self.check_session(client, &records, is_whole, about);
