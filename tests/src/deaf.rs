@@ -137,9 +137,8 @@ fn frames(
     let mut first = vec![0; preface];
     from.read_exact(&mut first)?;
     to.write_all(&first)?;
-    let mut whole = Vec::new();
     loop {
-        whole.resize(HEAD, 0);
+        let mut whole = vec![0; HEAD];
         from.read_exact(&mut whole)?;
         let len = u32::from_be_bytes([0, whole[0], whole[1], whole[2]]) as usize;
         whole.resize(HEAD + len, 0);

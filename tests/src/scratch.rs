@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use tempfile::TempDir;
@@ -16,12 +16,12 @@ use tempfile::TempDir;
 const SWEEP: &str = r#"while IFS= read -r folder; do set -- "$@" "$folder"; done
 for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$@" && exit; sleep 0.3; done"#;
 
-static SWEEPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+static SWEEPER: LazyLock<Mutex<Child>> = LazyLock::new(|| {
     let mut command = Command::new("sh");
     command.args(["-c", SWEEP]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     // Of a group of its own: what a terminal's interrupt ends is us.
-    let child = command.process_group(0).spawn().unwrap();
-    Mutex::new(child.stdin.unwrap())
+    // It ends after us: nobody waits for it.
+    Mutex::new(command.process_group(0).spawn().unwrap())
 });
 
 /// A temporary folder: removed when dropped, or else when this process has ended.
@@ -33,7 +33,7 @@ pub fn folder() -> TempDir {
 
 fn promise(folder: &Path) {
     let mut sweeper = SWEEPER.lock().unwrap_or_else(|e| e.into_inner());
-    writeln!(sweeper, "{}", folder.display()).unwrap();
+    writeln!(sweeper.stdin.as_mut().unwrap(), "{}", folder.display()).unwrap();
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn places(address: SocketAddr, secret: Secret) -> Places {
         endpoint: Some(format!("http://{address}")),
         region: "us-east-1".into(),
         ca_file: None,
-        keys: Keys { access_key_id: KEY.into(), secret },
+        keys: Keys::Given { access_key_id: KEY.into(), secret },
         hosts: BTreeMap::new(),
     }
 }

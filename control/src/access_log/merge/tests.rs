@@ -3,9 +3,9 @@
 use super::*;
 
 mod cases;
+mod clocks;
 mod losses;
 mod saboteur;
-mod clocks;
 mod simulation;
 mod stores;
 mod world;

@@ -21,9 +21,12 @@ fn find(bytes: &[u8], text: &str) -> usize {
     places[0]
 }
 
+/// What is done to a file's bytes.
+type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 #[test]
 fn a_journal_whose_tail_is_zeros_or_worse_is_as_good_as_one_that_is_cut_there() {
-    let tails: [&dyn Fn(&mut Vec<u8>); 4] = [
+    let tails: [Damage<'_>; 4] = [
         &|journal| journal.extend([0; 700]),
         &|journal| journal.extend([0x5a; 700]),
         // The last step was written in part.

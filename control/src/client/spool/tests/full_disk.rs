@@ -25,7 +25,10 @@ async fn a_really_full_disk_loses_the_oldest_events_counts_them_and_goes_on() {
     let allowed = Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success());
     if !allowed {
         // Not eprintln: of a test that passes, that is never seen.
-        let _ = writeln!(std::io::stderr(), "a full disk: NOT RUN: this machine lets nobody make mount namespaces");
+        let _ = writeln!(
+            std::io::stderr(),
+            "a full disk: NOT RUN: this machine lets nobody make mount namespaces"
+        );
         return;
     }
     let dir = tempfile::tempdir().unwrap();
