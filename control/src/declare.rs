@@ -138,7 +138,9 @@ pub struct DeclaredSet {
 /// A list; nothing at all, which YAML otherwise takes for an empty one, is what a file cut short behind its key says.
 fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Declared>, D::Error> {
     let written: Option<Vec<Declared>> = Deserialize::deserialize(from)?;
-    written.ok_or_else(|| D::Error::custom("names nothing: write [] to delete all that the file has made"))
+    written.ok_or_else(|| {
+        D::Error::custom("`distributions` names nothing: write [] to delete all that the file has made")
+    })
 }
 
 /// Why a file was not applied.

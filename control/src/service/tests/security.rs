@@ -238,7 +238,9 @@ async fn with_tls_a_certificate_of_the_cluster_s_ca_or_a_token_inside_it_is_need
     // Without TLS nothing is answered.
     let plain = Credentials::from(master().token(Role::Operator, None));
     let mut admin = Admin::new(&replica.url(), &plain).unwrap();
-    assert_eq!(admin.nodes().await.unwrap_err().reason, Reason::Unavailable);
+    // What it meets first is the end of the connection, or a TLS alert, which is no frame of HTTP/2.
+    let reason = admin.nodes().await.unwrap_err().reason;
+    assert!(matches!(reason, Reason::Unavailable | Reason::Internal), "{reason:?}");
     // A node with a certificate alone follows the config.
     put(&replica.control.store, A, "a.example").await;
     let node = NodeConfig {

@@ -309,8 +309,8 @@ async fn what_staging_would_refuse_of_an_edge_the_sweeper_does_not_enter_and_wha
     let good = || record(1, "E1", BEGIN_MS, in_a(""));
     let strange_id = proto::v1::AccessRecord { distribution_id: "../E1".into(), ..good() };
     let strange_place = record(1, "E1", BEGIN_MS, Some(target("one.example", "../logs", "")));
-    let before_edges = record(1, "E1", HOUR_MS, in_a(""));
-    let orphans = [strange_id, strange_place, before_edges, good()];
+    let strange_account = record(1, "E1", BEGIN_MS, Some(target("one.example", "logs", "12")));
+    let orphans = [strange_id, strange_place, strange_account, good()];
     for (number, record) in (1..).zip(orphans) {
         // Each of its own edge: none waits for another.
         let file = segment(&format!("edge-{number}"), 1, 1, &[record]);

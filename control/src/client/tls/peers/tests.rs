@@ -212,10 +212,11 @@ async fn a_peer_that_says_nothing_or_nonsense_holds_up_nobody() {
     noisy.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let incoming = [Ok(silent_far), Ok(noisy_far), Err("the listener's trouble"), Ok(good_far)];
     let mut accepted = Box::pin(far.accepted(futures::stream::iter(incoming)));
-    let dialled = tokio::spawn(async move { near.connect("peer.example", good).await.map(drop) });
+    let dialled = tokio::spawn(async move { near.connect("peer.example", good).await });
     let error = accepted.next().await.unwrap().map(drop).unwrap_err();
     assert_eq!(error, "the listener's trouble", "passed on");
     assert!(accepted.next().await.unwrap().is_ok());
+    // It stays open until here: who leaves before the other has shaken hands is left out.
     dialled.await.unwrap().unwrap();
     drop(silent);
     assert!(accepted.next().await.is_none(), "the others are left out");
