@@ -277,6 +277,8 @@ fn held_up_by(nodes: &[NodeStatus], newest: &Revision, change: &Change<'_>) -> S
             |f: &&String| change.enabled && status.condition != "lapsed" && !node.features.contains(f);
         let lacking: Vec<&str> = change.required_features.iter().filter(lacks).map(String::as_str).collect();
         let refusal = if change.id.is_empty() { None } else { find(node.refusals.as_ref(), change.id) };
+        // Who serves nothing of what is disabled does what is asked.
+        let refusal = refusal.filter(|refusal| change.enabled || refusal.serves_older);
         if applied < change.revision {
             let since = match status.condition.as_str() {
                 "lapsed" => format!("lapsed {} ago", seconds(status.lapsed_ms)),

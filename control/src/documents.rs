@@ -31,7 +31,7 @@
 //! | `shield_map` | the `ShieldMap` in force, protobuf |
 //! | `head`, `store_id` | see [`crate::store`] |
 //!
-//! A transaction that changes a distribution also claims and releases its names, so that no two distributions ever have
+//! A transaction that changes a distribution also claims its names, and releases those given up (what does not fit, right after: `api::names`), so that no two distributions ever have
 //! one, and touches the head, which makes it the next config revision.
 
 use std::time::Duration;

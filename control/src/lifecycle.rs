@@ -2,8 +2,8 @@
 //!
 //! Every node that registers gets an entry in the durable *roster* and counts from then on. The *floor* is the highest config revision that all
 //! that count have acknowledged; it is a document of the store, so every replica tells the same, and it only ever rises. A change is Deployed
-//! once the floor has reached its revision, and no node that counts refuses its document (one that a newer control wrote, or that is damaged): such a
-//! node has applied the revision, and serves by the form before.
+//! once the floor has reached its revision, and no node that counts refuses its document (one that a newer control wrote): such a node has applied
+//! the revision, and serves by the form before or not at all. Nor is one Deployed that control can't read: nodes were sent the form before.
 //!
 //! ```text
 //!           Register                lease lapses            exclude_after             applied the newest revision

@@ -8,6 +8,7 @@ mod reload;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -33,22 +34,33 @@ use reload::Reload;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let config = options.config.as_deref();
-    let result = match &options.command {
-        _ if options.check_config => check(config),
-        None | Some(Command::Serve) => serve(config).await,
-        Some(Command::Sign(sign)) => cli::sign::run(sign),
-        Some(command) => cli::call(&options, command).await,
-    };
+    let result =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads").and_then(
+            |runtime| {
+                let result = runtime.block_on(run(&options));
+                // A file that hangs (a dead network mount) must not keep a process that is done.
+                runtime.shutdown_timeout(Duration::from_secs(1));
+                result
+            },
+        );
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("penstock-control: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(options: &Options) -> Result<()> {
+    let config = options.config.as_deref();
+    match &options.command {
+        _ if options.check_config => check(config),
+        None | Some(Command::Serve) => serve(config).await,
+        Some(Command::Sign(sign)) => cli::sign::run(sign),
+        Some(command) => cli::call(options, command).await,
     }
 }
 

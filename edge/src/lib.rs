@@ -221,7 +221,7 @@ async fn follow_changes(shared: Arc<Shared>, applied: OnceLock<Applied>, shutdow
         let newest = catalogue.borrow_and_update().clone();
         shared.withdrawals.settle(&newest);
         let new = || newest.purges.iter().filter(|purge| !done.contains(&purge.id));
-        let scope = Scope::of_purges(new());
+        let scope = if newest.has_lost_purges(&done) { newest.whole() } else { Scope::of_purges(new()) };
         if !scope.is_empty() {
             tracing::info!(orders = new().count(), revision = newest.revision.number, "purge");
             shared.library.purge(&Arc::new(scope)).await;

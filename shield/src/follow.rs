@@ -24,7 +24,8 @@ pub async fn follow(
     loop {
         let newest = catalogue.borrow_and_update().clone();
         apply(&shield, &newest).await;
-        let scope = Scope::of_purges(newest.purges.iter().filter(|purge| !done.contains(&purge.id)));
+        let new = newest.purges.iter().filter(|purge| !done.contains(&purge.id));
+        let scope = if newest.has_lost_purges(&done) { newest.whole() } else { Scope::of_purges(new) };
         if !scope.is_empty() {
             let entries = shield.purge(&scope).await;
             let orders = newest.purges.iter().filter(|purge| !done.contains(&purge.id)).count();

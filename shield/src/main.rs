@@ -97,7 +97,11 @@ fn main() -> anyhow::Result<()> {
     }
     // The first provider installed stays; there is only this one in the build.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(file, credentials))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(file, credentials));
+    // A file that hangs (a dead network mount) must not keep a process that is done.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
 }
 
 async fn run(file: File, credentials: Credentials) -> anyhow::Result<()> {

@@ -8,7 +8,8 @@
 //! refused lately a quarter; a file that was refused three times goes into staging and its segments are done with.
 //!
 //! **Memory is bounded**: segments are read through a cache of [`MergeConfig::cache_bytes`], lists are made for as many segments at a time as fit in
-//! there, and files are built within [`MergeConfig::memory_bytes`]. A group with more than [`MergeConfig::file_bytes`] gets several files.
+//! there, and files are built within [`MergeConfig::memory_bytes`]; what is built and on its way into a bucket, packed, is one file for each
+//! of [`MergeConfig::concurrency`] lanes. A group with more than [`MergeConfig::file_bytes`] gets several files.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -2,10 +2,10 @@
 //!
 //! etcd takes 128 operations a transaction by default, and an update may trade a hundred CNAMEs for a hundred others. What doesn't fit is released
 //! right after the change. Should that fail, or the process end between the two, a name stays claimed by a distribution that no longer has it;
-//! whoever asks for it next finds that out and releases it.
+//! whoever asks for it next finds that out and releases it, also when that distribution has been deleted since.
 //!
 //! What a distribution has is told by what nodes get of it. A web distribution of the API may have names and nothing for nodes: its claims say its
-//! account too, so that its resource is found.
+//! account too, so that its resource is found. (Those of an earlier build don't; then the resources of all accounts are looked through.)
 
 use proto::v1::DistributionKind;
 
@@ -13,11 +13,13 @@ use super::held::Held;
 use super::resource::{self, Kind};
 use super::web::WebConfig;
 use super::xml;
-use crate::documents::{self, DISTRIBUTIONS, NAMES};
+use crate::documents::{self, API, DISTRIBUTIONS, NAMES};
 use crate::store::{ConfigStore, StoreError, Transaction};
 
 /// Most writes of a transaction that has names to give up.
 const WRITES: usize = 120;
+/// Most conditions of a transaction: etcd counts them as it counts writes.
+pub(super) const CONDITIONS: usize = 128;
 
 /// What stands at the name of a web distribution of the API.
 pub(super) fn claim_of_web(id: &str, account: &str) -> String {
@@ -87,9 +89,22 @@ async fn still_stale(
         let has = names.iter().any(|name| name == host);
         return Ok((!has).then(|| held.hold(release)));
     }
-    let Some(owner) = document else { return Ok(None) };
+    let Some(owner) = document else {
+        // Deleted; or nodes never got anything of it.
+        let release = release.when(format!("{DISTRIBUTIONS}{id}"), 0);
+        if !account.is_empty() {
+            return Ok(Some(release.when(resource::key(Kind::Distribution, account, id), 0)));
+        }
+        return Ok((!is_web_of_anybody(store, id).await?).then_some(release));
+    };
     let has = owner.document.domain == host || owner.document.aliases.iter().any(|alias| alias == host);
     Ok((!has).then(|| release.when(format!("{DISTRIBUTIONS}{id}"), owner.modified)))
+}
+
+/// Whether any account has a web distribution `id`.
+async fn is_web_of_anybody(store: &dyn ConfigStore, id: &str) -> Result<bool, StoreError> {
+    let all = store.list(&format!("{API}{}/", Kind::Distribution.as_str())).await?.entries;
+    Ok(all.iter().any(|entry| entry.key.rsplit('/').next() == Some(id)))
 }
 
 /// A web distribution of the API and its names; `None` if there is no such resource.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use proto::distribution::{lacking_features, validate};
 use proto::object::OriginId;
+use proto::purge::Scope;
 use proto::v1::{Delta, Distribution, Published, Purge, Revision};
 
 pub use access::Access;
@@ -136,6 +137,17 @@ impl Catalogue {
         }
         next.access.take(delta.published.unwrap_or_default());
         next
+    }
+
+    /// Whether there may have been purges that are neither in `done` (all that were carried out at the last look) nor listed any more: the list
+    /// is full, and nothing of what it had then is left.
+    pub fn has_lost_purges(&self, done: &HashSet<String>) -> bool {
+        self.purges.len() >= PURGES_KEPT && !self.purges.iter().any(|purge| done.contains(&purge.id))
+    }
+
+    /// Everything of all origins: what is to be forgotten where orders were lost.
+    pub fn whole(&self) -> Scope {
+        Scope::of(self.origins.keys().map(|origin| (origin.as_str(), "", false)))
     }
 
     fn upsert(&mut self, document: Distribution, known: Option<Arc<Distribution>>) {
@@ -274,6 +286,26 @@ pub(crate) mod tests {
         let delta = Delta { revision: Some(at(3)), deletes: vec![one.id.clone()], ..Default::default() };
         assert_eq!(accounts(&second.apply(delta)), ["", "111111111111"], "one of two is left");
         assert_eq!(accounts(&first), ["111111111111", "222222222222"], "a catalogue is a value");
+    }
+
+    #[test]
+    fn orders_that_were_dropped_unseen_are_noticed() {
+        let orders = |from: usize, to: usize| {
+            let purges = (from..to).map(|i| Purge { id: i.to_string(), ..Default::default() });
+            Delta { revision: Some(at(2)), purges: purges.collect(), ..Default::default() }
+        };
+        let done = |catalogue: &Catalogue| catalogue.purges.iter().map(|p| p.id.clone()).collect();
+        let first = Catalogue::empty()
+            .replace(at(1), vec![document("E1234567890123", "a.example")], vec![])
+            .apply(orders(0, 10));
+        let seen: HashSet<String> = done(&first);
+        assert!(
+            !first.apply(orders(10, PURGES_KEPT + 9)).has_lost_purges(&seen),
+            "one that was seen is left"
+        );
+        let lost = first.apply(orders(10, PURGES_KEPT + 11));
+        assert!(lost.has_lost_purges(&seen) && !lost.whole().is_empty());
+        assert!(!lost.has_lost_purges(&done(&lost)));
     }
 
     #[test]

@@ -6,8 +6,10 @@
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, select_ok};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -77,9 +79,26 @@ pub fn inside(tls: Tls, dialer: Option<Dialer>) -> Dialer {
     })
 }
 
+/// How long one address of a name is tried alone before the next is tried beside it, as RFC 8305 has it.
+const NEXT_ADDRESS: Duration = Duration::from_millis(300);
+
 async fn tcp(uri: &Uri) -> io::Result<Box<dyn Connection>> {
     let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
-    let stream = TcpStream::connect(authority).await?;
+    let addresses = (0u32..).zip(tokio::net::lookup_host(authority).await?);
+    let tries: Vec<_> = addresses
+        .map(|(n, address)| {
+            let turn = tokio::time::sleep(NEXT_ADDRESS * n);
+            async move {
+                turn.await;
+                TcpStream::connect(address).await
+            }
+            .boxed()
+        })
+        .collect();
+    if tries.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("{authority} has no address")));
+    }
+    let (stream, _others) = select_ok(tries).await?;
     stream.set_nodelay(true)?;
     Ok(Box::new(stream))
 }

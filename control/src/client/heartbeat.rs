@@ -74,9 +74,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 async fn register(shared: &Shared, at: usize) -> Result<RegisterResponse, RemoteError> {
-    // Both of one moment: what is refused belongs to what was applied.
-    let catalogue = shared.catalogue.borrow().clone();
+    // What was applied first: refusals may be of a newer revision than it, never of an older one.
     let applied = shared.applied.borrow().clone();
+    let catalogue = shared.catalogue.borrow().clone();
     let applied = applied.or_else(|| (!catalogue.is_empty()).then(|| catalogue.revision.clone()));
     let config = &shared.config;
     let state = *shared.state.borrow();

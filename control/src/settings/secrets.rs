@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::seal::key::KeyError;
 use crate::seal::{Sealer, SealingKey};
@@ -18,7 +18,13 @@ pub struct SecretsSettings {
     /// Files of keys that open too: one that is to seal soon, or did before.
     pub old_key_files: Vec<PathBuf>,
     /// Such keys themselves, which suits the environment.
+    #[serde(deserialize_with = "keys")]
     pub old_keys: Vec<String>,
+}
+
+/// A list; of anything else the reader would say what it is, which is a key.
+fn keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Vec::deserialize(from).map_err(|_| serde::de::Error::custom("old_keys: is a list of keys"))
 }
 
 impl std::fmt::Debug for SecretsSettings {

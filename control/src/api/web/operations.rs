@@ -30,7 +30,7 @@ pub struct WebDistribution {
     pub config: WebConfig,
     /// `InProgress` or `Deployed`; while it is enabled, `Unsupported: ` and what of it edges can't do.
     pub status: String,
-    /// Whether every node has applied its last change, whatever they can do with it.
+    /// Whether every node has applied its last change, and none refuses what it gets of it.
     pub deployed: bool,
     /// Its invalidations in progress.
     pub invalidations: usize,
@@ -138,6 +138,15 @@ async fn hold_referred(
     Ok(transaction)
 }
 
+/// Refuses what etcd would: a change that depends on more than it looks at in one transaction.
+fn fits(transaction: &Transaction) -> Result<(), ApiError> {
+    if transaction.conditions.len() <= names::CONDITIONS {
+        return Ok(());
+    }
+    let reason = "so many new CNAMEs, identities and key groups don't fit one change: add some of the CNAMEs by an update after it";
+    Err(ApiError::bad_request("TooManyDistributionCNAMEs", reason))
+}
+
 fn hosts(domain: &str, config: &WebConfig) -> Vec<String> {
     let mut hosts = config.aliases();
     hosts.insert(0, domain.to_owned());
@@ -205,6 +214,7 @@ pub async fn create(
             let key = tags_key(Kind::Distribution, account, &resource.id);
             transaction = transaction.put(key, tagging::encode(tags.clone()));
         }
+        fits(&transaction)?;
         match held::commit(&*context.store, transaction).await? {
             Committed::Done(modified) => {
                 let held = Held::new(Kind::Distribution, resource, config.tree().clone(), modified);
@@ -318,6 +328,7 @@ pub async fn update(
         );
         let mut transaction = held.replace(transaction, &next);
         let released = names::set_aside(&mut transaction);
+        fits(&transaction)?;
         match held::commit(&*context.store, transaction).await? {
             Committed::Done(modified) => {
                 names::release(&*context.store, id, &released).await;

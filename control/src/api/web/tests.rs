@@ -255,8 +255,13 @@ async fn a_name_belongs_to_one_distribution_of_all_accounts_and_kinds() {
     let (id, etag) = made(&bench, &with_alias("r", "WWW.example.com")).await;
     let taken = make(&bench, BOB, NEW, &with_alias("r", "www.EXAMPLE.com")).await;
     assert_eq!(refused(taken), (409, "CNAMEAlreadyExists"));
-    let name = crate::store::Transaction::default().put(format!("{NAMES}rtmp.example.com"), "EOTHER");
-    bench.commit(name).await;
+    let owner = proto::v1::Distribution {
+        id: "EOTHER".into(),
+        aliases: vec!["rtmp.example.com".into()],
+        ..Default::default()
+    };
+    let name = crate::store::Transaction::default().put(format!("{NAMES}rtmp.example.com"), owner.id.clone());
+    bench.commit(name.put(format!("{DISTRIBUTIONS}EOTHER"), prost::Message::encode_to_vec(&owner))).await;
     let path = format!("{id}/config");
     let update = put(ALICE, NEW, &path, &etag, &with_alias("r", "rtmp.example.com"));
     assert_eq!(refused(handle(&bench.context, &update).await), (409, "CNAMEAlreadyExists"));

@@ -2,11 +2,13 @@
 //!
 //! A node that applied a revision may have refused a document of it, and then serves by an older form or not at all: control must know, or it would
 //! call that document deployed. The list goes with every Register, so it is bounded; past the bound the rest is counted, and every distribution
-//! that isn't listed may be one of the rest.
+//! that isn't listed may be one of the rest. Documents that ask for a feature the node lacks come last and are not counted past the bound: what
+//! features a node has it tells besides, so that an old edge holds up what it can't serve, however much that is, and nothing else.
 
+use proto::distribution::lacking_features;
 use proto::v1::{Refusals, RefusedDistribution};
 
-use super::Catalogue;
+use super::{Catalogue, Refused};
 
 /// Documents listed by their ids.
 pub const LISTED_MOST: usize = 64;
@@ -26,13 +28,17 @@ pub struct Refusal {
 
 /// What a node with this catalogue tells control.
 pub(crate) fn refusals(catalogue: &Catalogue) -> Refusals {
-    let listed = catalogue.refused.iter().take(LISTED_MOST).map(|(id, refused)| RefusedDistribution {
-        id: id.clone(),
-        reason: refused.reason.clone(),
-        serves_older: catalogue.distributions.contains_key(id),
-    });
-    let count = u32::try_from(catalogue.refused.len()).unwrap_or(u32::MAX);
-    bounded(Refusals { listed: listed.collect(), count })
+    let lacks = |refused: &Refused| !lacking_features(&refused.document).is_empty();
+    let (lacking, wrong): (Vec<_>, Vec<_>) =
+        catalogue.refused.iter().partition(|(_, refused)| lacks(refused));
+    let count = wrong.len() + lacking.len().min(LISTED_MOST.saturating_sub(wrong.len()));
+    let listed =
+        wrong.into_iter().chain(lacking).take(LISTED_MOST).map(|(id, refused)| RefusedDistribution {
+            id: id.clone(),
+            reason: refused.reason.clone(),
+            serves_older: catalogue.distributions.contains_key(id),
+        });
+    bounded(Refusals { listed: listed.collect(), count: u32::try_from(count).unwrap_or(u32::MAX) })
 }
 
 /// `told` within the bounds, whoever told it. What is cut away stays counted.
@@ -97,6 +103,20 @@ mod tests {
         assert!(prost::Message::encoded_len(&told) < LISTED_MOST * (REASON_BYTES + 32));
         let other = find(Some(&told), "E9999999999999").unwrap();
         assert!(other.serves_older && other.reason.contains("3000"), "{other:?}");
+    }
+
+    #[test]
+    fn what_a_node_lacks_features_for_holds_up_nothing_else() {
+        let newer = |i: usize| Distribution {
+            required_features: vec!["of-tomorrow".into()],
+            ..document(&format!("E{i:013}"), &format!("{i}.example"))
+        };
+        let broken = Distribution { origin_host: "no".into(), ..document("EZZZZZZZZZZZZZ", "z.example") };
+        let all: Vec<_> = (0..100).map(newer).chain([broken]).collect();
+        let told = refusals(&Catalogue::empty().replace(at(1), all, vec![]));
+        assert_eq!((told.listed.len(), told.count), (LISTED_MOST, LISTED_MOST as u32));
+        assert!(find(Some(&told), "EZZZZZZZZZZZZZ").is_some(), "what is wrong is listed first");
+        assert_eq!(find(Some(&told), "E9999999999999"), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | `EPOCH-NUMBER.part` | the segment being written |
 //! | `EPOCH-NUMBER.seg` | a sealed one; empty: one that is gone already, whose number must be remembered a little longer |
 //! | `EPOCH-NUMBER.damaged` | one that can't be shipped; for a person to look at |
-//! | `EPOCH-NUMBER.gone` | empty: the youngest segment of the running process that was shipped or given up, see [`super::recover`] |
+//! | `EPOCH-NUMBER.gone` | empty: the youngest segment of the running process that was shipped or given up, see [`super::recover`](mod@super::recover) |
 //! | `sessions` | the journal of open sessions, see [`super::journal`] |
 //! | `*.new` | a file being replaced |
 

@@ -95,6 +95,7 @@ impl Iterator for Salvage {
 /// Records of a segment that may be damaged, as far as they can be told: those that can be read and those that must have stood between them.
 pub(crate) fn count_records(file: Bytes) -> u64 {
     let (mut records, mut untold) = (0, 0);
+    let bytes = file.len();
     for piece in Salvage::new(file) {
         match piece {
             // The first is the header.
@@ -102,7 +103,8 @@ pub(crate) fn count_records(file: Bytes) -> u64 {
             Piece::Frame { frame, .. } if frame.kind == Kind::Record => {
                 records += 1 + std::mem::take(&mut untold)
             }
-            Piece::Frame { frame, .. } if frame.kind == Kind::Footer => {
+            // The last one: a viewer's text within what is damaged may look like one too.
+            Piece::Frame { frame, end, .. } if frame.kind == Kind::Footer && end == bytes => {
                 return footer_records(&frame).map_or(records, |told| records.max(told));
             }
             Piece::Frame { .. } => {}

@@ -6,6 +6,7 @@
 //! what doesn't fit together stays unused until the next look. At the start a defect ends the process; later the files in use stay, the defect is
 //! logged and counted once, and the next look tries again when something has changed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +36,7 @@ use super::x509;
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes under way at a listener; more wait to be accepted.
+/// Handshakes under way at a listener. One more takes the place of the oldest: who connects and says nothing shuts out nobody.
 const HANDSHAKES: usize = 1024;
 /// Readings of the files until two agree.
 const READINGS: usize = 5;
@@ -218,8 +219,12 @@ fn roots(path: &Path, text: &[u8]) -> Result<RootCertStore, TlsError> {
         return Err(bad("ca", path, "holds no PEM block CERTIFICATE"));
     }
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| bad("ca", path, error))?;
+    match roots.add_parsable_certificates(certificates) {
+        (0, _) => return Err(bad("ca", path, "holds no certificate that can be used")),
+        (_, 0) => (),
+        (_, ignored) => {
+            tracing::warn!(file = %path.display(), ignored, "certificates that can't be used are left out")
+        }
     }
     Ok(roots)
 }
@@ -331,15 +336,32 @@ impl Tls {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
+        let mut turns = VecDeque::<CancellationToken>::new();
         let handshakes = connections.map(move |connection| {
             let current = self.current();
+            if turns.len() == HANDSHAKES
+                && let Some(oldest) = turns.pop_front()
+            {
+                oldest.cancel();
+            }
+            let displaced = CancellationToken::new();
+            turns.push_back(displaced.clone());
             async move {
                 let connection = match connection {
                     Ok(connection) => connection,
                     Err(error) => return Some(Err(error)),
                 };
                 let accepts = current.accepts.clone()?;
-                match timeout(HANDSHAKE, TlsAcceptor::from(accepts).accept(connection)).await {
+                let shaken = timeout(HANDSHAKE, TlsAcceptor::from(accepts).accept(connection));
+                let shaken = tokio::select! {
+                    biased;
+                    shaken = shaken => shaken,
+                    () = displaced.cancelled() => {
+                        tracing::debug!("a peer's TLS handshake made room for a newer one");
+                        return None;
+                    }
+                };
+                match shaken {
                     Ok(Ok(stream)) => Some(Ok(stream)),
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "a peer's TLS handshake failed");
@@ -352,7 +374,8 @@ impl Tls {
                 }
             }
         });
-        handshakes.buffer_unordered(HANDSHAKES).filter_map(std::future::ready)
+        // Those that were displaced end when they are next looked at: hence the double.
+        handshakes.buffer_unordered(2 * HANDSHAKES).filter_map(std::future::ready)
     }
 
     /// Shakes hands over `stream` with a server that must have a certificate for `host`.

@@ -221,8 +221,13 @@ async fn an_update_that_is_overtaken_is_412_and_a_delete_too() {
 #[tokio::test]
 async fn c13_a_name_claimed_between_look_and_write_is_409() {
     let (rig, store) = Meddled::rig().await;
-    let claim = || Transaction::default().put("names/media.example.com", "E00000000000000");
-    store.first(claim());
+    let owner = proto::v1::Distribution {
+        id: "E00000000000000".into(),
+        aliases: vec!["media.example.com".into()],
+        ..Default::default()
+    };
+    let claim = Transaction::default().put("names/media.example.com", owner.id.clone());
+    store.first(claim.put("distributions/E00000000000000", prost::Message::encode_to_vec(&owner)));
     let body = newest("1", true, &aliases(1, &["media.example.com"]));
     let create = call(V2020, Method::POST, &[]).with_body(&body);
     refused(handle(&rig.context, &create).await, 409, "CNAMEAlreadyExists");
@@ -329,10 +334,13 @@ async fn a_claim_that_outlived_its_name_gives_way_to_whoever_asks() {
         let updated = rig.put_config(V2020, id(&made), etag(&made), &own).await.unwrap();
         let other = newest("2", true, &aliases(1, &["other.example.com"]));
         rig.send(call(V2020, Method::POST, &[]).by(BOB).with_body(&other)).await.unwrap();
-        // A web distribution claims names that nodes may not have yet.
-        let web = Transaction::default().put("names/web.example.com", "E00000000000000");
-        rig.context.store.commit(web).await.unwrap();
-        let taken = newest("1", true, &aliases(1, &["web.example.com"]));
-        refused(rig.put_config(V2020, id(&made), etag(&updated), &taken).await, 409, "CNAMEAlreadyExists");
+        // Whoever claimed it has been deleted since: of streaming, and of web.
+        let gone = ["E00000000000000", "E00000000000001 111122223333"];
+        for (host, claim) in ["gone.example.com", "web.example.com"].into_iter().zip(gone) {
+            let claim = Transaction::default().put(format!("names/{host}"), claim);
+            rig.context.store.commit(claim).await.unwrap();
+        }
+        let freed = newest("1", true, &aliases(2, &["gone.example.com", "web.example.com"]));
+        rig.put_config(V2020, id(&made), etag(&updated), &freed).await.unwrap();
     }
 }

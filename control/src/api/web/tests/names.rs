@@ -95,4 +95,10 @@ async fn a_claim_of_before_claims_said_an_account_is_told_by_what_nodes_get() {
     let taken = make(&bench, BOB, NEW, &with_aliases("r", &["www.example.com".to_owned()])).await;
     assert_eq!(refused(taken), (409, "CNAMEAlreadyExists"));
     answered(make(&bench, BOB, NEW, &with_aliases("r", &["stale.example.com".to_owned()])).await, 201);
+    // One that nodes got nothing of is found by its resource.
+    let hidden = ["hidden.example.com".to_owned()];
+    let (id, _) = made(&bench, &unpublished(&with_aliases("hidden", &hidden))).await;
+    bench.commit(Transaction::default().put(format!("{NAMES}{}", hidden[0]), id)).await;
+    let taken = make(&bench, BOB, NEW, &with_aliases("other", &hidden)).await;
+    assert_eq!(refused(taken), (409, "CNAMEAlreadyExists"));
 }

@@ -89,6 +89,11 @@ pub(crate) fn read_part(file: &Bytes, id: &SegmentId) -> Good {
                     continue;
                 }
             },
+            // Found within what was damaged, with more behind it: a viewer's text may look like one, and must not end the rest.
+            Kind::Footer if !is_whole && end < file.len() => {
+                untold += 1;
+                continue;
+            }
             Kind::Footer => {
                 let told = footer_records(&frame).unwrap_or_default();
                 good.lost = good.lost.max(told.saturating_sub(good.records.len() as u64));

@@ -2,12 +2,15 @@
 
 use std::fs;
 
+use bytes::{Bytes, BytesMut};
+use proto::access_log::frame::{FRAME_HEADER_BYTES, Kind, put_message};
 use proto::v1::AccessEvent::{Connect, Disconnect, Play, Stop};
-use proto::v1::AccessRecord;
+use proto::v1::{AccessRecord, SegmentFooter};
 
 use super::events::event;
 use super::faults::{Bench, visits};
 use crate::client::spool::log::DropReason;
+use crate::client::spool::salvage::{Piece, Salvage};
 
 fn brief(records: &[AccessRecord]) -> Vec<(proto::v1::AccessEvent, u64)> {
     records.iter().map(|record| (record.event(), record.sc_bytes)).collect()
@@ -127,4 +130,30 @@ fn a_tail_that_reads_as_zeros_is_torn_and_what_stood_there_is_counted() {
     assert_eq!(bench.writer.shared.metrics.torn_tails.get(), 1);
     assert_eq!(bench.dropped(DropReason::Damaged), 1);
     assert_eq!(bench.shipped(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_viewer_s_text_that_looks_like_the_end_of_a_segment_ends_nothing() {
+    let mut forged = BytesMut::new();
+    put_message(Kind::Footer, &SegmentFooter { records: 1_000_000, ..Default::default() }, &mut forged);
+    let mut records: Vec<_> = visits(0, 5);
+    let room = "F".repeat(forged.len());
+    records[2].uri_query = format!("n=2&{room}");
+    let mut bench = Bench::new(|_| {});
+    assert!(bench.write(records).iter().all(|o| o.stands()));
+    let path = bench.writer.part.as_ref().unwrap().path().to_owned();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = find(&bytes, &room);
+    bytes[at..at + forged.len()].copy_from_slice(&forged);
+    // The block in which the record's frame begins reads as zeros after a power cut.
+    let frames: Vec<usize> = Salvage::new(Bytes::from(fs::read(&path).unwrap()))
+        .map(|piece| match piece {
+            Piece::Frame { at, .. } | Piece::Bad { at, .. } => at,
+        })
+        .collect();
+    bytes[frames[3]..frames[3] + FRAME_HEADER_BYTES].fill(0);
+    fs::write(&path, bytes).unwrap();
+    bench.restart();
+    assert!((1..=3).contains(&bench.dropped(DropReason::Damaged)), "{}", bench.dropped(DropReason::Damaged));
+    assert_eq!(bench.shipped(), [0, 1, 3, 4, 5, 6, 7, 8, 9]);
 }

@@ -221,3 +221,21 @@ async fn a_peer_that_says_nothing_or_nonsense_holds_up_nobody() {
     drop(silent);
     assert!(accepted.next().await.is_none(), "the others are left out");
 }
+
+#[tokio::test]
+async fn more_silent_peers_than_there_are_places_shut_out_nobody() {
+    let ca = Ca::new();
+    let (mine, theirs) = (Mount::new(&ca.secret()), Mount::new(&ca.secret()));
+    let (near, far) = (mine.files().load().unwrap(), theirs.files().load().unwrap());
+    let (silent, ends): (Vec<_>, Vec<_>) = (0..HANDSHAKES).map(|_| duplex(1 << 10)).unzip();
+    let (good, good_far) = duplex(1 << 16);
+    let incoming = ends.into_iter().chain([good_far]).map(Ok::<_, io::Error>);
+    let mut accepted =
+        Box::pin(far.accepted(futures::stream::iter(incoming).chain(futures::stream::pending())));
+    let dialled = tokio::spawn(async move { near.connect("peer.example", good).await });
+    let first =
+        tokio::time::timeout(HANDSHAKE / 2, accepted.next()).await.expect("before any of them is given up");
+    assert!(first.unwrap().is_ok());
+    dialled.await.unwrap().unwrap();
+    drop(silent);
+}
