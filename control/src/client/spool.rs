@@ -49,6 +49,8 @@ pub mod config;
 mod disk;
 mod drops;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod journal;
 pub mod log;
 mod metrics;
