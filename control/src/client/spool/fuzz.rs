@@ -5,25 +5,28 @@
 
 mod disk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use prometheus::Registry;
 use prost::Message;
-use proto::access_log::frame::{Kind, put, put_message};
-use proto::access_log::{Segment, SegmentId, SegmentWriter};
+use proto::access_log::frame::{FRAME_HEADER_BYTES, Kind, put, put_message};
+use proto::access_log::{Frames, Segment, SegmentId, SegmentWriter};
 use proto::fuzzing::{Input, access_record, damaged, segment_file, segment_id};
+use proto::v1::AccessRecord;
 use tokio::time::Instant;
 
 use super::config::SpoolConfig;
 use super::drops::Drops;
-use super::folder::{self, Epochs};
+use super::folder::{self, Epochs, FileState};
 use super::journal::{self, Mark, OpenSession, Play, SessionProgress, Step, Steps};
 use super::log::Pulse;
 use super::metrics::SpoolMetrics;
-use super::recover::{read_part, recover};
+use super::recover::left::read_part;
+use super::recover::recover;
+use super::salvage::{Piece, Salvage};
 use super::writer::Shared;
 use super::{SpoolError, journal::Journal};
 use disk::MemoryDisk;
@@ -33,9 +36,9 @@ const FOLDER: &str = "/spool";
 /// Files of a folder at most, beside the journal and the list of epochs.
 const FILES: usize = 6;
 
-/// What can be read of a journal and of a part is the same when it is said again, and all of it good. Whatever lies in a folder, opening it succeeds or
-/// says that it is another edge's; leaves no part behind and no session open; touches no segment that was whole; and the next process finds
-/// nothing to do.
+/// What can be read of a journal and of a part is the same when it is said again, and all of it good; nothing good is left out of a part that is
+/// damaged. Whatever lies in a folder, opening it succeeds or says that it is another edge's; leaves no part behind and no session open;
+/// touches no segment that was whole; loses no record of a part that is good; and the next process finds nothing to do.
 pub fn log_spool(data: &[u8]) {
     let mut choices = Input::new(data);
     match choices.below(4) {
@@ -73,6 +76,7 @@ fn journal_file(choices: &mut Input<'_>) -> Bytes {
                     client_id: id(choices),
                     time_ms: choices.u64(),
                     sc_bytes: choices.u64(),
+                    as_of_ms: choices.u16().into(),
                 }),
                 _ => {
                     let (client_id, about) = (id(choices), encoded(choices));
@@ -82,13 +86,16 @@ fn journal_file(choices: &mut Input<'_>) -> Bytes {
                     };
                     let plays = (0..choices.below(3)).map(|_| play(choices)).collect();
                     let (time_ms, sc_bytes, off) = (choices.u64(), choices.u64(), choices.u8() > 200);
-                    step.open.push(OpenSession { client_id, about, plays, time_ms, sc_bytes, off });
+                    let as_of_ms = choices.u16().into();
+                    step.open.push(OpenSession { client_id, about, plays, time_ms, sc_bytes, off, as_of_ms });
                 }
             }
         }
         if choices.u8() < 200 {
             let SegmentId { epoch, number, .. } = segment_id(choices);
-            step.mark = Some(Mark { epoch, number, records: choices.below(4) as u64, whole: choices.coin() });
+            let (records, whole) = (choices.below(4) as u64, choices.coin());
+            step.mark = Some(Mark { epoch, number, records, whole, bytes: choices.below(2000) as u64 });
+            step.lived_ms = if choices.u8() > 250 { choices.u64() } else { choices.u16().into() };
         }
         match choices.below(24) {
             0 => put(Kind::Private, choices.short(), &mut file),
@@ -101,33 +108,57 @@ fn journal_file(choices: &mut Input<'_>) -> Bytes {
 
 fn journal(file: Bytes) {
     let mut kept = journal::decode(file);
-    assert!(!(kept.torn && kept.damaged));
     let Some(mark) = kept.mark else {
         return assert_eq!(kept.sessions.len(), 0, "sessions of a step that has no end");
     };
-    let (open, missing) = (kept.sessions.len(), kept.sessions.missing());
+    let (open, missing, lived_ms) = (kept.sessions.len(), kept.sessions.missing(), kept.sessions.lived_ms());
     let mut steps = Steps::default();
     kept.sessions.all(&mut steps);
-    let again = journal::decode(steps.end(mark.clone()));
-    assert!(!again.torn && !again.damaged);
+    let mut again = journal::decode(steps.end(mark.clone(), lived_ms));
+    assert!(!again.torn);
     assert_eq!((again.mark, again.sessions.len()), (Some(mark), open));
-    assert_eq!(again.sessions.missing(), missing);
+    assert_eq!((again.sessions.missing(), again.sessions.lived_ms()), (missing, lived_ms));
+    kept.sessions.outlive();
+    again.sessions.outlive();
+    assert_eq!(again.sessions.missing(), kept.sessions.missing(), "when the process is dead");
+    kept.sessions.end_all();
+    assert_eq!((kept.sessions.len(), kept.sessions.missing()), (0, Vec::new()));
 }
 
 fn part(file: &Bytes, id: &SegmentId) {
     let good = read_part(file, id);
     assert_eq!(good.torn, good.bytes < file.len() as u64);
     let kept = file.slice(..usize::try_from(good.bytes).unwrap_or(usize::MAX));
-    let again = read_part(&kept, id);
-    assert!(!again.torn && again.bytes == good.bytes && again.footed == good.footed);
-    assert!(again.records == good.records);
+    if !Salvage::new(kept.clone()).any(|piece| matches!(piece, Piece::Bad { .. })) {
+        // (The length in a bad frame may happen to lead to the end of what is kept.)
+        let again = read_part(&kept, id);
+        assert!(!again.torn && again.bytes == good.bytes && again.footed == good.footed);
+        assert!(again.records == good.records);
+    }
+    let mut end = 0;
+    for held in &good.records {
+        let at = usize::try_from(held.at).unwrap_or(usize::MAX);
+        assert!(at >= end, "records overlap");
+        end = at + FRAME_HEADER_BYTES + held.payload.len();
+        assert_eq!(file.get(at + FRAME_HEADER_BYTES..end), Some(&held.payload[..]));
+        assert_eq!(AccessRecord::decode(held.payload.clone()).as_ref(), Ok(&held.record));
+    }
+    assert!(end <= kept.len());
+    // What one reads who stops at the first bad frame.
+    let plain: Vec<Bytes> = Frames::new(kept.clone())
+        .map_while(Result::ok)
+        .filter(|frame| frame.kind == Kind::Record && AccessRecord::decode(frame.payload.clone()).is_ok())
+        .map(|frame| frame.payload)
+        .collect();
+    let payloads: Vec<Bytes> = good.records.iter().map(|held| held.payload.clone()).collect();
+    assert!(payloads.starts_with(&plain), "a good record is left out");
     assert!(!good.footed || Segment::open(kept).is_ok_and(|segment| segment.id == *id));
     // As it is sealed in the end.
     let mut sealed = BytesMut::new();
     let mut writer = SegmentWriter::new(id.clone(), &mut sealed);
-    for (record, payload) in &good.records {
-        put(Kind::Record, payload, &mut sealed);
-        writer.count(record, payload.len());
+    for held in &good.records {
+        put(Kind::Record, &held.payload, &mut sealed);
+        writer.count(&held.record, held.payload.len());
     }
     writer.seal(&mut sealed);
     let sealed = Segment::verify(sealed.freeze())
@@ -147,30 +178,81 @@ fn folder(choices: &mut Input<'_>) {
     }
     for _ in 0..choices.below(FILES) {
         let id = segment_id(choices);
-        let path = match choices.below(8) {
-            0..=3 => folder::part_path(at, &id),
-            4..=6 => folder::sealed_path(at, &id),
-            _ => at.join(*choices.choose(&["sessions.new", "x", "0-1.part", "abcdefgh01234567-1.seg"])),
+        let (path, is_empty) = match choices.below(16) {
+            0..=6 => (folder::part_path(at, &id), choices.u8() > 240),
+            7..=11 => (folder::sealed_path(at, &id), choices.u8() > 200),
+            12 => (folder::gone_path(at, &id), true),
+            13 => (folder::damaged_path(at, &id), false),
+            _ => (
+                at.join(*choices.choose(&["sessions.new", "x", "0-1.part", "abcdefgh01234567-1.seg"])),
+                false,
+            ),
         };
-        disk.put(path, any_or(choices, |choices| segment_file(choices, &id)).to_vec());
+        let content =
+            if is_empty { Bytes::new() } else { any_or(choices, |choices| segment_file(choices, &id)) };
+        disk.put(path, content.to_vec());
     }
-    let before = whole(&disk);
+    let (before, due) = (whole(&disk), good_of_parts(&disk));
     if !open(&disk) {
         return;
     }
     let first = disk.files();
-    let left = first.keys().find(|name| name.ends_with(".part") || name.ends_with(".new"));
-    assert_eq!(left, None, "left behind");
+    let is_left = |name: &str, bytes: &[u8]| match folder::parse(name) {
+        Some((_, _, state)) => match state {
+            FileState::Part | FileState::Gone => true,
+            FileState::Sealed => bytes.is_empty(),
+            FileState::Damaged => false,
+        },
+        None => name.ends_with(".new"),
+    };
+    let left: Vec<_> = first.iter().filter(|(name, bytes)| is_left(name, bytes)).collect();
+    assert_eq!(left, [], "left behind");
     let after = whole(&disk);
     assert!(
         before.iter().all(|(name, bytes)| after.get(name) == Some(bytes)),
         "a whole segment is gone or another"
     );
+    let stand = payloads(&first);
+    let lost = due.iter().find(|payload| !stand.contains(*payload));
+    assert_eq!(lost, None, "a record of a part is neither sealed nor set aside");
     assert!(open(&disk), "the same folder is another edge's now");
     let segments = |files: BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
         files.into_iter().filter(|(name, _)| name.ends_with(".seg") || name.ends_with(".damaged")).collect()
     };
     assert_eq!(segments(disk.files()), segments(first), "the next process did it again");
+}
+
+/// The good records of the parts, but those of parts whose number a sealed segment has, which were rescued.
+fn good_of_parts(disk: &MemoryDisk) -> Vec<Bytes> {
+    let files = disk.files();
+    let is_sealed = |id: &SegmentId| {
+        let path = folder::sealed_path(Path::new(""), id);
+        files.get(path.to_str().unwrap_or_default()).is_some_and(|bytes| !bytes.is_empty())
+    };
+    let mut due = Vec::new();
+    for (name, bytes) in &files {
+        let Some((epoch, number, FileState::Part)) = folder::parse(name) else { continue };
+        let file = Bytes::copy_from_slice(bytes);
+        let named = SegmentId { edge_id: EDGE.into(), epoch, number };
+        let said = Segment::open(file.clone()).ok().map(|segment| segment.id);
+        let id = said.unwrap_or_else(|| named.clone());
+        if !is_sealed(&named) && !is_sealed(&id) {
+            due.extend(read_part(&file, &id).records.into_iter().map(|held| held.payload));
+        }
+    }
+    due
+}
+
+/// The records of all segments that are sealed or set aside.
+fn payloads(files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<Bytes> {
+    let kept = |name: &str| name.ends_with(".seg") || name.ends_with(".damaged");
+    let pieces = files.iter().filter(|(name, _)| kept(name));
+    let pieces = pieces.flat_map(|(_, bytes)| Salvage::new(Bytes::copy_from_slice(bytes)));
+    let record = |piece| match piece {
+        Piece::Frame { frame, .. } if frame.kind == Kind::Record => Some(frame.payload),
+        _ => None,
+    };
+    pieces.filter_map(record).collect()
 }
 
 /// The sealed segments that are what they should be.
@@ -192,7 +274,7 @@ fn open(disk: &MemoryDisk) -> bool {
         drops: Arc::new(Drops::new(metrics.clone())),
         pulse: Arc::new(Pulse::new()),
         metrics,
-        clock: proto::clock::system(),
+        lag: Arc::default(),
     };
     let config = SpoolConfig { folder: Some(FOLDER.into()), ..SpoolConfig::default() };
     match recover(config, Arc::new(disk.clone()), Path::new(FOLDER), EDGE, shared) {

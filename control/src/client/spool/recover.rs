@@ -45,7 +45,7 @@ use super::shelf::Sealed;
 use super::writer::{Shared, Writer};
 use left::{Good, Held, Left, read_part};
 
-mod left;
+pub(crate) mod left;
 
 /// A segment's file.
 #[derive(Debug)]
