@@ -1,5 +1,6 @@
 //! Control's fuzz targets, which stand beside the parsers they attack; no part of the product.
 
+pub use crate::client::spool::fuzz::log_spool;
 pub use crate::declare::fuzz::declared;
 
 /// See [`crate::api::xml::fuzz`].

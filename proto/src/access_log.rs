@@ -13,6 +13,8 @@
 //! [`frame`] writes and reads frames and finds where a torn file ends; [`segment`] is the whole.
 
 pub mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 pub mod segment;
 
 pub use frame::{Frame, FrameError, Frames};

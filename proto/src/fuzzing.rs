@@ -14,5 +14,6 @@ pub mod stable;
 pub use input::Input;
 pub use mutate::{Mutator, Random};
 
+pub use crate::access_log::fuzz::{access_record, damaged, log_segments, segment_file, segment_id};
 pub use crate::object::fuzz::keys;
 pub use crate::range::fuzz::ranges;

@@ -52,6 +52,8 @@ pub mod config;
 mod disk;
 mod drops;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod journal;
 mod lag;
 pub mod log;

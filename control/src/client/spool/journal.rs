@@ -143,7 +143,7 @@ impl Steps {
         }
     }
 
-    fn end(mut self, mark: Mark, lived_ms: u64) -> Bytes {
+    pub(crate) fn end(mut self, mark: Mark, lived_ms: u64) -> Bytes {
         (self.step.mark, self.step.lived_ms) = (Some(mark), lived_ms);
         put_message(Kind::Private, &self.step, &mut self.out);
         self.out.freeze()

@@ -22,6 +22,7 @@
 //! therefore has an older mark, is as good as any while all that came after is still there.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ use super::shelf::Sealed;
 use super::writer::{Shared, Writer};
 use left::{Good, Held, Left, read_part};
 
-mod left;
+pub(crate) mod left;
 
 /// A segment's file.
 #[derive(Debug)]
@@ -109,7 +110,9 @@ pub(crate) fn recover(
     let gone: Vec<SegmentId> =
         files.iter().filter(|file| is_gone(file)).map(|file| file.id.clone()).collect();
     let (sessions, mark) = (kept.sessions, kept.mark);
-    let mut replay = Replay { sessions, mark, epochs: epochs.clone(), expected: None, gone };
+    let is_sealed = |file: &&File| file.state == FileState::Sealed;
+    let taken = files.iter().filter(is_sealed).map(|file| file.id.clone()).collect();
+    let mut replay = Replay { sessions, mark, epochs: epochs.clone(), expected: None, gone, taken };
     let mut parts = Vec::new();
     for file in files {
         parts.extend(writer.take_over(file, &mut replay).map_err(failed)?);
@@ -185,6 +188,8 @@ struct Replay {
     expected: Option<(String, u64)>,
     // Their names are there, they are not.
     gone: Vec<SegmentId>,
+    // Names that sealed segments have or had, or are about to get.
+    taken: HashSet<SegmentId>,
 }
 
 impl Replay {
@@ -312,13 +317,18 @@ impl Writer {
             tracing::warn!(segment = %id, bytes = cut, "the end of a segment is torn and cut off");
         }
         let lost = lost.max(replay.lost(&id, &records));
-        if (records.is_empty() && lost == 0) || self.shared.shelf.has(&id) {
+        if records.is_empty() && lost == 0 {
             return self.disk.remove(&path).map(|()| None);
         }
         let aside = folder::damaged_path(&self.folder, &file.id);
-        if id == file.id && replay.is_over(&id) {
+        if id == file.id && (replay.is_over(&id) || self.emptied.contains(&id)) {
             // It was rescued, and shipped since, or counted as lost, by a process that could not remove it: nobody should get it twice.
             tracing::warn!(segment = %id, "a part that is done with is still there and set aside");
+            return self.disk.rename(&path, &aside).map(|()| None);
+        }
+        if (footed || id != file.id) && !replay.taken.insert(id.clone()) {
+            // No process leaves that. Somebody may have put an old copy back, which must not take the place of what has the name.
+            tracing::warn!(part = %file.id, segment = %id, "a part that says it is a segment that is there is set aside");
             return self.disk.rename(&path, &aside).map(|()| None);
         }
         if lost > 0 {
@@ -412,7 +422,7 @@ impl Writer {
     fn end_open_sessions(&mut self, now: Instant) {
         let missing = self.sessions.missing();
         if missing.is_empty() {
-            return;
+            return self.sessions.end_all();
         }
         tracing::info!(
             sessions = self.sessions.len(),
@@ -424,5 +434,7 @@ impl Writer {
         let event = |record| Event { record, written: oneshot::channel().0 };
         self.write(&mut missing.into_iter().map(event).collect(), now);
         self.shared.metrics.recovered.inc_by(count);
+        // Those of distributions whose logging was off by then, too: no record is due, and nobody else would ever end them.
+        self.sessions.end_all();
     }
 }

@@ -154,6 +154,12 @@ impl Sessions {
         }
     }
 
+    /// All of them are over: what was due has been written.
+    pub(crate) fn end_all(&mut self) {
+        let open: Vec<String> = self.open.keys().cloned().collect();
+        open.iter().for_each(|client_id| self.end(client_id));
+    }
+
     fn touch(unsaved: &mut Vec<String>, client_id: &str, session: &mut Session, whole: bool) {
         session.whole |= whole;
         if !session.listed {

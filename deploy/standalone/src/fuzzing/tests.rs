@@ -86,3 +86,13 @@ fn keys_in_folders_with_ways_out() {
 fn listings_of_any_folder() {
     run("s3_listings", 2000, &[b"a", b"/", b".", &[0], &[255]], super::s3_listings);
 }
+
+#[test]
+fn segments_of_access_events_from_edges_and_disks() {
+    run("log_segments", 20_000, &[&[1, 0, 0, 0], &[16], &[2], &[3]], super::log_segments);
+}
+
+#[test]
+fn folders_of_spools_as_processes_leave_them() {
+    run("log_spool", 10_000, &[&[2], &[0xff], &[250], b"abcdefgh01234567"], super::log_spool);
+}

@@ -4,11 +4,13 @@ use std::fs;
 
 use bytes::{Bytes, BytesMut};
 use proto::access_log::frame::{FRAME_HEADER_BYTES, Kind, put_message};
+use proto::access_log::{SegmentId, SegmentWriter};
 use proto::v1::AccessEvent::{Connect, Disconnect, Play, Stop};
 use proto::v1::{AccessRecord, SegmentFooter};
 
 use super::events::event;
 use super::faults::{Bench, visits};
+use crate::client::spool::folder::{part_path, sealed_path};
 use crate::client::spool::log::DropReason;
 use crate::client::spool::salvage::{Piece, Salvage};
 
@@ -130,6 +132,58 @@ fn a_tail_that_reads_as_zeros_is_torn_and_what_stood_there_is_counted() {
     assert_eq!(bench.writer.shared.metrics.torn_tails.get(), 1);
     assert_eq!(bench.dropped(DropReason::Damaged), 1);
     assert_eq!(bench.shipped(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_part_that_says_it_is_a_segment_that_is_there_takes_nobodys_place() {
+    let mut bench = Bench::new(|_| {});
+    bench.write(visits(0, 2));
+    assert!(bench.writer.seal(bench.now));
+    let sealed = bench.writer.shared.shelf.first().unwrap();
+    let whole = fs::read(&sealed.path).unwrap();
+    let free = SegmentId { epoch: "z".repeat(16), number: 1, ..sealed.id.clone() };
+    // Old parts, sealed but for their names, put back by somebody: three of them with two names.
+    let mut parts = Vec::new();
+    for (number, says) in [(1, &sealed.id), (2, &free), (3, &free)] {
+        let named = SegmentId { epoch: "0".repeat(16), number, ..says.clone() };
+        let mut part = BytesMut::new();
+        let mut writer = SegmentWriter::new(says.clone(), &mut part);
+        visits(10 * number, 1).iter().for_each(|record| writer.put(record, &mut part));
+        writer.seal(&mut part);
+        fs::write(part_path(bench.dir.path(), &named), &part).unwrap();
+        parts.push(part.to_vec());
+    }
+    bench.restart();
+    assert_eq!(fs::read(&sealed.path).unwrap(), whole);
+    assert_eq!(fs::read(sealed_path(bench.dir.path(), &free)).unwrap(), parts[1]);
+    let aside = bench.files().into_iter().filter(|name| name.ends_with(".damaged"));
+    let aside: Vec<_> = aside.map(|name| fs::read(bench.dir.path().join(name)).unwrap()).collect();
+    assert_eq!(aside, [&parts[0][..], &parts[2]]);
+    let mut shipped = bench.shipped();
+    shipped.sort_unstable();
+    assert_eq!(shipped, [0, 1, 2, 3, 40, 41], "each once");
+}
+
+#[test]
+fn a_part_whose_segment_was_given_up_does_not_come_out_and_takes_nobodys_place() {
+    for is_footed in [false, true] {
+        let mut bench = Bench::new(|_| {});
+        bench.write(visits(0, 2));
+        bench.save();
+        let path = bench.writer.part.as_ref().unwrap().path().to_owned();
+        let (begun, journal_path) = (fs::read(&path).unwrap(), bench.dir.path().join("sessions"));
+        let journal = fs::read(&journal_path).unwrap();
+        assert!(bench.writer.seal(bench.now));
+        // A rescue left the part, then there was no room for the journal when the segment went.
+        let sealed = bench.writer.shared.shelf.first().unwrap();
+        fs::write(&path, if is_footed { fs::read(&sealed.path).unwrap() } else { begun }).unwrap();
+        fs::write(&sealed.path, "").unwrap();
+        fs::write(&journal_path, journal).unwrap();
+        bench.restart();
+        assert_eq!(bench.shipped(), [0; 0]);
+        let ends = |end: &str| bench.files().iter().filter(|name| name.ends_with(end)).count();
+        assert_eq!((ends(".part"), ends(".seg"), ends(".damaged")), (0, 0, 1), "{:?}", bench.files());
+    }
 }
 
 #[test]

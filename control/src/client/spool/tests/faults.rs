@@ -432,6 +432,24 @@ fn an_event_without_a_target_is_followed_and_not_written() {
 }
 
 #[test]
+fn a_session_whose_logging_was_switched_off_is_over_with_its_process_like_any_other() {
+    for other_is_open in [false, true] {
+        let mut bench = Bench::new(|_| {});
+        bench.write([event(1, 0, Connect), AccessRecord { target: None, ..event(1, 1, Play) }]);
+        if other_is_open {
+            bench.write([event(2, 2, Connect)]);
+        }
+        bench.writer.save(bench.now, true);
+        bench.restart();
+        assert_eq!(bench.writer.sessions.len(), 0, "nobody can ever end it");
+        bench.restart();
+        assert_eq!(bench.writer.sessions.len(), 0, "nor does the journal bring it back");
+        let shipped = bench.shipped();
+        assert_eq!(shipped, if other_is_open { vec![0, 2, 2] } else { vec![0] });
+    }
+}
+
+#[test]
 fn more_groups_than_a_footer_can_tell_of_begin_a_new_segment() {
     let mut bench = Bench::new(|config| (config.segment_bytes, config.bytes) = (12 << 20, 1 << 30));
     let of = |n: u64| AccessRecord { distribution_id: format!("E{n:013}"), ..event(n, n, Connect) };

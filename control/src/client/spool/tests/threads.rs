@@ -182,6 +182,57 @@ async fn a_disk_that_hangs_makes_events_late_then_lost_and_never_holds_anybody_u
     drop(spool);
 }
 
+/// What is logged on this thread, as a process's standard error has it.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn about_late(&self) -> usize {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines()
+            .filter(|line| line.contains("players are answered before their access events stand"))
+            .count()
+    }
+}
+
+/// What the storm on the access logs holds killed edges to: its ledger knows by this line which answers may be without their events.
+#[tokio::test]
+async fn nobody_goes_on_without_an_event_before_the_log_says_so() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let config = SpoolConfig { wait_ms: 300, close_ms: 300, ..patient(dir.path()) };
+    let clock = proto::clock::system();
+    let spool = Spool::open_on(config, "edge-1", Arc::new(disk.clone()), clock, &Registry::new()).unwrap();
+    let log = spool.log();
+    disk.hang(true);
+    let mut first = log.record(event(0, 0, Connect));
+    until("the writer hangs", || disk.is_hanging()).await;
+    assert!(futures::poll!(&mut first).is_pending() && lines.about_late() == 0);
+    let others: Vec<_> = (1..20).map(|n| log.record(event(n, n, Connect))).collect();
+    assert_eq!(within(first).await, Outcome::Late);
+    assert_eq!(lines.about_late(), 1, "said by the time the first goes on");
+    for other in others {
+        assert_eq!(within(other).await, Outcome::Late);
+    }
+    assert_eq!(lines.about_late(), 1, "a line, not one an event");
+    disk.hang(false);
+    assert!(spool.close().await);
+}
+
 fn end_of(client: u64) -> crate::client::spool::queue::Event {
     let (written, _) = tokio::sync::oneshot::channel();
     crate::client::spool::queue::Event { record: event(client, 1000, Disconnect), written }
