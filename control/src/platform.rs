@@ -172,31 +172,21 @@ impl PlatformRole {
         self.0.state().held.as_ref().map(|held| held.credentials.access_key_id().to_owned())
     }
 
-    /// Notes that an endpoint doesn't take the keys with this id (its answer was one of [`REFUSED_KEYS`]): the platform is asked for others at the
-    /// next use. Until it has answered they go on being used, for they may be good everywhere else. Keys that came just now stay, or an endpoint that refuses everybody would have the platform asked for
+    /// Notes that an endpoint doesn't take the keys with this id (its answer was one of [`REFUSED_KEYS`]): they are not used again before
+    /// the platform was asked. Keys that came just now stay, or an endpoint that refuses everybody would have the platform asked for
     /// each request.
     pub fn refused(&self, key_id: &str) {
         let mut state = self.0.state();
         let held = state.held.as_mut().filter(|held| held.credentials.access_key_id() == key_id);
         if let Some(held) = held.filter(|held| !held.refused && held.since.elapsed() >= REST) {
             tracing::warn!(access_key_id = key_id, "keys of the node's role are refused, asking for others");
-            (held.refused, held.refresh_ms) = (true, 0);
+            held.refused = true;
         }
     }
 
     /// Other keys than those of `key_id`, which an endpoint refused; `None` if the platform has none.
     pub async fn instead_of(&self, key_id: &str) -> Option<Credentials> {
         self.refused(key_id);
-        let asked = {
-            let mut state = self.0.state();
-            let due = state.held.as_ref().is_some_and(|held| held.refused)
-                && state.failed.as_ref().is_none_or(|(at, _)| at.elapsed() >= REST);
-            due.then(|| state.loading.get_or_insert_with(|| self.load()).clone())
-        };
-        if let Some(asked) = asked {
-            // What it came to is told by the keys held then.
-            let _outcome = asked.await;
-        }
         self.credentials().await.ok().filter(|keys| keys.access_key_id() != key_id)
     }
 
@@ -285,6 +275,6 @@ impl Held {
     }
 
     fn is_good(&self, now_ms: u64) -> bool {
-        now_ms.saturating_add(MARGIN_MS) < self.expires_ms
+        !self.refused && now_ms.saturating_add(MARGIN_MS) < self.expires_ms
     }
 }

@@ -194,9 +194,6 @@ async fn refused_keys_are_not_used_again_unless_the_platform_insists() {
     let other = bench.role.instead_of("one").await.unwrap();
     assert_eq!((other.access_key_id(), bench.asked()), ("two", 2));
     tokio::time::sleep(REST).await;
-    // Where they are good they go on being used while the platform is asked.
-    bench.role.refused("two");
-    assert_eq!(bench.id().await.unwrap(), "two");
     assert!(bench.role.instead_of("two").await.is_none(), "the same again");
     assert_eq!((bench.id().await.unwrap().as_str(), bench.asked()), ("two", 3));
 }
